@@ -1,0 +1,55 @@
+"""Adapt any pretrained transformer to any NLP task by training well under 1 % of it."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lightadapt.errors import ArtifactError, DataError, LightAdaptError
+
+if TYPE_CHECKING:
+    from lightadapt.adapted import Adapted
+    from lightadapt.api import adapt, load
+    from lightadapt.methods import Full, LoRA, Probe
+    from lightadapt.tasks import NER, Classification
+    from lightadapt.training.history import History
+
+__version__ = "0.1.0"
+
+# Loaded on first use: torch and transformers take seconds, and `import lightadapt` should not.
+_HOMES = {
+    "adapt": "api",
+    "load": "api",
+    "Adapted": "adapted",
+    "History": "training.history",
+    "Classification": "tasks",
+    "NER": "tasks",
+    "LoRA": "methods",
+    "Probe": "methods",
+    "Full": "methods",
+}
+
+__all__ = [
+    "NER",
+    "Adapted",
+    "ArtifactError",
+    "Classification",
+    "DataError",
+    "Full",
+    "History",
+    "LightAdaptError",
+    "LoRA",
+    "Probe",
+    "adapt",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lightadapt' has no attribute {name!r}")
+    value = getattr(import_module(f"lightadapt.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

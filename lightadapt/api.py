@@ -1,0 +1,148 @@
+"""`adapt` and `load`: names are resolved, and the parts are wired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightadapt import checkpoint
+from lightadapt.adapted import Adapted
+from lightadapt.anatomy import Layers
+from lightadapt.data import Data
+from lightadapt.errors import ArtifactError, LightAdaptError
+from lightadapt.hardware import choose_device, choose_dtype
+from lightadapt.loading import draw, load_base
+from lightadapt.methods import METHODS, Method, resolve_method
+from lightadapt.source import Model, find_source, load_tokenizer
+from lightadapt.tasks import TASKS, Task, resolve_task
+from lightadapt.tasks.task import Label
+
+
+def adapt(
+    model: Model,
+    task: str | Task,
+    method: str | Method = "lora",
+    *,
+    labels: Sequence[Label] | Data | None = None,
+    quantize: Any = None,
+    layers: Layers = None,
+    tokenizer: Any = None,
+    dtype: Any = "auto",
+    device: Any = "auto",
+    seed: int = 0,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Adapted:
+    """A pretrained model made ready to learn a task by training a small part of it.
+
+    Args:
+        model: hub id, folder, or a `PreTrainedModel` (which may carry the task's head already).
+        task: a name (`"classification"`, `"ner"`) or a task object.
+        method: a name (`"lora"`, `"probe"`, `"full"`) or a method object such as `LoRA(rank=16)`.
+        labels: the names of the classes, or data to read them from; None: read from the data of the first `fit`.
+        quantize: not available yet; None.
+        layers: the blocks to adapt: None (all), `"last:4"`, `"first:4"`, or indices.
+        tokenizer: a tokenizer or where to load it from; None: the one that lies with the model.
+        dtype: of the frozen weights; what is trained is float32.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
+        seed: of everything that is drawn: fresh weights, order of the data, dropout.
+        revision: branch, tag or commit of a hub model.
+        trust_remote_code: run the code that a hub model brings.
+
+    Raises:
+        LightAdaptError: an unknown name, or a model, task, method or layers that do not go together; before any
+            weight is loaded.
+    """
+    if quantize is not None:
+        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+    chosen_task, chosen_method = resolve_task(task), resolve_method(method)
+    if labels is not None:
+        chosen_task = chosen_task.with_labels(_read_labels(chosen_task, labels))
+    source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
+    blueprint = draw(source, chosen_task)
+    blocks = blueprint.anatomy.choose_blocks(layers)
+    config = chosen_method.peft_config(blueprint.anatomy, blocks)
+    place = choose_device(device)
+    trains_base = bool(chosen_method.unfrozen(blueprint.anatomy, blocks))
+    number_format = choose_dtype(dtype, place, trains_base=trains_base)
+    chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
+    base = load_base(blueprint, dtype=number_format, seed=seed, device=place)
+    return Adapted(base, chosen_method, chosen_tokenizer, layers=layers, blocks=blocks, config=config, seed=seed)
+
+
+def load(
+    path: str | Path,
+    *,
+    base: Model | None = None,
+    quantize: Any = None,
+    dtype: Any = "auto",
+    device: Any = "auto",
+) -> Adapted:
+    """A saved adaptation, ready to predict or to train on.
+
+    Args:
+        path: the folder that `Adapted.save` wrote.
+        base: where the base model is now, when not where it was; None: as the artifact says.
+        quantize: not available yet; None.
+        dtype: of the frozen weights.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
+
+    Raises:
+        ArtifactError: the folder is damaged, from a newer version, or does not fit this base.
+        LightAdaptError: the base model cannot be loaded.
+    """
+    if quantize is not None:
+        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+    artifact = checkpoint.read_artifact(path)
+    saved = artifact.manifest
+    task = _saved_object(TASKS, saved["task"], path, labels=saved["labels"])
+    method = _saved_object(METHODS, saved["method"], path)
+    source = find_source(_base_of(artifact, base), revision=saved["base"]["revision"] if base is None else None)
+    blueprint = draw(source, task, tuple(saved["outputs"]))
+    blocks = blueprint.anatomy.choose_blocks(saved["layers"])
+    place = choose_device(device)
+    trains_base = bool(method.unfrozen(blueprint.anatomy, blocks))
+    number_format = choose_dtype(dtype, place, trains_base=trains_base)
+    tokenizer = load_tokenizer(source, artifact.path, task)
+    loaded = load_base(blueprint, dtype=number_format, seed=saved["seed"], device=place)
+    if loaded.fingerprint != saved["base"]["fingerprint"]:
+        raise ArtifactError(
+            f"{path} was trained on another base than {source.name}: the fingerprints of their weights differ. "
+            f"Pass base= with {saved['base']['id'] or 'the model'} as it was then."
+        )
+    adapted = Adapted(
+        loaded, method, tokenizer, layers=saved["layers"], blocks=blocks, config=artifact.config, seed=saved["seed"]
+    )
+    adapted.restore(artifact)
+    return adapted
+
+
+def _read_labels(task: Task, labels: Any) -> Sequence[Label]:
+    """The labels themselves, or those that occur in data."""
+    if isinstance(labels, (list, tuple)) and all(isinstance(label, (str, int)) for label in labels):
+        return labels
+    return task.find_labels(task.parse(task.read(labels)))
+
+
+def _saved_object(known: dict[str, Any], saved: dict[str, Any], path: str | Path, **more: Any) -> Any:
+    try:
+        return known[saved["name"]](**saved["settings"], **more)
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{path} was saved with {saved['name']!r} and settings {saved.get('settings')}, which this version of "
+            "lightadapt does not know. Upgrade: pip install -U lightadapt"
+        ) from error
+
+
+def _base_of(artifact: checkpoint.Artifact, base: Model | None) -> Model:
+    saved = artifact.manifest["base"]["id"]
+    if base is not None:
+        return base
+    if saved is None:
+        raise ArtifactError(f"{artifact.path} was trained on a model in memory. Pass it: load(path, base=model).")
+    if Path(saved).is_absolute() and not Path(saved).is_dir():
+        raise ArtifactError(
+            f"{artifact.path} was trained on the model in {saved}, which is not there. Pass base= with its place now."
+        )
+    return str(saved)

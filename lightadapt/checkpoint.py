@@ -1,0 +1,226 @@
+"""The artifact: a small folder with what was trained and what it takes to use it; nothing in it executes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+
+from lightadapt import peft_bridge
+from lightadapt.errors import ArtifactError
+
+MANIFEST_NAME = "lightadapt.json"
+SCHEMA = 1
+"""Version of the manifest; raised when an older lightadapt could not read it right."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a saved folder holds, read and checked for itself."""
+
+    path: Path
+    manifest: dict[str, Any]
+    config: PeftConfig | None
+    tensors: dict[str, torch.Tensor]
+
+
+# ---- the trained tensors of a model
+
+
+def trained_tensors(model: PreTrainedModel, trained: Iterable[str], modules: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Everything that training changes, under the names of PEFT's files.
+
+    Args:
+        trained: parameters of the model itself that are trained.
+        modules: modules that are trained as a whole; their buffers belong to them.
+    """
+    state = model.state_dict()
+    names = set(trained) | {name for name in state for path in modules if name.startswith(f"{path}.")}
+    tensors = peft_bridge.adapter_tensors(model) | {name: state[name] for name in names}
+    return {f"{peft_bridge.PREFIX}{name}": tensors[name] for name in sorted(tensors)}
+
+
+def restore(
+    model: PreTrainedModel,
+    trained: Iterable[str],
+    modules: Iterable[str],
+    tensors: Mapping[str, torch.Tensor],
+    where: Path,
+) -> None:
+    """Write saved tensors into the model.
+
+    Raises:
+        ArtifactError: a tensor is missing, is not known to the model, or has another shape; nothing is written.
+    """
+    expected = trained_tensors(model, trained, modules)
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    for names, what in ((missing, "is missing"), (extra, "is not part of this adaptation")):
+        if names:
+            more = f" ({len(names)} tensors in all)" if len(names) > 1 else ""
+            raise ArtifactError(f"{where / peft_bridge.WEIGHTS_NAME}: the tensor {names[0]!r} {what}{more}.")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise ArtifactError(
+                f"{where / peft_bridge.WEIGHTS_NAME}: {name!r} has the shape {list(tensor.shape)}, but the model needs "
+                f"{list(expected[name].shape)}. The artifact belongs to another base or task."
+            )
+    plain = {name.removeprefix(peft_bridge.PREFIX): tensor for name, tensor in tensors.items()}
+    adapter = peft_bridge.adapter_tensors(model).keys()
+    if adapter:
+        peft_bridge.load_adapter_tensors(model, {name: plain[name] for name in adapter})
+    model.load_state_dict({name: plain[name] for name in plain.keys() - adapter}, strict=False)
+
+
+# ---- the folder
+
+
+def write_artifact(
+    path: str | Path,
+    *,
+    manifest: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    write_config: Callable[[Path], None],
+    write_tokenizer: Callable[[Path], Any],
+    card: str,
+) -> None:
+    """Write the folder as a whole or not at all; an artifact that was there is replaced only by a complete one.
+
+    Raises:
+        ArtifactError: the folder holds something else, or cannot be written.
+    """
+    target = Path(path)
+    _recover(target)
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file()):
+        raise ArtifactError(f"{target} holds other files and is not a saved adaptation. Choose another folder.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise ArtifactError(f"{target} cannot be written: {error}") from error
+    try:
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            fresh / peft_bridge.WEIGHTS_NAME,
+            metadata={"format": "pt"},
+        )
+        write_config(fresh / peft_bridge.CONFIG_NAME)
+        write_tokenizer(fresh)
+        (fresh / "README.md").write_text(card, encoding="utf-8")
+        digest = _digest(fresh / peft_bridge.WEIGHTS_NAME)
+        files = sorted([*(entry.name for entry in fresh.iterdir()), MANIFEST_NAME])
+        content = {"schema": SCHEMA, **manifest, "weights_sha256": digest, "files": files}
+        (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _replace(target, fresh)
+    except OSError as error:
+        raise ArtifactError(
+            f"{target} cannot be written: {error}. What was saved there before is unchanged."
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def read_artifact(path: str | Path) -> Artifact:
+    """The content of a saved folder.
+
+    Raises:
+        ArtifactError: it is no saved adaptation, it is damaged, or it was written by a newer lightadapt.
+    """
+    folder = Path(path)
+    _recover(folder)
+    if not folder.is_dir():
+        raise ArtifactError(f"There is no folder {folder} (looked from {Path.cwd()}).")
+    manifest = _read_manifest(folder)
+    weights = folder / peft_bridge.WEIGHTS_NAME
+    for name in (weights, folder / peft_bridge.CONFIG_NAME):
+        if not name.is_file():
+            raise ArtifactError(f"{folder} is incomplete: {name.name} is missing. Save or copy it again.")
+    if _digest(weights) != manifest["weights_sha256"]:
+        raise ArtifactError(
+            f"{weights} is damaged or from another save: its SHA-256 is not the one in {MANIFEST_NAME}. Copy it again."
+        )
+    try:
+        tensors = load_file(weights)
+        config = peft_bridge.read_config(folder / peft_bridge.CONFIG_NAME)
+    except (SafetensorError, json.JSONDecodeError, OSError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{folder} cannot be read: {error}") from error
+    return Artifact(folder, manifest, config, tensors)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    file = folder / MANIFEST_NAME
+    if not file.is_file():
+        hint = " It is a PEFT adapter of another library." if (folder / peft_bridge.CONFIG_NAME).is_file() else ""
+        raise ArtifactError(f"{folder} is no adaptation saved by lightadapt: it has no {MANIFEST_NAME}.{hint}")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{file} is damaged: {error}") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+        raise ArtifactError(f"{file} is damaged: it names no schema version.")
+    if manifest["schema"] > SCHEMA:
+        version = manifest.get("versions", {}).get("lightadapt", "a newer version")
+        raise ArtifactError(
+            f"{file} has schema {manifest['schema']}, written by lightadapt {version}; this one reads up to {SCHEMA}. "
+            "Upgrade: pip install -U lightadapt"
+        )
+    wanted = ("base", "task", "labels", "method", "trained", "modules", "weights_sha256")
+    lacking = [name for name in wanted if name not in manifest]
+    if lacking:
+        raise ArtifactError(f"{file} is damaged: {lacking[0]!r} is missing.")
+    return manifest
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _files_of(folder: Path) -> set[str]:
+    """The names of the files that a save wrote there; none where the manifest is absent or damaged."""
+    try:
+        return set(json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _previous(target: Path) -> Path:
+    return target.with_name(f".{target.name}.previous")
+
+
+def _replace(target: Path, fresh: Path) -> None:
+    """Put `fresh` in the place of `target`; a crash in between is mended by `_recover`."""
+    previous = _previous(target)
+    fresh.chmod(0o755)  # mkdtemp makes folders for the owner alone
+    if target.is_dir():
+        ours = _files_of(target)
+        for entry in target.iterdir():  # the user's own files in the folder stay
+            if entry.name not in ours and not (fresh / entry.name).exists():
+                (shutil.copytree if entry.is_dir() else shutil.copy2)(entry, fresh / entry.name)
+        os.replace(target, previous)
+    os.replace(fresh, target)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _recover(target: Path) -> None:
+    """Finish what a crash in the middle of `_replace` left: the former artifact goes back to its place."""
+    previous = _previous(target)
+    if previous.is_dir():
+        if target.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+        else:
+            os.replace(previous, target)

@@ -1,0 +1,22 @@
+"""The errors that lightadapt raises on purpose; each says what is wrong, the value, and how to mend it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LightAdaptError(ValueError):
+    """Base of every error raised on purpose."""
+
+
+class DataError(LightAdaptError):
+    """A record, or a file of records, cannot be used as it is."""
+
+
+class ArtifactError(LightAdaptError):
+    """A saved adaptation cannot be written, or does not fit what it is loaded on."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The sentence `Did you mean 'x'? ` for the closest known name, or nothing when none is close."""
+    match = get_close_matches(str(name).lower(), {entry.lower(): entry for entry in known}, n=1)
+    return f"Did you mean {match[0]!r}? " if match else ""

@@ -1,0 +1,47 @@
+"""Which device and which number format."""
+
+from __future__ import annotations
+
+import torch
+
+from lightadapt.errors import LightAdaptError, nearest
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """The device of that name; `"auto"` is a GPU when there is one.
+
+    Raises:
+        LightAdaptError: an unknown name, or no such device here.
+    """
+    if device == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(kind)
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise LightAdaptError(f"device={device!r} is unknown. Write 'auto', 'cpu', 'cuda' or 'mps'.") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise LightAdaptError(f"device={device!r}: torch sees no CUDA GPU here. Use device='auto' or 'cpu'.")
+    return chosen
+
+
+def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base: bool) -> torch.dtype:
+    """The number format of the frozen weights.
+
+    `"auto"` is bfloat16 on a GPU that computes it, else float32; weights that are trained are always float32.
+
+    Raises:
+        LightAdaptError: an unknown name, or half precision for weights that are trained.
+    """
+    if dtype == "auto":
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported() and not trains_base
+        return torch.bfloat16 if half else torch.float32
+    chosen = DTYPES.get(str(dtype).removeprefix("torch."))
+    if chosen is None:
+        known = ", ".join(("auto", *DTYPES))
+        raise LightAdaptError(f"dtype={dtype!r} is unknown. {nearest(str(dtype), DTYPES)}Known: {known}")
+    if trains_base and chosen != torch.float32:
+        raise LightAdaptError(f"dtype={dtype!r}: this method trains the base itself, which needs float32 weights.")
+    return chosen

@@ -1,0 +1,328 @@
+"""The base model for a task, the same for `adapt` and `load`; everything that can be refused is refused first."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+from transformers.utils import logging as transformers_logging
+
+from lightadapt.anatomy import Anatomy, describe, outermost
+from lightadapt.errors import LightAdaptError
+from lightadapt.source import Source
+from lightadapt.tasks import TASKS, Task
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """What a base model will be, known from its config alone."""
+
+    source: Source
+    task: Task
+    outputs: tuple[str, ...]
+    """Names of the head's outputs; none when the labels are not known yet."""
+    model_class: type[PreTrainedModel]
+    anatomy: Anatomy
+
+    @property
+    def ready(self) -> PreTrainedModel | None:
+        """The instance that already is a model of the task."""
+        instance = self.source.instance
+        return instance if isinstance(instance, self.model_class) else None
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model of the task's class with its weights, before anything is inserted."""
+
+    model: PreTrainedModel
+    blueprint: Blueprint
+    head: frozenset[str]
+    """Parameters that are trained with the task: outside the backbone, or freshly initialised."""
+    head_modules: tuple[str, ...]
+    trained_head: bool
+    """Whether the head came with the checkpoint."""
+    fingerprint: dict[str, str]
+
+
+# ---- what it will be
+
+
+def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> Blueprint:
+    """The blueprint of the task's model on this base, built on the meta device.
+
+    Args:
+        outputs: names of the head's outputs, when their order is fixed already.
+
+    Raises:
+        LightAdaptError: the task or the architecture cannot be served.
+    """
+    _check_family(source)
+    model_class = _task_class(source, task)
+    if outputs is None:
+        outputs = task.outputs() if task.labels is not None else ()
+        known = tuple((source.config.id2label or {}).values())
+        if set(known) == set(outputs):  # a head trained on these labels keeps their order
+            outputs = known
+    if isinstance(source.instance, model_class):
+        model: PreTrainedModel = source.instance
+    else:
+        with torch.device("meta"), _quiet():
+            model = model_class(_task_config(source.config, outputs))
+    anatomy = describe(model, _backbone_names(source, model))
+    if not anatomy.blocks:
+        raise LightAdaptError(
+            f"No repeated blocks with linear projections were found in {type(model).__name__} ({source.name}), "
+            "so there is nowhere to adapt. If it is a transformer, please report its config."
+        )
+    return Blueprint(source, task, outputs, model_class, anatomy)
+
+
+def _check_family(source: Source) -> None:
+    """Raise for the kinds of model that no task here serves yet."""
+    kind = source.config.model_type
+    causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if source.config.is_encoder_decoder or causal or getattr(source.config, "is_decoder", False):
+        family = "an encoder-decoder" if source.config.is_encoder_decoder else "a decoder"
+        raise LightAdaptError(
+            f"{source.name} ({kind}) is {family}. This version of lightadapt adapts encoders only "
+            "(BERT, RoBERTa, DeBERTa, ModernBERT, …); decoders and encoder-decoders come with a later one."
+        )
+
+
+def _task_class(source: Source, task: Task) -> type[PreTrainedModel]:
+    """The transformers class that serves the task on this architecture."""
+    suffix = task.auto_class.removeprefix("AutoModel")
+    if source.instance is not None and type(source.instance).__name__.endswith(suffix):
+        return type(source.instance)
+    remote = getattr(source.config, "auto_map", {})
+    if source.trust_remote_code and task.auto_class in remote:
+        from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+        return get_class_from_dynamic_module(remote[task.auto_class], source.id)  # type: ignore[no-any-return]
+    if not _serves(type(task), source.config):
+        others = [name for name, other in TASKS.items() if _serves(other, source.config)]
+        way = f" It serves: {', '.join(others)}." if others else ""
+        raise LightAdaptError(
+            f"transformers has no model {suffix} for the architecture {source.config.model_type!r} ({source.name}), "
+            f"so it cannot serve task {task.name!r}.{way} An instance of a class of your own works too, when its name "
+            f"ends in {suffix}."
+        )
+    found = getattr(transformers, task.auto_class)._model_mapping[type(source.config)]
+    return found[0] if isinstance(found, tuple) else found  # type: ignore[no-any-return]
+
+
+def _serves(task: type[Task], config: PretrainedConfig) -> bool:
+    return type(config) in getattr(transformers, task.auto_class)._model_mapping
+
+
+def _task_config(config: PretrainedConfig, outputs: Sequence[str]) -> PretrainedConfig:
+    config = copy.deepcopy(config)
+    _name_outputs(config, outputs)
+    return config
+
+
+def _name_outputs(config: PretrainedConfig, outputs: Sequence[str]) -> None:
+    config.problem_type = "single_label_classification"  # else transformers guesses from the type of the labels
+    if outputs:
+        config.id2label = dict(enumerate(outputs))
+        config.label2id = {name: number for number, name in enumerate(outputs)}
+
+
+def _backbone_names(source: Source, model: PreTrainedModel) -> Collection[str]:
+    """The parameter names of the bare model of this architecture.
+
+    `base_model_prefix` is wrong for several classes (T5, BART with question answering), so the bare model itself
+    is asked; only architectures unknown to AutoModel fall back on the prefix.
+    """
+    if type(source.config) in AutoModel._model_mapping:
+        with torch.device("meta"), _quiet():
+            bare: nn.Module = AutoModel.from_config(source.config)
+    else:
+        bare = model.base_model
+        if bare is model:
+            raise LightAdaptError(
+                f"{type(model).__name__} does not tell its backbone from its head: AutoModel does not know its config, "
+                f"and its base_model_prefix {model.base_model_prefix!r} names no attribute. Set base_model_prefix."
+            )
+    return {name for name, _ in bare.named_parameters()}
+
+
+# ---- the model itself
+
+
+def load_base(blueprint: Blueprint, *, dtype: torch.dtype, seed: int, device: torch.device) -> Base:
+    """The task's model with its weights, its head in float32, on the device.
+
+    Args:
+        dtype: of the frozen weights.
+        seed: of what is freshly initialised.
+
+    Raises:
+        LightAdaptError: part of the backbone is not in the checkpoint and would stay random.
+    """
+    anatomy = blueprint.anatomy
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, fresh = (blueprint.ready, frozenset[str]()) if blueprint.ready is not None else _load(blueprint, dtype)
+    assert model is not None
+    if blueprint.outputs and model.config.num_labels != len(blueprint.outputs):
+        resize_head(model, anatomy.head, blueprint.outputs, seed)
+        fresh |= anatomy.head
+    _name_outputs(model.config, blueprint.outputs)
+    _check_backbone(model, anatomy, fresh, blueprint.source)
+    head = anatomy.head | (fresh & anatomy.parameters.keys())
+    head_modules = outermost(model, head)
+    _keep_float32(model, head_modules)
+    model.to(device)  # type: ignore[arg-type]
+    model.eval()
+    return Base(
+        model=model,
+        blueprint=blueprint,
+        head=head,
+        head_modules=head_modules,
+        trained_head=not (anatomy.head & fresh),
+        fingerprint=_fingerprint(model, [name for name in anatomy.parameters if name not in head]),
+    )
+
+
+def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, frozenset[str]]:
+    """The model, and the parameters that its checkpoint did not have."""
+    source = blueprint.source
+    origin: dict[str, Any] = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
+    if source.instance is not None:
+        origin = {"state_dict": source.instance.state_dict()}
+    try:
+        with _quiet():
+            model, report = blueprint.model_class.from_pretrained(
+                None if source.instance is not None else source.id,
+                config=_task_config(source.config, blueprint.outputs),
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # a head with other classes; the backbone is checked afterwards
+                **origin,
+            )
+    except OSError as error:
+        first = str(error).strip().splitlines()[0]
+        raise LightAdaptError(f"The weights of {source.name} cannot be loaded: {first}") from error
+    mismatched = {entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]}
+    return model, frozenset(report["missing_keys"]) | mismatched
+
+
+def _check_backbone(model: PreTrainedModel, anatomy: Anatomy, fresh: frozenset[str], source: Source) -> None:
+    """Raise when more than a pooler of the backbone would start from random values.
+
+    What lies outside the blocks and is neither an embedding nor a norm reads the blocks' result: a pooler. It is
+    trained with the head. Anything else that is missing means that this is no checkpoint of this architecture.
+    """
+    in_blocks = anatomy.within(block.path for block in anatomy.blocks)
+    in_linears = anatomy.within(anatomy.linears)
+    lost = sorted(name for name in fresh - anatomy.head if name in in_blocks or name not in in_linears)
+    if lost:
+        raise LightAdaptError(
+            f"{len(lost)} tensors of the backbone are not in the checkpoint {source.name} and would stay random, for "
+            f"example {', '.join(lost[:3])}. It is no checkpoint of a {type(model).__name__} backbone; choose another."
+        )
+
+
+def resize_head(model: PreTrainedModel, head: Collection[str], outputs: Sequence[str], seed: int) -> None:
+    """Give the head these outputs, in place; what changes its shape is freshly initialised from the seed."""
+    _name_outputs(model.config, outputs)
+    with torch.device("meta"), _quiet():
+        template = type(model)(copy.deepcopy(model.config))
+    current = dict(model.named_parameters())
+    changed = {
+        name.rpartition(".")[0]
+        for name, parameter in template.named_parameters()
+        if name in head and parameter.shape != current[name].shape
+    }
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for path in sorted(changed):
+            old = model.get_submodule(path)
+            module = template.get_submodule(path).to_empty(device="cpu")
+            model._init_weights(module)
+            for hook in old._forward_pre_hooks.values():
+                module.register_forward_pre_hook(hook)
+            model.set_submodule(path, module.to(next(old.parameters()).device, torch.float32))
+    model.num_labels = len(outputs)  # transformers' heads keep their own count beside the config's
+
+
+def _keep_float32(model: PreTrainedModel, modules: Sequence[str]) -> None:
+    """What is trained stays in float32; its inputs are cast where the frozen part computes in half precision."""
+    if model.dtype == torch.float32:
+        return
+    for path in modules:
+        module = model.get_submodule(path).float()
+        module.register_forward_pre_hook(_cast_inputs)
+
+
+def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
+
+
+def _fingerprint(model: PreTrainedModel, names: Sequence[str]) -> dict[str, str]:
+    """Two hashes of frozen parameters: of matrices in linear layers, and of all others.
+
+    Up to 64 values of each tensor, evenly spaced and rounded to bfloat16, so that the fingerprint is quick and
+    the same whether the base is loaded in float32 or bfloat16. The groups are apart because quantization changes
+    the former only.
+    """
+    parameters = dict(model.named_parameters())
+    linear = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, nn.Linear)}
+    hashes = {"linear": hashlib.sha256(), "other": hashlib.sha256()}
+    for name in sorted(names):
+        values = parameters[name].detach().reshape(-1)
+        sample = values[:: max(1, values.numel() // 64)][:64].to("cpu", torch.bfloat16).view(torch.int16)
+        group = hashes["linear" if name in linear else "other"]
+        group.update(json.dumps([name, list(parameters[name].shape)]).encode())
+        group.update(sample.numpy().tobytes())
+    return {group: digest.hexdigest()[:32] for group, digest in hashes.items()}
+
+
+def max_length(model: PreTrainedModel, tokenizer: Any) -> int:
+    """The most tokens that a sequence may have, specials included.
+
+    The smallest of what the tokenizer says and what the positions allow. Position tables with a padding row
+    (RoBERTa's) number tokens from behind that row, so they hold fewer tokens than rows. 512 when nobody says.
+    """
+    config = model.config.get_text_config()
+    limits = [tokenizer.model_max_length] if tokenizer.model_max_length < 10**6 else []
+    positions = getattr(config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        unused = [
+            module.padding_idx + 1
+            for module in model.modules()
+            if isinstance(module, nn.Embedding)
+            and module.padding_idx is not None
+            and module.num_embeddings == positions != config.vocab_size
+        ]
+        limits.append(positions - max(unused, default=0))
+    return min(limits, default=512)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence transformers' own report: what is fresh is found, trained and saved here."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

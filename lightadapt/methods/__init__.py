@@ -1,0 +1,20 @@
+"""The methods, one file each, and how a name finds one."""
+
+from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.methods.full import Full
+from lightadapt.methods.lora import LoRA
+from lightadapt.methods.method import Method
+from lightadapt.methods.probe import Probe
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (LoRA, Probe, Full)}
+
+
+def resolve_method(method: str | Method) -> Method:
+    """The method of that name with its defaults, or the given method object."""
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, type) and issubclass(method, Method):
+        return method()
+    if method in METHODS:
+        return METHODS[method]()
+    raise LightAdaptError(f"Unknown method {method!r}. {nearest(str(method), METHODS)}Methods: {', '.join(METHODS)}")

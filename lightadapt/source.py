@@ -1,0 +1,119 @@
+"""Where a base model and its tokenizer come from: a hub id, a folder, or an instance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
+
+from lightadapt.errors import LightAdaptError
+from lightadapt.tasks import Task
+
+Model: TypeAlias = "str | Path | PreTrainedModel"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a base model comes from, with its config; no weights yet."""
+
+    config: PretrainedConfig
+    id: str | None
+    """Hub id or absolute folder; None for an instance that came from nowhere."""
+    instance: PreTrainedModel | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.id or f"a {self.config.model_type} model in memory"
+
+
+def find_source(model: Model, *, revision: str | None = None, trust_remote_code: bool = False) -> Source:
+    """The source of a model by hub id, folder or instance.
+
+    Raises:
+        LightAdaptError: there is no such model, or it is no transformers model.
+    """
+    if isinstance(model, PreTrainedModel):
+        if getattr(model, "peft_config", None):
+            raise LightAdaptError(
+                f"This {type(model).__name__} already carries an adapter. Pass its base model, or merge the adapter."
+            )
+        name = model.name_or_path or None
+        if name and Path(name).is_dir():
+            name = str(Path(name).resolve())
+        return Source(model.config, name, instance=model, revision=getattr(model.config, "_commit_hash", None))
+    if not isinstance(model, (str, Path)):
+        hint = " Pass its inner model (.get_base_model())." if hasattr(model, "get_base_model") else ""
+        raise LightAdaptError(
+            f"model is a {type(model).__name__}. Give a hub id, a folder, or a transformers PreTrainedModel.{hint}"
+        )
+    return _find_named(str(model), revision, trust_remote_code)
+
+
+def _find_named(name: str, revision: str | None, trust_remote_code: bool) -> Source:
+    if not name.strip():
+        raise LightAdaptError("model is an empty text. Give a hub id, a folder, or a transformers PreTrainedModel.")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        _check_folder(folder)
+        name = str(folder.resolve())
+    elif folder.is_file():
+        raise LightAdaptError(f"{name} is a file. Give the folder of the model, which holds its config.json.")
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise LightAdaptError(f"The model folder {name} does not exist (looked from {Path.cwd()}).")
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as error:  # the hub client and the parsers raise many kinds; each means: no usable config
+        where = "The config of" if folder.is_dir() else "There is no such folder here, and no config on the hub for"
+        raise LightAdaptError(f"{where} {name!r} ({_first_line(error)}). Check the name, and the network.") from error
+    commit = getattr(config, "_commit_hash", None)
+    return Source(config, name, revision=commit or revision, trust_remote_code=trust_remote_code)
+
+
+def _check_folder(folder: Path) -> None:
+    if (folder / "config.json").is_file():
+        return
+    if (folder / "adapter_config.json").is_file():
+        raise LightAdaptError(f"{folder} is a saved adapter, not a base model. Use lightadapt.load({str(folder)!r}).")
+    raise LightAdaptError(f"The folder {folder} holds no model: it has no config.json.")
+
+
+def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
+    """The given tokenizer (an object, or where to load it from), or the one that lies with the model.
+
+    Raises:
+        LightAdaptError: there is none, or it cannot serve the model or the task.
+    """
+    tokenizer = given
+    if given is None:
+        if source.id is None:
+            raise LightAdaptError("A model in memory has no tokenizer with it. Pass tokenizer=…")
+        given = source.id
+    if isinstance(given, (str, Path)):
+        revision = source.revision if str(given) == source.id else None
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(given), revision=revision, trust_remote_code=source.trust_remote_code
+            )
+        except Exception as error:  # as in _find_named
+            raise LightAdaptError(f"No tokenizer in {given} ({_first_line(error)}). Pass tokenizer=…") from error
+    if task.needs_offsets and not tokenizer.is_fast:
+        raise LightAdaptError(
+            f"Task {task.name!r} needs a fast tokenizer (one that knows character offsets), but "
+            f"{type(tokenizer).__name__} is none. Pass tokenizer= with a fast one."
+        )
+    rows = source.config.get_text_config().vocab_size
+    if len(tokenizer) > rows:
+        raise LightAdaptError(
+            f"The tokenizer has {len(tokenizer)} entries but the model only {rows} embeddings: they do not belong "
+            "together, or tokens were added without resizing the embeddings."
+        )
+    return tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no reason given'}"

@@ -1,0 +1,382 @@
+"""Named entities: spans of a text, or of its tokens, with a type each."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from lightadapt.data import TAG, Records
+from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.metrics import Report, entity_scores
+from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
+from lightadapt.tasks.task import IGNORED, Encoded, Feature, Label, Task, required, text_field
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Example(NamedTuple):
+    """A text with its words and entities; tokens are joined by spaces, so that one path serves both forms."""
+
+    text: str
+    words: list[tuple[int, int]]
+    """`[start, end)` of each word, in characters."""
+    entities: list[Span]
+    """In characters."""
+    tokens: list[str] | None
+    """The tokens of a record that came as tokens; its predictions are in tokens."""
+
+
+class Entity(NamedTuple):
+    """A predicted span in characters, with its probability."""
+
+    span: Span
+    score: float
+
+
+@dataclass(frozen=True)
+class NER(Task):
+    """Entities: records are `tokens` + `tags` (BIO, IOB1, BIOES), or `text` + `entities`.
+
+    An entity of a `text` is `{"start", "end", "label"}` in characters, end not included. `labels` are entity
+    types (`PER`); tags (`B-PER`) are understood too. The first sub-word of a word carries its tag; sentences
+    longer than the model takes are split over overlapping windows.
+
+    A prediction is a list of `{"start", "end", "label", "text", "score"}`, offsets in characters for a text
+    and in tokens for tokens; the score is the mean probability of the tags of the entity's words.
+
+    >>> NER(labels=["B-PER", "I-PER", "O", "LOC"]).labels
+    ('LOC', 'PER')
+    """
+
+    name: ClassVar[str] = "ner"
+    auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+    fields: ClassVar[Mapping[str, bool]] = {"tokens": False, "tags": False, "text": False, "entities": False}
+    headline: ClassVar[str] = "f1"
+    pipeline: ClassVar[str] = "token-classification"
+    needs_offsets: ClassVar[bool] = True
+
+    def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
+        labels = super().clean_labels(labels)
+        if not all(isinstance(label, str) for label in labels):
+            raise LightAdaptError(f"labels={list(labels)!r}: entity types are names, such as 'PER'.")
+        if not any(TAG.fullmatch(str(label)) for label in labels):
+            return labels
+        types = {str(label)[2:] if TAG.fullmatch(str(label)) else str(label) for label in labels}
+        return tuple(sorted(types - {""}))
+
+    # ---- records to examples
+
+    def as_record(self, item: Any) -> Any:
+        """A list of tokens stands for `{"tokens": …}`."""
+        return {"tokens": item} if isinstance(item, (tuple, list)) else super().as_record(item)
+
+    def parse_record(self, records: Records, index: int, labelled: bool) -> Example:
+        item, place = records.items[index], records.place(index)
+        if item.get("tokens") is not None:
+            return _parse_tokens(records, index, labelled)
+        if item.get("text") is None:
+            hint = nearest("tokens", map(str, item)) or nearest("text", map(str, item))
+            raise DataError(
+                f"{place}: there is neither 'tokens' nor 'text'. Fields there: {', '.join(map(str, item))}. {hint}"
+                "Give tokens + tags, or text + entities; columns={…} renames fields."
+            )
+        text = text_field(records, index, "text")
+        assert text is not None
+        entities = _parse_entities(records, index, text) if labelled else []
+        return Example(text, split_words(text), entities, None)
+
+    def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:
+        found = tuple(sorted({entity.label for example in examples for entity in example.entities}))
+        if not found:
+            raise DataError(
+                "The data holds no entity at all, so there is nothing to learn. Check the tags, or columns={…}."
+            )
+        return found
+
+    def check_labels(self, examples: Sequence[Example], records: Records) -> None:
+        known = set(self.labels or ())
+        for index, example in enumerate(examples):
+            for entity in example.entities:
+                if entity.label not in known:
+                    raise DataError(
+                        f"{records.place(index)}: the entity {example.text[entity.start : entity.end]!r} has the type "
+                        f"{entity.label!r}, which is not among the labels. "
+                        f"{nearest(entity.label, map(str, self.labels or ()))}Labels: "
+                        f"{', '.join(map(str, self.labels or ()))}. Correct the record, or adapt with labels=[…] "
+                        "that include it."
+                    )
+
+    # ---- the head
+
+    def outputs(self) -> tuple[str, ...]:
+        return ("O", *(f"{prefix}-{label}" for label in self.labels or () for prefix in "BI"))
+
+    def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
+        types = sorted({name[2:] for name in outputs if name != "O"})
+        complete = {"O", *(f"{prefix}-{label}" for label in types for prefix in "BI")}
+        return tuple(types) if types and complete == set(outputs) else None
+
+    # ---- examples to features and back
+
+    def encode(
+        self,
+        examples: Sequence[Example],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        outputs: Sequence[str] | None = None,
+    ) -> Encoded:
+        room = max_length - tokenizer.num_special_tokens_to_add()
+        encoding = tokenizer(
+            [example.text for example in examples],
+            truncation=True,
+            max_length=max_length,
+            stride=room // 4,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        owners = encoding.pop("overflow_to_sample_mapping")
+        offsets = encoding.pop("offset_mapping")
+        specials = encoding.pop("special_tokens_mask")
+        features = [
+            Feature({name: column[row] for name, column in encoding.items()}, owner) for row, owner in enumerate(owners)
+        ]
+        lost = changed = 0
+        for rows, example in zip(_rows_by_owner(owners, len(examples)), examples, strict=True):
+            windows = [features[row] for row in rows]
+            starts = [
+                _word_starts(example, offsets[row], specials[row], first=number == 0) for number, row in enumerate(rows)
+            ]
+            _share_words(windows, starts)
+            if outputs:
+                one_lost, one_changed = _set_targets(example, windows, outputs)
+                lost, changed = lost + one_lost, changed + one_changed
+        return Encoded(features, _notes(lost, changed, sum(len(example.entities) for example in examples)))
+
+    def decode(
+        self,
+        examples: Sequence[Example],
+        features: Sequence[Feature],
+        logits: Sequence[np.ndarray],
+        outputs: Sequence[str],
+    ) -> list[list[Entity]]:
+        allowed = transitions(outputs)
+        visible: list[dict[int, np.ndarray]] = [{} for _ in examples]
+        for feature, scores in zip(features, logits, strict=True):  # scores: (T, K)
+            for position, word in feature.words:
+                visible[feature.example][word] = scores[position]
+        return [
+            _decode_example(example, words, outputs, allowed) for example, words in zip(examples, visible, strict=True)
+        ]
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[Sequence[Entity]]
+    ) -> tuple[dict[str, float], Report]:
+        return entity_scores(
+            [example.entities for example in examples],
+            [[entity.span for entity in entities] for entities in predictions],
+        )
+
+    def present(self, example: Example, prediction: Sequence[Entity], *, scores: bool) -> list[dict[str, Any]]:
+        """The entities as dicts, in tokens where the record came as tokens; a score is always there."""
+        shown = []
+        for (start, end, label), score in prediction:
+            text = example.text[start:end]
+            if example.tokens is not None:
+                first, last = _words_inside(example.words, start, end)
+                start, end = first, last
+                text = " ".join(example.tokens[start:end])
+            shown.append({"start": start, "end": end, "label": label, "text": text, "score": score})
+        return shown
+
+
+def _parse_tokens(records: Records, index: int, labelled: bool) -> Example:
+    item, place = records.items[index], records.place(index)
+    tokens = list(item["tokens"]) if not isinstance(item["tokens"], str) else item["tokens"]
+    if isinstance(tokens, str):
+        raise DataError(
+            f"{place}: tokens is the text {tokens[:40]!r}. Give a list of tokens, or the field 'text' with 'entities'."
+        )
+    if not tokens:
+        raise DataError(f"{place}: tokens is empty. Remove the record.")
+    wrong = [token for token in tokens if not isinstance(token, str)]
+    if wrong:
+        raise DataError(f"{place}: the token {wrong[0]!r} is a {type(wrong[0]).__name__}, but a text is expected.")
+    if "" in tokens:
+        raise DataError(f"{place}: token {tokens.index('')} is empty. Remove it, and its tag.")
+    if not "".join(tokens).strip():
+        raise DataError(f"{place}: tokens hold no text. Remove the record.")
+    words, position = [], 0
+    for token in tokens:
+        words.append((position, position + len(token)))
+        position += len(token) + 1
+    spans = read_tags(_checked_tags(records, index, tokens)) if labelled else []
+    entities = [Span(words[start][0], words[end - 1][1], label) for start, end, label in spans]
+    return Example(" ".join(tokens), words, entities, tokens)
+
+
+def _checked_tags(records: Records, index: int, tokens: Sequence[str]) -> list[str]:
+    place = records.place(index)
+    tags = list(required(records, index, "tags"))
+    if len(tags) != len(tokens):
+        raise DataError(f"{place}: tags has {len(tags)} items but tokens has {len(tokens)}. Each token needs one tag.")
+    for token, tag in zip(tokens, tags, strict=True):
+        if isinstance(tag, int):
+            raise DataError(
+                f"{place}: the tag of {token!r} is the number {tag}. Give names such as 'B-PER' "
+                "(a datasets.Dataset whose column is a list of ClassLabel is translated by itself)."
+            )
+        if not isinstance(tag, str) or not TAG.fullmatch(tag):
+            raise DataError(
+                f"{place}: {tag!r}, the tag of {token!r}, is no tag of BIO, IOB1 or BIOES. "
+                "A tag is O, or a prefix of B I E S, a hyphen and a type: B-PER."
+            )
+    return tags
+
+
+def _parse_entities(records: Records, index: int, text: str) -> list[Span]:
+    place = records.place(index)
+    if "entities" not in records.items[index]:
+        found = ", ".join(map(str, records.items[index]))
+        raise DataError(
+            f"{place}: the field 'entities' is missing. Fields there: {found}. "
+            "Give a list of {'start', 'end', 'label'}; an empty list where there is no entity."
+        )
+    entities = [_parse_entity(place, entry, text) for entry in records.items[index]["entities"] or ()]
+    for one, other in overlapping(entities):
+        raise DataError(
+            f"{place}: the entities {text[one.start : one.end]!r} ({one.label}, {one.start}-{one.end}) and "
+            f"{text[other.start : other.end]!r} ({other.label}, {other.start}-{other.end}) overlap. Keep one of them."
+        )
+    return sorted(entities)
+
+
+def _parse_entity(place: str, entry: Any, text: str) -> Span:
+    if not isinstance(entry, Mapping) or not {"start", "end", "label"} <= set(entry):
+        raise DataError(f"{place}: the entity {entry!r} is not a dict with 'start', 'end' and 'label'.")
+    start, end, label = entry["start"], entry["end"], entry["label"]
+    if type(start) is not int or type(end) is not int:
+        raise DataError(f"{place}: the entity {entry!r} has offsets that are not whole numbers (characters).")
+    if not isinstance(label, str) or not label.strip():
+        raise DataError(f"{place}: the entity {entry!r} has no label. Name its type, such as 'PER'.")
+    if not 0 <= start < end <= len(text):
+        raise DataError(
+            f"{place}: the entity {label} has the span {start}-{end}, but its text has {len(text)} characters. "
+            "Needed: 0 <= start < end <= length, in characters, end not included."
+        )
+    if not text[start:end].strip():
+        raise DataError(f"{place}: the entity {label} at {start}-{end} is only white space. Correct its offsets.")
+    return Span(start, end, label)
+
+
+def _rows_by_owner(owners: Sequence[int], count: int) -> list[list[int]]:
+    rows: list[list[int]] = [[] for _ in range(count)]
+    for row, owner in enumerate(owners):
+        rows[owner].append(row)
+    return rows
+
+
+def _word_starts(
+    example: Example, offsets: Sequence[tuple[int, int]], specials: Sequence[int], *, first: bool
+) -> dict[int, int]:
+    """Where each word has its first sub-word in a window: `{word: position}`.
+
+    A word of which the window (other than the first) holds only the rest is left out. A word without a
+    sub-word of its own (the tokenizer drops or merges it) is not there either.
+    """
+    beginnings = [start for start, _ in example.words]
+    found: dict[int, int] = {}
+    cut = None if first else -1
+    for position, ((start, end), special) in enumerate(zip(offsets, specials, strict=True)):
+        if special:
+            continue
+        while start < end and example.text[start].isspace():  # byte-level tokenizers count the space before
+            start += 1
+        word = bisect_right(beginnings, start) - 1
+        if start >= end or word < 0 or start >= example.words[word][1]:
+            continue
+        if cut == -1:
+            cut = word if start > example.words[word][0] else None
+        if word not in found and word != cut:
+            found[word] = position
+    return found
+
+
+def _share_words(windows: Sequence[Feature], starts: Sequence[dict[int, int]]) -> None:
+    """Give each word to the window in which it has most context around it."""
+    best: dict[int, tuple[int, int, int]] = {}
+    for number, (window, places) in enumerate(zip(windows, starts, strict=True)):
+        for word, position in places.items():
+            left = position if number else len(window)  # the text's own begin and end cut nothing off
+            right = len(window) - position if number < len(windows) - 1 else len(window)
+            context = min(left, right)
+            if word not in best or context > best[word][0]:
+                best[word] = (context, number, position)
+    for word, (_, number, position) in sorted(best.items()):
+        windows[number].words.append((position, word))
+
+
+def _set_targets(example: Example, windows: Sequence[Feature], outputs: Sequence[str]) -> tuple[int, int]:
+    """Write the tags to their positions; how many entities no sub-word shows, and how many end inside a word."""
+    place = {tag: number for number, tag in enumerate(outputs)}
+    visible = sorted(word for window in windows for _, word in window.words)
+    spans, lost, changed = [], 0, 0
+    for start, end, label in example.entities:
+        first, last = _words_inside(example.words, start, end)
+        shown = [number for number, word in enumerate(visible) if first <= word < last]
+        lost += not shown
+        changed += (example.words[first][0], example.words[last - 1][1]) != (start, end)
+        # Two entities inside one word: the word can carry the tag of one of them only.
+        if shown and (not spans or spans[-1].end <= shown[0]):
+            spans.append(Span(shown[0], shown[-1] + 1, label))
+    tags = dict(zip(visible, write_tags(spans, len(visible)), strict=True))
+    for window in windows:
+        target = [IGNORED] * len(window)
+        for position, word in window.words:
+            target[position] = place[tags[word]]
+        window.target = target
+    return lost, changed
+
+
+def _words_inside(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The range of words that a span of characters touches."""
+    touched = [number for number, (first, last) in enumerate(words) if first < end and last > start]
+    return touched[0], touched[-1] + 1
+
+
+def _notes(lost: int, changed: int, total: int) -> list[str]:
+    notes = []
+    if lost:
+        notes.append(
+            f"{lost} of {total} entities have no sub-word of their own in this tokenizer: they are not learned, "
+            "and count as missed in scores."
+        )
+    if changed:
+        notes.append(
+            f"{changed} of {total} entities begin or end inside a word: they are learned as whole words, "
+            "and their exact span counts in scores."
+        )
+    return notes
+
+
+def _decode_example(
+    example: Example, scores: Mapping[int, np.ndarray], outputs: Sequence[str], allowed: np.ndarray
+) -> list[Entity]:
+    words = sorted(scores)
+    if not words:
+        return []
+    logits = np.stack([scores[word] for word in words]).astype(np.float64)  # (N, K)
+    logits -= logits.max(-1, keepdims=True)
+    log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    path = best_tags(log_probabilities, allowed)
+    chosen = np.exp(log_probabilities[np.arange(len(path)), path])
+    entities = []
+    for start, end, label in read_tags([outputs[tag] for tag in path]):
+        span = Span(example.words[words[start]][0], example.words[words[end - 1]][1], label)
+        entities.append(Entity(span, float(chosen[start:end].mean())))
+    return entities

@@ -1,0 +1,77 @@
+"""Batches by a budget of tokens: sequences of like length together, so that little of a batch is padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+WINDOW = 50
+"""Batches that are sorted together: long enough to find like lengths, short enough to keep the order random."""
+
+
+class TokenBudgetBatches(Sampler[list[int]]):
+    """Index lists of about `batch_tokens` real tokens each, in another random order every epoch.
+
+    Records are shuffled, cut into windows, sorted by length inside each window, and cut into batches of equal
+    token count; then the batches are shuffled. The order depends on seed and epoch alone, and the number of
+    batches never changes, so that training can be resumed in the middle of an epoch.
+
+    >>> batches = TokenBudgetBatches([4, 4, 4, 4, 16], batch_tokens=16, seed=0)
+    >>> sorted(len(batch) for batch in batches)
+    [1, 4]
+    """
+
+    batch_size = None  # accelerate asks; the number of records differs from batch to batch
+
+    def __init__(self, lengths: Sequence[int], *, batch_tokens: int, seed: int, multiple_of: int = 1) -> None:
+        self.lengths = np.asarray(lengths)
+        self.seed = seed
+        self.epoch = 0
+        count = max(1, round(self.lengths.sum() / batch_tokens))
+        count = -(-count // multiple_of) * multiple_of  # every process gets as many batches
+        self.count = min(count, len(lengths))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        order = generator.permutation(len(self.lengths))
+        windows = -(-self.count // WINDOW)
+        batches: list[list[int]] = []
+        for number, window in enumerate(np.array_split(order, windows)):
+            share = self.count * (number + 1) // windows - self.count * number // windows
+            batches += self._cut(window[np.argsort(self.lengths[window], kind="stable")], share)
+        for position in generator.permutation(len(batches)):
+            yield batches[position]
+
+    def _cut(self, ordered: np.ndarray, count: int) -> list[list[int]]:
+        """The window as exactly `count` batches of about equal token count, none empty."""
+        batches, start = [], 0
+        totals = np.concatenate([[0], np.cumsum(self.lengths[ordered])])
+        for number in range(count):
+            left = count - number
+            target = totals[start] + (totals[-1] - totals[start]) / left
+            end = int(np.abs(totals - target).argmin()) if left > 1 else len(ordered)
+            end = min(max(end, start + 1), len(ordered) - left + 1)
+            batches.append(ordered[start:end].tolist())
+            start = end
+        return batches
+
+
+def sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Index lists, longest first, of at most `batch_tokens` tokens with padding (a longer record goes alone)."""
+    batch: list[int] = []
+    for index in np.argsort(-np.asarray(lengths), kind="stable").tolist():
+        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

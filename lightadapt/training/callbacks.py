@@ -1,0 +1,96 @@
+"""What watches a training run: one progress bar, a measure of memory, and a stop when the loss is no number."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import psutil
+import torch
+from tqdm.auto import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lightadapt.errors import LightAdaptError
+
+
+class ProgressBar(TrainerCallback):
+    """One bar for the run, and a line with the scores at each evaluation."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.bar: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.title, unit="step")
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.bar is not None and logs and "loss" in logs:
+            self.bar.set_postfix_str(f"loss {logs['loss']:.4f}")
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.bar is not None and metrics:
+            shown = "  ".join(f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items())
+            self.bar.write(f"epoch {state.epoch or 0:g}: {shown}")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+class PeakMemory(TrainerCallback):
+    """The most memory seen: allocated on the GPU, else resident in this process at the end of a step."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.process = psutil.Process()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if args.device.type == "cuda":
+            self.bytes = torch.cuda.max_memory_allocated()
+        else:
+            self.bytes = max(self.bytes, self.process.memory_info().rss)
+
+
+class StopWhenNotFinite(TrainerCallback):
+    """Ends a run whose loss has become infinite or no number, instead of training on for hours."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not math.isfinite(loss):
+            raise LightAdaptError(
+                f"The training loss is {loss} at step {state.global_step} (learning rate {args.learning_rate:g}). "
+                "Try a learning rate ten times smaller."
+            )

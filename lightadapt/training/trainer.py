@@ -1,0 +1,156 @@
+"""transformers' Trainer, with batches by tokens, the task's own evaluation, and checkpoints of what is trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import sort_checkpoints
+
+from lightadapt.training.batching import TokenBudgetBatches
+from lightadapt.training.history import History
+
+
+class AdaptTrainer(Trainer):
+    """A thin subclass: what it changes is how batches are formed, how scores come about and what is saved."""
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        *,
+        features: Sequence[Any],
+        collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
+        batch_tokens: int,
+        head: frozenset[str],
+        head_rate: float,
+        evaluate: Callable[[], dict[str, float]] | None,
+        save: Callable[[Path], None],
+        load: Callable[[Path], None],
+        callbacks: Sequence[Any],
+    ) -> None:
+        """`head_rate` is the learning rate of the parameters in `head`; the others take that of `args`."""
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=features,
+            eval_dataset=[] if evaluate else None,
+            data_collator=collate,
+            callbacks=list(callbacks),
+        )
+        self.remove_callback(ProgressCallback)
+        self.remove_callback(PrinterCallback)
+        self.batch_tokens = batch_tokens
+        self.head = head
+        self.head_rate = head_rate
+        self.score = evaluate
+        self.save_trained = save
+        self.load_trained = load
+        self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
+        self.all_tokens = 0
+        self.training_seconds = 0.0
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        batches = TokenBudgetBatches(
+            [len(feature) for feature in self.train_dataset],  # type: ignore[union-attr]
+            batch_tokens=self.batch_tokens,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+            multiple_of=self.args.world_size,
+        )
+        loader = DataLoader(
+            self.train_dataset,  # type: ignore[arg-type]
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Trainer's optimizer, with the head's parameters in groups of their own rate."""
+        optimizer = super().create_optimizer(model)
+        if self.head_rate != self.args.learning_rate and len(optimizer.param_groups) <= 2:
+            in_head = {id(p) for name, p in (model or self.model).named_parameters() if name in self.head}
+            groups = []
+            for group in optimizer.param_groups:
+                rest = [p for p in group["params"] if id(p) not in in_head]
+                head = [p for p in group["params"] if id(p) in in_head]
+                groups += [{**group, "params": rest}, {**group, "params": head, "lr": self.head_rate}]
+            optimizer.param_groups[:] = [group for group in groups if group["params"]]
+        return optimizer
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        mask = inputs["attention_mask"]
+        self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
+        self.all_tokens += mask.numel()
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trainer's loop; the seconds spent in it, evaluations not included, are kept."""
+        start = time.perf_counter()
+        result = super().train(*args, **kwargs)
+        self.training_seconds += time.perf_counter() - start
+        return result
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The task's scores of the validation records, decoded as for the user."""
+        assert self.score is not None
+        start = time.perf_counter()
+        scores = self.score()
+        self.training_seconds -= time.perf_counter() - start
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def history(self, *, memory: int, seconds: float, settings: dict[str, Any]) -> History:
+        """The record of the run; `memory` in bytes, `seconds` of wall time."""
+        log = self.state.log_history
+        epochs = [
+            {name.removeprefix("eval_"): value for name, value in entry.items()}
+            for entry in log
+            if any(name.startswith("eval_") for name in entry)
+        ]
+        real = int(self.real_tokens)
+        return History(
+            losses=[(entry["step"], entry["loss"]) for entry in log if "loss" in entry],
+            epochs=epochs,
+            best=next((entry for entry in epochs if entry["step"] == self.state.best_global_step), None),
+            steps=self.state.global_step,
+            seconds=seconds,
+            tokens_per_second=real / self.training_seconds if self.training_seconds else 0.0,
+            padding=1 - real / self.all_tokens if self.all_tokens else 0.0,
+            peak_memory=memory,
+            settings=dict(settings),
+        )
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if self.args.should_save:
+            self.save_trained(Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self.load_trained(Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        assert self.state.best_model_checkpoint is not None
+        self.load_trained(Path(self.state.best_model_checkpoint))
+
+
+def last_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
+    """The newest checkpoint that is complete, passing over one that a crash cut short; None when there is none."""
+    for path in reversed(sort_checkpoints(str(folder))):
+        try:
+            json.loads((Path(path) / "trainer_state.json").read_text(encoding="utf-8"))  # Trainer writes it last
+        except (OSError, json.JSONDecodeError):
+            continue
+        return Path(path)
+    return None
