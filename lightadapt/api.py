@@ -68,7 +68,7 @@ def adapt(
     number_format = choose_dtype(dtype, place, trains_base=trains_base)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
     base = load_base(blueprint, dtype=number_format, seed=seed, device=place)
-    return Adapted(base, chosen_method, chosen_tokenizer, layers=layers, blocks=blocks, config=config, seed=seed)
+    return Adapted(base, chosen_method, chosen_tokenizer, layers=layers, config=config, seed=seed)
 
 
 def load(
@@ -111,9 +111,7 @@ def load(
             f"{path} was trained on another base than {source.name}: the fingerprints of their weights differ. "
             f"Pass base= with {saved['base']['id'] or 'the model'} as it was then."
         )
-    adapted = Adapted(
-        loaded, method, tokenizer, layers=saved["layers"], blocks=blocks, config=artifact.config, seed=saved["seed"]
-    )
+    adapted = Adapted(loaded, method, tokenizer, layers=saved["layers"], config=artifact.config, seed=saved["seed"])
     adapted.restore(artifact)
     return adapted
 

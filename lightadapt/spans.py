@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ def write_tags(spans: Sequence[Span], length: int) -> list[str]:
 def overlapping(spans: Sequence[Span]) -> Iterator[tuple[Span, Span]]:
     """Neighbouring pairs of spans that share a position."""
     ordered = sorted(spans)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if after.start < before.end:
             yield before, after
 

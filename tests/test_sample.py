@@ -56,7 +56,8 @@ def test_offsets_cut_whole_entities(split: str, seed: int) -> None:
             assert not any(mark in surface for mark in "!?[]{}|@")
             before = record["text"][: entity["start"]]
             after = record["text"][entity["end"] :]
-            assert not before[-1:].isalnum() and not after[:1].isalnum()
+            assert not before[-1:].isalnum()
+            assert not after[:1].isalnum()
             end_of_last = entity["end"]
             labels[entity["label"]] += 1
     assert set(labels) == ENTITY_TYPES

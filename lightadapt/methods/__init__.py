@@ -6,6 +6,8 @@ from lightadapt.methods.lora import LoRA
 from lightadapt.methods.method import Method
 from lightadapt.methods.probe import Probe
 
+__all__ = ["METHODS", "Full", "LoRA", "Method", "Probe", "resolve_method"]
+
 METHODS: dict[str, type[Method]] = {method.name: method for method in (LoRA, Probe, Full)}
 
 

@@ -242,27 +242,28 @@ INTENTS = tuple(TRAIN_TEMPLATES)
 FILLERS = {
     "train": {
         "PERSON": (
-            "[||||Ms |Mr ][Maria|Tom|Fatima|Jonas|Grace|Wei|Lucas|Priya|Helen|Omar|Anna|Mateo|Keiko|Paul|Leila|Sven|Amara|"
-            "Julia|Diego|Hanna|Viktor|Zoe|Rahul|Clara][|| Lopez| Baker| Haddad| Chen| Novak| Okoro| Rossi| Lindqvist| Gupta|"
-            " Meyer| Tanaka| Dubois| Walsh| van Dijk| Santos| Petrov| Ahmed| Moreau]"
+            "[||||Ms |Mr ][Maria|Tom|Fatima|Jonas|Grace|Wei|Lucas|Priya|Helen|Omar|Anna|Mateo|Keiko|Paul|Leila|Sven|"
+            "Amara|Julia|Diego|Hanna|Viktor|Zoe|Rahul|Clara][|| Lopez| Baker| Haddad| Chen| Novak| Okoro| Rossi|"
+            " Lindqvist| Gupta| Meyer| Tanaka| Dubois| Walsh| van Dijk| Santos| Petrov| Ahmed| Moreau]"
         ),
         "PRODUCT": (
-            "[||Norvik |Tarnby |Brellow |Hesta @0 |Lumio Plus |Ostera ][kettle|desk lamp|toaster|suitcase|keyboard|blender|"
-            "clock|office chair|backpack|heater|printer|rice cooker|speaker|vacuum cleaner|mouse|bicycle pump|radio|tent]"
+            "[||Norvik |Tarnby |Brellow |Hesta @0 |Lumio Plus |Ostera ][kettle|desk lamp|toaster|suitcase|"
+            "keyboard|blender|clock|office chair|backpack|heater|printer|rice cooker|speaker|vacuum cleaner|"
+            "mouse|bicycle pump|radio|tent]"
         ),
         "ORDER": "[#@@@@@|ORD-@@@@@|@@@@@@@|@@-@@@@@|A@@@@|#C@@-@@|@@@@/@@]",
         "DATE": (
-            "[Monday|Friday|Saturday|[2|9|14|23] [January|March|June|Oct]|[May|April|February] [6|18|27]|the [3rd|11th|20th]|"
-            "the [1st|22nd] of [May|March]|@/@]"
+            "[Monday|Friday|Saturday|[2|9|14|23] [January|March|June|Oct]|[May|April|February] [6|18|27]|"
+            "the [3rd|11th|20th]|the [1st|22nd] of [May|March]|@/@]"
         ),
         "WHEN": (
-            "[yesterday|this morning|[a week|two weeks|three days|four days|a month] ago|last [week|Monday|Friday|March]|"
-            "the other day]"
+            "[yesterday|this morning|[a week|two weeks|three days|four days|a month] ago|last [week|Monday|Friday|"
+            "March]|the other day]"
         ),
         "AMOUNT": "[$@@.@@|$@@@|@@ dollars|@@.@@ euros|€@@|CHF @@|[ten|forty] dollars|@@@ rupees|£@]",
         "PLACE": (
-            "[Leeds|Boston|Toronto|Dublin|Hamburg|Madrid|Chicago|Oslo|Nairobi|New York|Bristol|Vienna|Sao Paulo|Munich|Athens|"
-            "Kyoto|San Jose|Cairo|Rotterdam|Perth|Krakow|Salt Lake City]"
+            "[Leeds|Boston|Toronto|Dublin|Hamburg|Madrid|Chicago|Oslo|Nairobi|New York|Bristol|Vienna|Sao Paulo|"
+            "Munich|Athens|Kyoto|San Jose|Cairo|Rotterdam|Perth|Krakow|Salt Lake City]"
         ),
         "STREET": "[|Unit @, ]@@ [Mill|Station|Church|Garden|Queen|Castle|Maple] [Street|Road|Square|Way]",
     },

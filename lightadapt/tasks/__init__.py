@@ -5,6 +5,8 @@ from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.ner import NER
 from lightadapt.tasks.task import Task
 
+__all__ = ["NER", "TASKS", "Classification", "Task", "resolve_task"]
+
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, NER)}
 
 

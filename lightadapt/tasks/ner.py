@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -13,6 +12,7 @@ from lightadapt.data import TAG, Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
+from lightadapt.tasks.alignment import tokenize_windows, words_inside
 from lightadapt.tasks.task import IGNORED, Encoded, Feature, Label, Task, required, text_field
 
 if TYPE_CHECKING:
@@ -130,33 +130,16 @@ class NER(Task):
         max_length: int,
         outputs: Sequence[str] | None = None,
     ) -> Encoded:
-        room = max_length - tokenizer.num_special_tokens_to_add()
-        encoding = tokenizer(
-            [example.text for example in examples],
-            truncation=True,
-            max_length=max_length,
-            stride=room // 4,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
+        windows = tokenize_windows(
+            [example.text for example in examples], [example.words for example in examples], tokenizer, max_length
         )
-        owners = encoding.pop("overflow_to_sample_mapping")
-        offsets = encoding.pop("offset_mapping")
-        specials = encoding.pop("special_tokens_mask")
-        features = [
-            Feature({name: column[row] for name, column in encoding.items()}, owner) for row, owner in enumerate(owners)
-        ]
         lost = changed = 0
-        for rows, example in zip(_rows_by_owner(owners, len(examples)), examples, strict=True):
-            windows = [features[row] for row in rows]
-            starts = [
-                _word_starts(example, offsets[row], specials[row], first=number == 0) for number, row in enumerate(rows)
-            ]
-            _share_words(windows, starts)
-            if outputs:
-                one_lost, one_changed = _set_targets(example, windows, outputs)
+        if outputs:
+            for example, mine in zip(examples, windows, strict=True):
+                one_lost, one_changed = _set_targets(example, mine, outputs)
                 lost, changed = lost + one_lost, changed + one_changed
-        return Encoded(features, _notes(lost, changed, sum(len(example.entities) for example in examples)))
+        total = sum(len(example.entities) for example in examples)
+        return Encoded([window for mine in windows for window in mine], _notes(lost, changed, total))
 
     def decode(
         self,
@@ -188,8 +171,7 @@ class NER(Task):
         for (start, end, label), score in prediction:
             text = example.text[start:end]
             if example.tokens is not None:
-                first, last = _words_inside(example.words, start, end)
-                start, end = first, last
+                start, end = words_inside(example.words, start, end)
                 text = " ".join(example.tokens[start:end])
             shown.append({"start": start, "end": end, "label": label, "text": text, "score": score})
         return shown
@@ -274,60 +256,14 @@ def _parse_entity(place: str, entry: Any, text: str) -> Span:
     return Span(start, end, label)
 
 
-def _rows_by_owner(owners: Sequence[int], count: int) -> list[list[int]]:
-    rows: list[list[int]] = [[] for _ in range(count)]
-    for row, owner in enumerate(owners):
-        rows[owner].append(row)
-    return rows
-
-
-def _word_starts(
-    example: Example, offsets: Sequence[tuple[int, int]], specials: Sequence[int], *, first: bool
-) -> dict[int, int]:
-    """Where each word has its first sub-word in a window: `{word: position}`.
-
-    A word of which the window (other than the first) holds only the rest is left out. A word without a
-    sub-word of its own (the tokenizer drops or merges it) is not there either.
-    """
-    beginnings = [start for start, _ in example.words]
-    found: dict[int, int] = {}
-    cut = None if first else -1
-    for position, ((start, end), special) in enumerate(zip(offsets, specials, strict=True)):
-        if special:
-            continue
-        while start < end and example.text[start].isspace():  # byte-level tokenizers count the space before
-            start += 1
-        word = bisect_right(beginnings, start) - 1
-        if start >= end or word < 0 or start >= example.words[word][1]:
-            continue
-        if cut == -1:
-            cut = word if start > example.words[word][0] else None
-        if word not in found and word != cut:
-            found[word] = position
-    return found
-
-
-def _share_words(windows: Sequence[Feature], starts: Sequence[dict[int, int]]) -> None:
-    """Give each word to the window in which it has most context around it."""
-    best: dict[int, tuple[int, int, int]] = {}
-    for number, (window, places) in enumerate(zip(windows, starts, strict=True)):
-        for word, position in places.items():
-            left = position if number else len(window)  # the text's own begin and end cut nothing off
-            right = len(window) - position if number < len(windows) - 1 else len(window)
-            context = min(left, right)
-            if word not in best or context > best[word][0]:
-                best[word] = (context, number, position)
-    for word, (_, number, position) in sorted(best.items()):
-        windows[number].words.append((position, word))
-
-
 def _set_targets(example: Example, windows: Sequence[Feature], outputs: Sequence[str]) -> tuple[int, int]:
     """Write the tags to their positions; how many entities no sub-word shows, and how many end inside a word."""
     place = {tag: number for number, tag in enumerate(outputs)}
     visible = sorted(word for window in windows for _, word in window.words)
-    spans, lost, changed = [], 0, 0
+    spans: list[Span] = []
+    lost = changed = 0
     for start, end, label in example.entities:
-        first, last = _words_inside(example.words, start, end)
+        first, last = words_inside(example.words, start, end)
         shown = [number for number, word in enumerate(visible) if first <= word < last]
         lost += not shown
         changed += (example.words[first][0], example.words[last - 1][1]) != (start, end)
@@ -341,12 +277,6 @@ def _set_targets(example: Example, windows: Sequence[Feature], outputs: Sequence
             target[position] = place[tags[word]]
         window.target = target
     return lost, changed
-
-
-def _words_inside(words: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
-    """The range of words that a span of characters touches."""
-    touched = [number for number, (first, last) in enumerate(words) if first < end and last > start]
-    return touched[0], touched[-1] + 1
 
 
 def _notes(lost: int, changed: int, total: int) -> list[str]:

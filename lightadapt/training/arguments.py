@@ -1,16 +1,19 @@
-"""The training arguments: good defaults, what `fit` was told, and anything else that transformers' Trainer knows."""
+"""The settings of a run: good defaults, what `fit` was told, and anything else that transformers' Trainer knows."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.training.trainer import last_checkpoint
 
 RECORDS_PER_STEP = 16
 """Records in a batch of the default token budget."""
@@ -20,18 +23,82 @@ EPOCHS_MOST = 20
 EPOCHS_LEAST = 3
 
 
-def default_epochs(steps_per_epoch: int) -> int:
-    """As many epochs as make about 1,000 steps, at least 3 and at most 20."""
-    return min(EPOCHS_MOST, max(EPOCHS_LEAST, math.ceil(STEPS_WANTED / steps_per_epoch)))
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked of a run; None and absent stand for the defaults."""
+
+    epochs: float | None
+    learning_rate: float | None
+    batch_tokens: int | None
+    early_stopping: int | None
+    folder: Path | None
+    """Where checkpoints are kept."""
+    checkpoint: Path | None
+    """The checkpoint to go on from."""
+    others: dict[str, Any]
+    """Further arguments of Trainer."""
+
+    def budget(self, tokens: int, records: int) -> int:
+        """Real tokens a step: as asked, else as many as 16 records have on average.
+
+        Trainer's `per_device_train_batch_size` sets another number of records.
+        """
+        per_step = self.others.get("per_device_train_batch_size", RECORDS_PER_STEP)
+        return self.batch_tokens or max(1, round(per_step * tokens / records))
+
+    def passes(self, steps_per_epoch: int) -> float:
+        """Epochs: as asked, else as many as make about 1,000 steps, at least 3 and at most 20."""
+        return self.epochs or min(EPOCHS_MOST, max(EPOCHS_LEAST, math.ceil(STEPS_WANTED / steps_per_epoch)))
 
 
-def user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[str, Any]:
+def read_settings(
+    args: Mapping[str, Any] | TrainingArguments | None,
+    *,
+    epochs: float | None,
+    learning_rate: float | None,
+    batch_tokens: int | None,
+    early_stopping: int | None,
+    resume: bool,
+    output_dir: str | Path | None,
+    validates: bool,
+) -> Settings:
+    """The settings of a run, checked.
+
+    Raises:
+        LightAdaptError: an argument that Trainer does not know, a value said twice or out of range, early
+            stopping without validation data, or a folder with the checkpoints of another run.
+    """
+    others = _user_arguments(args)
+    chosen = {
+        name: _once(explicit, others.pop(name, None), name)
+        for name, explicit in (
+            ("num_train_epochs", epochs),
+            ("learning_rate", learning_rate),
+            ("output_dir", None if output_dir is None else str(output_dir)),
+        )
+    }
+    numbers = {
+        "epochs": chosen["num_train_epochs"],
+        "learning_rate": chosen["learning_rate"],
+        "batch_tokens": batch_tokens,
+        "early_stopping": early_stopping,
+    }
+    for name, value in numbers.items():
+        if value is not None and not (isinstance(value, (int, float)) and value > 0):
+            raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
+    if early_stopping is not None and not validates:
+        raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
+    folder = Path(chosen["output_dir"]) if chosen["output_dir"] else None
+    return Settings(folder=folder, checkpoint=_find_checkpoint(folder, resume), others=others, **numbers)
+
+
+def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[str, Any]:
     """What the user set of Trainer's arguments: a dict as it is, of an object all that differs from its defaults."""
     if args is None:
         return {}
     names = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init}
     if isinstance(args, TrainingArguments):
-        plain = TrainingArguments(output_dir=args.output_dir)  # defaults after their own derivations
+        plain = TrainingArguments(output_dir=args.output_dir)  # the defaults after their own derivations
         given = {name: getattr(args, name) for name in names if getattr(args, name) != getattr(plain, name)}
         return given if args.output_dir == "trainer_output" else {**given, "output_dir": args.output_dir}
     if not isinstance(args, Mapping):
@@ -39,32 +106,50 @@ def user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[s
     for name in args:
         if name not in names:
             raise LightAdaptError(f"args holds {name!r}, which TrainingArguments does not know. {nearest(name, names)}")
+    if args.get("warmup_ratio") is not None:
+        raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
     return dict(args)
 
 
+def _once(explicit: Any, given: Any, name: str) -> Any:
+    if explicit is not None and given is not None and explicit != given:
+        raise LightAdaptError(f"{name} is given twice: {explicit!r} to fit and {given!r} in args. Keep one of them.")
+    return given if explicit is None else explicit
+
+
+def _find_checkpoint(folder: Path | None, resume: bool) -> Path | None:
+    if folder is None:
+        if resume:
+            raise LightAdaptError("resume=True needs output_dir=…, the folder with the checkpoints.")
+        return None
+    if folder.is_file():
+        raise LightAdaptError(f"output_dir {folder} is a file. Name a folder.")
+    found = last_checkpoint(folder)
+    if found and not resume:
+        raise LightAdaptError(
+            f"output_dir {folder} holds checkpoints of an earlier run ({found.name}). Pass resume=True to go on from "
+            "there, or choose another folder."
+        )
+    return found
+
+
 def training_arguments(
-    given: Mapping[str, Any],
+    settings: Settings,
+    model: PreTrainedModel,
     *,
     output_dir: str,
     epochs: float,
     learning_rate: float,
-    validates: bool,
-    keeps_checkpoints: bool,
-    headline: str,
-    device: torch.device,
-    mixed_precision: bool,
+    headline: str | None,
     seed: int,
 ) -> TrainingArguments:
-    """Trainer's arguments: the defaults of lightadapt, overridden by `given`.
+    """Trainer's arguments: the defaults of lightadapt, overridden by the user's.
 
     Args:
-        validates: evaluate every epoch and keep the weights of the best.
-        keeps_checkpoints: save every epoch so that the run can be resumed.
-        mixed_precision: compute float32 weights in bfloat16 where that loses nothing.
+        headline: the metric to choose the best weights by; None: there is no validation data.
     """
-    if given.get("warmup_ratio") is not None:
-        raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
-    saves = validates or keeps_checkpoints
+    validates, keeps = headline is not None, settings.folder is not None
+    on_gpu = model.device.type == "cuda"
     defaults: dict[str, Any] = {
         "num_train_epochs": epochs,
         "learning_rate": learning_rate,
@@ -76,8 +161,8 @@ def training_arguments(
         "logging_steps": 0.02,
         "logging_nan_inf_filter": False,
         "eval_strategy": "epoch" if validates else "no",
-        "save_strategy": "epoch" if saves else "no",
-        "save_only_model": not keeps_checkpoints,
+        "save_strategy": "epoch" if validates or keeps else "no",
+        "save_only_model": not keeps,
         "save_total_limit": 2,
         "load_best_model_at_end": validates,
         "metric_for_best_model": f"eval_{headline}" if validates else None,
@@ -86,12 +171,12 @@ def training_arguments(
         "seed": seed,
         "disable_tqdm": True,
         "remove_unused_columns": False,
-        "use_cpu": device.type == "cpu",
-        "dataloader_pin_memory": device.type == "cuda",
-        "bf16": mixed_precision,
+        "use_cpu": model.device.type == "cpu",
+        "dataloader_pin_memory": on_gpu,
+        "bf16": on_gpu and model.dtype == torch.float32 and torch.cuda.is_bf16_supported(),
         "accelerator_config": {"even_batches": False},
     }
     try:
-        return TrainingArguments(**{**defaults, **given, "output_dir": output_dir})
+        return TrainingArguments(**{**defaults, **settings.others, "output_dir": output_dir})
     except (TypeError, ValueError) as error:
         raise LightAdaptError(f"These training arguments do not fit together: {error}") from error

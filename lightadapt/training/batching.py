@@ -31,7 +31,7 @@ class TokenBudgetBatches(Sampler[list[int]]):
         self.epoch = 0
         count = max(1, round(self.lengths.sum() / batch_tokens))
         count = -(-count // multiple_of) * multiple_of  # every process gets as many batches
-        self.count = min(count, len(lengths))
+        self.count = int(min(count, len(lengths)))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch."""

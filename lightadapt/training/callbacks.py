@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import psutil
@@ -24,7 +25,13 @@ class ProgressBar(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.title, unit="step")
+            self.bar = tqdm(
+                total=state.max_steps,
+                initial=state.global_step,
+                desc=self.title,
+                unit="step",
+                mininterval=0.1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 20,  # a log file is no screen
+            )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.bar is not None:
@@ -39,7 +46,7 @@ class ProgressBar(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if self.bar is not None and logs and "loss" in logs:
-            self.bar.set_postfix_str(f"loss {logs['loss']:.4f}")
+            self.bar.set_postfix_str(f"loss {logs['loss']:.4f}", refresh=False)
 
     def on_evaluate(
         self,

@@ -86,13 +86,13 @@ class AdaptTrainer(Trainer):
                 head = [p for p in group["params"] if id(p) in in_head]
                 groups += [{**group, "params": rest}, {**group, "params": head, "lr": self.head_rate}]
             optimizer.param_groups[:] = [group for group in groups if group["params"]]
-        return optimizer
+        return optimizer  # type: ignore[no-any-return]
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         mask = inputs["attention_mask"]
         self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
         self.all_tokens += mask.numel()
-        return super().training_step(model, inputs, *args, **kwargs)
+        return super().training_step(model, inputs, *args, **kwargs)  # type: ignore[no-any-return]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop; the seconds spent in it, evaluations not included, are kept."""
@@ -109,7 +109,7 @@ class AdaptTrainer(Trainer):
         self.training_seconds -= time.perf_counter() - start
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def history(self, *, memory: int, seconds: float, settings: dict[str, Any]) -> History:

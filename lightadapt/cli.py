@@ -1,0 +1,44 @@
+"""The command line; heavy modules are imported by the command that needs them, so that `--help` is quick."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lightadapt
+from lightadapt.errors import LightAdaptError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lightadapt {lightadapt.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Adapt any pretrained transformer to any NLP task by training well under 1 % of it."""
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the sample data and the two saved adaptations.")] = Path(
+        "lightadapt-demo"
+    ),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 3,
+) -> None:
+    """Adapt a real 22 M encoder to two tasks, offline: intents and entities of a support desk."""
+    typer.echo("lightadapt demo: loading torch and transformers ...")
+    from lightadapt.demo import run_demo
+
+    try:
+        run_demo(output, epochs=epochs)
+    except LightAdaptError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None

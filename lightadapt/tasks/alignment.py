@@ -1,0 +1,94 @@
+"""Words and sub-words: which position of which window stands for a word."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightadapt.tasks.task import Feature
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Words = Sequence[tuple[int, int]]
+"""`[start, end)` of each word of a text, in characters."""
+
+
+def tokenize_windows(
+    texts: Sequence[str], words: Sequence[Words], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[list[Feature]]:
+    """The windows of each text; each word is given to one window by the position of its first sub-word.
+
+    A text longer than `max_length` tokens is cut into windows that overlap by a quarter, and a word goes to the
+    window in which it has most context. A word without a sub-word of its own (the tokenizer drops or merges it)
+    is in none.
+    """
+    room = max_length - tokenizer.num_special_tokens_to_add()
+    encoding = tokenizer(
+        list(texts),
+        truncation=True,
+        max_length=max_length,
+        stride=room // 4,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        return_special_tokens_mask=True,
+    )
+    owners = encoding.pop("overflow_to_sample_mapping")
+    offsets = encoding.pop("offset_mapping")
+    specials = encoding.pop("special_tokens_mask")
+    windows: list[list[Feature]] = [[] for _ in texts]
+    starts: list[list[dict[int, int]]] = [[] for _ in texts]
+    for row, owner in enumerate(owners):
+        inputs = {name: column[row] for name, column in encoding.items()}
+        places = _word_starts(texts[owner], words[owner], offsets[row], specials[row], first=not windows[owner])
+        windows[owner].append(Feature(inputs, owner))
+        starts[owner].append(places)
+    for mine, places_of_mine in zip(windows, starts, strict=True):
+        _share_words(mine, places_of_mine)
+    return windows
+
+
+def words_inside(words: Words, start: int, end: int) -> tuple[int, int]:
+    """The range of words that a span of characters touches."""
+    touched = [number for number, (first, last) in enumerate(words) if first < end and last > start]
+    return touched[0], touched[-1] + 1
+
+
+def _word_starts(
+    text: str, words: Words, offsets: Sequence[tuple[int, int]], specials: Sequence[int], *, first: bool
+) -> dict[int, int]:
+    """Where each word has its first sub-word in a window: `{word: position}`.
+
+    A word of which the window (other than the first) holds only the rest is left out.
+    """
+    beginnings = [start for start, _ in words]
+    found: dict[int, int] = {}
+    cut = None if first else -1
+    for position, ((start, end), special) in enumerate(zip(offsets, specials, strict=True)):
+        if special:
+            continue
+        while start < end and text[start].isspace():  # byte-level tokenizers count the space before
+            start += 1
+        word = bisect_right(beginnings, start) - 1
+        if start >= end or word < 0 or start >= words[word][1]:
+            continue
+        if cut == -1:
+            cut = word if start > words[word][0] else None
+        if word not in found and word != cut:
+            found[word] = position
+    return found
+
+
+def _share_words(windows: Sequence[Feature], starts: Sequence[dict[int, int]]) -> None:
+    """Give each word to the window in which it has most context around it."""
+    best: dict[int, tuple[int, int, int]] = {}
+    for number, (window, places) in enumerate(zip(windows, starts, strict=True)):
+        for word, position in places.items():
+            left = position if number else len(window)  # the text's own begin and end cut nothing off
+            right = len(window) - position if number < len(windows) - 1 else len(window)
+            context = min(left, right)
+            if word not in best or context > best[word][0]:
+                best[word] = (context, number, position)
+    for word, (_, number, position) in sorted(best.items()):
+        windows[number].words.append((position, word))

@@ -1,0 +1,96 @@
+"""One training run: settings and parts come in, a history goes out."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedModel
+
+from lightadapt.training.arguments import Settings, training_arguments
+from lightadapt.training.callbacks import PeakMemory, ProgressBar, StopWhenNotFinite
+from lightadapt.training.history import History
+from lightadapt.training.trainer import AdaptTrainer
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run needs; nothing happens before `train`."""
+
+    model: PreTrainedModel
+    features: Sequence[Any]
+    """The encoded training records, each with a length in tokens."""
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+    settings: Settings
+    title: str
+    """Stands before the progress bar."""
+    head: frozenset[str]
+    """The parameters of the head, which have a learning rate of their own."""
+    default_rates: tuple[float, float]
+    """Learning rate of the method, and of the head; a given rate keeps their ratio."""
+    score: Callable[[], dict[str, float]] | None
+    """Computes the validation metrics, headline first; None without validation data."""
+    headline: str
+    save: Callable[[Path], None]
+    load: Callable[[Path], None]
+    seed: int
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        """The settings as they are used."""
+        tokens = sum(map(len, self.features))
+        budget = self.settings.budget(tokens, len(self.features))
+        rate, head_rate = self.default_rates
+        scale = (self.settings.learning_rate or rate) / rate
+        return {
+            "epochs": float(self.settings.passes(max(1, round(tokens / budget)))),
+            "learning_rate": rate * scale,
+            "head_learning_rate": head_rate * scale,
+            "batch_tokens": budget,
+            "seed": self.settings.others.get("seed", self.seed),
+        }
+
+    def train(self, callbacks: Sequence[Any]) -> History:
+        """Train the model; with validation data it ends with the weights of the best evaluation."""
+        start = time.perf_counter()
+        folder = self.settings.folder
+        with tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as output_dir:
+            arguments = training_arguments(
+                self.settings,
+                self.model,
+                output_dir=output_dir,
+                epochs=self.facts["epochs"],
+                learning_rate=self.facts["learning_rate"],
+                headline=self.headline if self.score else None,
+                seed=self.seed,
+            )
+            memory = PeakMemory()
+            watchers = [ProgressBar(self.title), memory, StopWhenNotFinite(), *callbacks]
+            if self.settings.early_stopping:
+                watchers.append(EarlyStoppingCallback(self.settings.early_stopping))
+            trainer = AdaptTrainer(
+                self.model,
+                arguments,
+                features=self.features,
+                collate=self.collate,
+                batch_tokens=self.facts["batch_tokens"],
+                head=self.head,
+                head_rate=self.facts["head_learning_rate"],
+                evaluate=self.score,
+                save=self.save,
+                load=self.load,
+                callbacks=watchers,
+            )
+            checkpoint = self.settings.checkpoint
+            try:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            finally:
+                self.model.eval()
+        return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=self.facts)
