@@ -1,8 +1,8 @@
 """Text classification on JSON lines (`{"text": …, "label": …}`): train, score, save.
 
-    python examples/classify.py                        # the sample data and the MiniLM of lightadapt[demo], offline
-    python examples/classify.py --data FOLDER          # train.jsonl and test.jsonl of your own
-    python examples/classify.py --data FOLDER --model roberta-base --method full
+python examples/classify.py                        # the sample data and the MiniLM of lightadapt[demo], offline
+python examples/classify.py --data FOLDER          # train.jsonl and test.jsonl of your own
+python examples/classify.py --data FOLDER --model roberta-base --method full
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Named entities on files in CoNLL format: train, report per type, save.
 
-    python examples/ner_conll.py                       # the sample data and the MiniLM of lightadapt[demo], offline
-    python examples/ner_conll.py --data FOLDER         # train.conll, dev.conll and test.conll of your own
-    python examples/ner_conll.py --data FOLDER --model bert-base-cased --epochs 3
+python examples/ner_conll.py                       # the sample data and the MiniLM of lightadapt[demo], offline
+python examples/ner_conll.py --data FOLDER         # train.conll, dev.conll and test.conll of your own
+python examples/ner_conll.py --data FOLDER --model bert-base-cased --epochs 3
 """
 
 import argparse

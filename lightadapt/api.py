@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
+from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
 from lightadapt.loading import draw, load_base
 from lightadapt.methods import METHODS, Method, resolve_method
@@ -106,7 +108,13 @@ def load(
     number_format = choose_dtype(dtype, place, trains_base=trains_base)
     tokenizer = load_tokenizer(source, artifact.path, task)
     loaded = load_base(blueprint, dtype=number_format, seed=saved["seed"], device=place)
-    if loaded.fingerprint != saved["base"]["fingerprint"]:
+    same = same_base(saved["base"]["fingerprint"], loaded.fingerprint)
+    if same is None:
+        warnings.warn(
+            f"{path}: whether {source.name} is the base it was trained on cannot be checked in {number_format}.",
+            stacklevel=2,
+        )
+    if same is False:
         raise ArtifactError(
             f"{path} was trained on another base than {source.name}: the fingerprints of their weights differ. "
             f"Pass base= with {saved['base']['id'] or 'the model'} as it was then."

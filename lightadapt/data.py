@@ -8,6 +8,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -83,9 +84,7 @@ def _read(source: Any, split: str) -> Records:
     if kind == "datasets":
         return Records(_read_dataset(source))
     if kind == "pandas":
-        # A missing cell is NaN in a frame; NaN is the only value that differs from itself.
-        rows = source.to_dict("records")
-        return Records([{key: None if value is not value else value for key, value in row.items()} for row in rows])
+        return Records(_read_frame(source))
     if isinstance(source, Mapping):
         raise DataError(
             f"Data is a dict with the keys {', '.join(map(repr, itertools.islice(source, 5)))}. "
@@ -177,8 +176,10 @@ def _read_json(text: str, path: Path) -> Records:
 def _read_table(text: str, path: Path, delimiter: str) -> Records:
     records = _parse_table(text, path, delimiter, csv.QUOTE_MINIMAL)
     if delimiter == "\t" and any("\n" in str(value) for item in records for value in item.values()):
-        # A field over several lines in a tab-separated file is a stray quote that swallowed its neighbours.
-        return _parse_table(text, path, delimiter, csv.QUOTE_NONE)
+        # A field over several lines in a tab-separated file is most often a stray quote that swallowed its
+        # neighbours: then every line is whole when quotes mean nothing.
+        with suppress(DataError):
+            return _parse_table(text, path, delimiter, csv.QUOTE_NONE)
     return records
 
 
@@ -252,6 +253,16 @@ def _read_dataset(data: Any) -> list[Record]:
             for row in rows:
                 row[column] = _name_classes(row[column], labels)
     return rows
+
+
+def _read_frame(frame: Any) -> list[Record]:
+    """The rows of a frame, with missing cells (NaN, NA, NaT) as None."""
+    import pandas
+
+    def cell(value: Any) -> Any:
+        return None if pandas.api.types.is_scalar(value) and pandas.isna(value) else value
+
+    return [{key: cell(value) for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _class_names(feature: Any) -> list[str] | None:

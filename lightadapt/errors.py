@@ -18,5 +18,6 @@ class ArtifactError(LightAdaptError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The sentence `Did you mean 'x'? ` for the closest known name, or nothing when none is close."""
-    match = get_close_matches(str(name).lower(), {entry.lower(): entry for entry in known}, n=1)
-    return f"Did you mean {match[0]!r}? " if match else ""
+    spelt = {entry.lower(): entry for entry in known}
+    match = get_close_matches(str(name).lower(), spelt, n=1)
+    return f"Did you mean {spelt[match[0]]!r}? " if match else ""

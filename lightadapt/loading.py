@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from lightadapt.anatomy import Anatomy, describe, outermost
 from lightadapt.errors import LightAdaptError
+from lightadapt.fingerprint import take_fingerprint
 from lightadapt.source import Source
 from lightadapt.tasks import TASKS, Task
 
@@ -195,7 +194,7 @@ def load_base(blueprint: Blueprint, *, dtype: torch.dtype, seed: int, device: to
         head=head,
         head_modules=head_modules,
         trained_head=not (anatomy.head & fresh),
-        fingerprint=_fingerprint(model, [name for name in anatomy.parameters if name not in head]),
+        fingerprint=take_fingerprint(model, anatomy.parameters.keys() - head),
     )
 
 
@@ -272,25 +271,6 @@ def _keep_float32(model: PreTrainedModel, modules: Sequence[str]) -> None:
 
 def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
-
-
-def _fingerprint(model: PreTrainedModel, names: Sequence[str]) -> dict[str, str]:
-    """Two hashes of frozen parameters: of matrices in linear layers, and of all others.
-
-    Up to 64 values of each tensor, evenly spaced and rounded to bfloat16, so that the fingerprint is quick and
-    the same whether the base is loaded in float32 or bfloat16. The groups are apart because quantization changes
-    the former only.
-    """
-    parameters = dict(model.named_parameters())
-    linear = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, nn.Linear)}
-    hashes = {"linear": hashlib.sha256(), "other": hashlib.sha256()}
-    for name in sorted(names):
-        values = parameters[name].detach().reshape(-1)
-        sample = values[:: max(1, values.numel() // 64)][:64].to("cpu", torch.bfloat16).view(torch.int16)
-        group = hashes["linear" if name in linear else "other"]
-        group.update(json.dumps([name, list(parameters[name].shape)]).encode())
-        group.update(sample.numpy().tobytes())
-    return {group: digest.hexdigest()[:32] for group, digest in hashes.items()}
 
 
 def max_length(model: PreTrainedModel, tokenizer: Any) -> int:

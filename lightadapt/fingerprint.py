@@ -1,0 +1,44 @@
+"""A short proof that a base model is the one that something was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import nn
+
+SAMPLE = 64
+"""Values taken of each tensor: training anything changes nearly all of its values, so a few are enough."""
+
+
+def take_fingerprint(model: nn.Module, names: Collection[str]) -> dict[str, str]:
+    """Hashes of the frozen parameters `names`: of matrices in linear layers, and of all others.
+
+    The groups are apart because quantization changes the former only. The values are rounded to bfloat16 and to
+    float16, each where the weights are precise enough, so that a base is known again in another number format.
+    """
+    parameters = dict(model.named_parameters())
+    linear = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, nn.Linear)}
+    hashes = {
+        f"{group}/{name}": hashlib.sha256()
+        for group in ("linear", "other")
+        for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16))
+        if next(model.parameters()).dtype in (torch.float32, dtype)
+    }
+    for name in sorted(names):
+        values = parameters[name].detach().reshape(-1)
+        sample = values[:: max(1, values.numel() // SAMPLE)][:SAMPLE].to("cpu")
+        for key, digest in hashes.items():
+            group, _, number_format = key.partition("/")
+            if (name in linear) == (group == "linear"):
+                digest.update(json.dumps([name, list(parameters[name].shape)]).encode())
+                digest.update(sample.to(getattr(torch, number_format)).view(torch.int16).numpy().tobytes())
+    return {key: digest.hexdigest()[:32] for key, digest in hashes.items()}
+
+
+def same_base(saved: Mapping[str, str], found: Mapping[str, str]) -> bool | None:
+    """Whether two fingerprints are of one base; None when they have no number format in common."""
+    common = saved.keys() & found.keys()
+    return all(saved[key] == found[key] for key in common) if common else None

@@ -1,0 +1,220 @@
+"""Every form of data gives the same records, and every bad record is refused by name before training."""
+
+from __future__ import annotations
+
+import json
+
+import datasets
+import pandas
+import pytest
+
+import lightadapt as la
+from lightadapt import data
+from lightadapt.tasks import NER, Classification
+
+RECORDS = [{"text": "one, two", "label": "a"}, {"text": 'say "hi"', "label": "b"}, {"text": "é\n漢", "label": "a"}]
+TAGGED = [{"tokens": ["Ann", "Lee", "left"], "tags": ["B-PER", "I-PER", "O"]}, {"tokens": ["#"], "tags": ["O"]}]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A file with this content."""
+
+    def make(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return make
+
+
+def forms(tmp_path):
+    frame = pandas.DataFrame(RECORDS)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    frame.to_parquet(tmp_path / "a.parquet")
+    lines = "\n".join(json.dumps(record) for record in RECORDS)
+    (tmp_path / "a.jsonl").write_text(lines + "\n\n", encoding="utf-8-sig")
+    (tmp_path / "a.json").write_text(json.dumps(RECORDS))
+    (tmp_path / "b.json").write_text(json.dumps({"data": RECORDS}))
+    (tmp_path / "c.json").write_text(lines)
+    yield from (RECORDS, iter(RECORDS), frame, datasets.Dataset.from_list(RECORDS))
+    yield datasets.Dataset.from_list(RECORDS).to_iterable_dataset()
+    for name in ("a.csv", "a.tsv", "a.parquet", "a.jsonl", "a.json", "b.json", "c.json"):
+        yield tmp_path / name
+        yield str(tmp_path / name)
+
+
+def test_every_form_gives_the_same_records(tmp_path):
+    for form in forms(tmp_path):
+        assert data.read(form).items == RECORDS, form
+
+
+def test_a_stray_quote_in_a_tsv_swallows_nothing(write):
+    path = write("q.tsv", 'text\tlabel\n"half a quote\ta\nsecond\tb\nthird "\ta\n')
+    assert [record["label"] for record in data.read(path)] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("name", ["x.conll", "x.bio", "x.txt"])
+def test_conll_files(write, name):
+    path = write(name, "-DOCSTART- -X- O O\n\n# id = 1\r\nAnn X B-PER\r\nLee X I-PER\nleft X O\n\n\n# O\n")
+    records = data.read(path)
+    assert records.items == TAGGED
+    assert records.place(0) == f"Record 0 ({path}, line 4)"
+    assert records.place(1) == f"Record 1 ({path}, line 9)"
+
+
+def test_class_numbers_of_a_dataset_become_names():
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["no", "yes"]),
+            "tokens": datasets.List(datasets.Value("string")),
+            "ner_tags": datasets.List(datasets.ClassLabel(names=["O", "B-PER"])),
+        }
+    )
+    rows = [{"text": "a", "label": 1, "tokens": ["a"], "ner_tags": [1]}]
+    records = data.read(datasets.Dataset.from_list(rows, features=features))
+    assert records.items[0]["label"] == "yes"
+    assert records.items[0]["ner_tags"] == ["B-PER"]
+    (example,) = NER(columns={"tags": "ner_tags"}).parse(NER().read(records.items, columns={"tags": "ner_tags"}))
+    assert [entity.label for entity in example.entities] == ["PER"]
+
+
+def test_columns_rename_and_keep_the_rest():
+    records = data.read([{"sentence": "a", "label": "x", "text": "old", "id": 3}], columns={"text": "sentence"})
+    assert records.items == [{"text": "a", "label": "x", "id": 3}]
+
+
+def test_missing_cells_of_a_frame_are_missing():
+    frame = pandas.DataFrame([{"text": "a", "text_pair": None, "label": "x"}, {"text": "b", "label": "y"}])
+    assert [example.text_pair for example in Classification().parse(Classification().read(frame))] == [None, None]
+
+
+CLASSIFICATION_ERRORS = [
+    ([], "holds no records"),
+    ([{"text": "a"}], "Record 0: the field 'label' is missing. Fields there: text."),
+    ([{"text": "a", "lable": "x"}], "Did you mean 'label'"),
+    (
+        [{"text": "a", "label": "x", "text_pairs": "b"}],
+        "Unknown column 'text_pairs' in data. Did you mean 'text_pair'?",
+    ),
+    ([{"text": "a", "label": "x"}, {"text": " ", "label": "x"}], "Record 1: text is empty"),
+    ([{"text": 5, "label": "x"}], "Record 0: text is 5 (int), but a text is expected"),
+    ([{"text": "a", "label": None}], "Record 0: label is empty"),
+    ([{"text": "a", "label": 0.5}], "Record 0: label is 0.5 (float)"),
+    ([{"text": "a", "label": ["x"]}], "Record 0: label is ['x'] (list)"),
+    (["a"], "Record 0 is a str, not a dict"),
+    ({"text": ["a"]}, "Data is a dict with the keys 'text'"),
+    (5, "Data is a int"),
+    ("nowhere.jsonl", "nowhere.jsonl does not exist"),
+    ("nowhere", "'nowhere' is neither a file here nor a data set that can be loaded from the hub"),
+    ("./nowhere", "nowhere does not exist"),
+    (datasets.DatasetDict({"train": datasets.Dataset.from_list(RECORDS)}), "Choose one, such as data['train']"),
+]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"), CLASSIFICATION_ERRORS, ids=[text[:40] for _, text in CLASSIFICATION_ERRORS]
+)
+def test_bad_classification_records_are_refused(bad, message):
+    task = Classification()
+    with pytest.raises(la.DataError) as caught:
+        task.parse(task.read(bad))
+    assert message in str(caught.value)
+
+
+def entity(start, end, label="PER"):
+    return {"start": start, "end": end, "label": label}
+
+
+NER_ERRORS = [
+    ([{"tokens": ["a", "b"], "tags": ["O"]}], "Record 0: tags has 1 items but tokens has 2. Each token needs one tag."),
+    ([{"tokens": ["a"]}], "Record 0: the field 'tags' is missing"),
+    ([{"tokens": [], "tags": []}], "Record 0: tokens is empty"),
+    ([{"tokens": [""], "tags": ["O"]}], "Record 0: token 0 is empty"),
+    ([{"tokens": [" "], "tags": ["O"]}], "Record 0: tokens hold no text"),
+    ([{"tokens": [5], "tags": ["O"]}], "the token 5 is a int, but a text is expected"),
+    ([{"tokens": "a b", "tags": ["O"]}], "Record 0: tokens is the text 'a b'"),
+    ([{"tokens": ["a"], "tags": [1]}], "the tag of 'a' is the number 1"),
+    ([{"tokens": ["a"], "tags": ["PER"]}], "'PER', the tag of 'a', is no tag of BIO, IOB1 or BIOES"),
+    ([{"text": "Ann"}], "Record 0: the field 'entities' is missing"),
+    ([{"sentence": "Ann"}], "there is neither 'tokens' nor 'text'"),
+    ([{"text": "Ann", "entities": [entity(0, 9)]}], "the entity PER has the span 0-9, but its text has 3 characters"),
+    ([{"text": "Ann", "entities": [entity(2, 2)]}], "Needed: 0 <= start < end <= length"),
+    (
+        [{"text": "Ann Lee", "entities": [entity(0, 5), entity(4, 7, "ORG")]}],
+        "'Ann L' (PER, 0-5) and 'Lee' (ORG, 4-7) overlap",
+    ),
+    ([{"text": "Ann", "entities": [{"start": 0, "end": 3}]}], "is not a dict with 'start', 'end' and 'label'"),
+    ([{"text": "Ann", "entities": [entity("0", 3)]}], "offsets that are not whole numbers"),
+    ([{"text": "Ann", "entities": [entity(0, 3, "")]}], "has no label"),
+    ([{"text": "Ann  Lee", "entities": [entity(3, 5)]}], "is only white space"),
+    ([{"text": "", "entities": []}], "Record 0: text is empty"),
+    ([{"text": 7, "entities": []}], "text is 7 (int), but a text is expected"),
+]
+
+
+@pytest.mark.parametrize(("bad", "message"), NER_ERRORS, ids=[text[:40] for _, text in NER_ERRORS])
+def test_bad_ner_records_are_refused(bad, message):
+    with pytest.raises(la.DataError) as caught:
+        NER().parse(NER().read(bad))
+    assert message in str(caught.value)
+
+
+FILE_ERRORS = [
+    ("x.xlsx", "", "Unknown file type '.xlsx'"),
+    ("x.jsn", "", "Did you mean '.json'?"),
+    ("x.jsonl", '{"text": "a"}\n{"text": ', "line 2 is not JSON"),
+    ("x.json", "{", "is not JSON"),
+    ("x.json", '{"text": "a"}', "It must hold a list of records"),
+    ("x.csv", "text,label\na,b,c\n", "line 2 has 3 fields but the header has 2"),
+    ("x.csv", "text,label\n", "holds no records"),
+    ("x.csv", b"text,label\ncaf\xe9,a\n", "not UTF-8: byte 0xe9 in line 2"),
+    ("x.conll", "Ann B-PER\nLee\n", "line 2: 'Lee' is no token with a tag"),
+    ("x.parquet", "no", "is not a readable parquet file"),
+    ("x.jsonl", "5\n", "Record 0"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), FILE_ERRORS, ids=[text for *_, text in FILE_ERRORS])
+def test_bad_files_are_refused(write, name, content, message):
+    with pytest.raises(la.DataError) as caught:
+        data.read(write(name, content))
+    assert message in str(caught.value)
+
+
+def test_a_folder_and_wrong_columns_are_refused(tmp_path):
+    with pytest.raises(la.DataError, match="is a folder"):
+        data.read(tmp_path)
+    with pytest.raises(la.DataError, match=r"no column 'sentense' in data\. Did you mean 'sentence'\?"):
+        data.read([{"sentence": "a"}], columns={"text": "sentense"})
+    with pytest.raises(la.DataError, match="the field 'txt', which task 'classification' does not have"):
+        Classification().read([{"text": "a"}], columns={"txt": "text"})
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "message"),
+    [
+        (Classification, [], "labels is empty"),
+        (Classification, "refund", "labels='refund' is one text"),
+        (Classification, ["a", 1], "labels holds values of type int, str"),
+        (Classification, ["a", "a"], "names 'a' twice"),
+        (NER, [1, 2], "entity types are names"),
+    ],
+)
+def test_bad_labels_are_refused(task, labels, message):
+    with pytest.raises(la.LightAdaptError) as caught:
+        task(labels=labels)
+    assert message in str(caught.value)
+
+
+def test_an_unknown_label_names_the_record_and_the_nearest():
+    task = Classification(labels=["refund", "delivery"])
+    records = task.read([{"text": "a", "label": "refund"}, {"text": "b", "label": "refnd"}])
+    with pytest.raises(la.DataError, match=r"Record 1: label 'refnd' is not among the labels. Did you mean 'refund'\?"):
+        task.check_labels(task.parse(records), records)
+    ner = NER(labels=["PER"])
+    records = ner.read([{"text": "Ann", "entities": [entity(0, 3, "PRE")]}])
+    with pytest.raises(la.DataError, match=r"the entity 'Ann' has the type 'PRE'.*Did you mean 'PER'\?"):
+        ner.check_labels(ner.parse(records), records)

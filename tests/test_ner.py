@@ -1,0 +1,165 @@
+"""Spans survive every scheme, tokenizer and window; scores are seqeval's; padding never counts."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
+
+from lightadapt.metrics import entity_scores
+from lightadapt.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
+from lightadapt.tasks import NER
+
+SCHEMES = {
+    "BIO": ["B-PER", "I-PER", "B-PER", "O", "B-LOC", "B-ORG", "I-ORG", "I-ORG"],
+    "IOB1": ["I-PER", "I-PER", "B-PER", "O", "I-LOC", "I-ORG", "I-ORG", "I-ORG"],
+    "BIOES": ["B-PER", "E-PER", "S-PER", "O", "S-LOC", "B-ORG", "I-ORG", "E-ORG"],
+    "BILOU": ["B-PER", "L-PER", "U-PER", "O", "U-LOC", "B-ORG", "I-ORG", "L-ORG"],
+}
+SPANS = [Span(0, 2, "PER"), Span(2, 3, "PER"), Span(4, 5, "LOC"), Span(5, 8, "ORG")]
+LENGTHS = st.integers(1, 12)
+KINDS = ("word", "byte", "metaspace")
+
+
+@st.composite
+def tagged(draw, length=LENGTHS):
+    """Non-overlapping spans over some positions."""
+    count, position, spans = draw(length), 0, []
+    while position < count:
+        width = draw(st.integers(1, 3))
+        if draw(st.booleans()) and position + width <= count:
+            spans.append(Span(position, position + width, draw(st.sampled_from(["PER", "LOC"]))))
+        position += width
+    return count, spans
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_scheme_is_read(scheme):
+    assert read_tags(SCHEMES[scheme]) == SPANS
+
+
+@given(tagged())
+def test_tags_round_trip(case):
+    length, spans = case
+    assert read_tags(write_tags(spans, length)) == spans
+
+
+@given(st.lists(tagged(), min_size=1, max_size=5), st.data())
+@settings(deadline=None, max_examples=60)
+def test_scores_equal_seqeval_strict(cases, data):
+    gold = [spans for _, spans in cases]
+    predicted = [data.draw(tagged(st.just(length)))[1] for length, _ in cases]
+    scores, _ = entity_scores(gold, predicted)
+    if any(gold) or any(predicted):
+        tags = [[write_tags(s, n) for s, (n, _) in zip(side, cases, strict=True)] for side in (gold, predicted)]
+        assert scores["f1"] == pytest.approx(f1_score(*tags, mode="strict", scheme=IOB2, zero_division=0))
+    else:
+        assert scores["f1"] == 0
+
+
+def test_the_report_has_every_type_with_its_support():
+    _, report = entity_scores([SPANS], [[*SPANS[:2], Span(4, 6, "LOC")]])
+    assert report["PER"] == {"precision": 1, "recall": 1, "f1": 1, "support": 2}
+    assert report["LOC"]["f1"] == report["ORG"]["f1"] == 0
+
+
+@given(st.integers(1, 5), st.integers(0, 10**6))
+@settings(deadline=None, max_examples=40)
+def test_viterbi_finds_the_best_valid_path(length, seed):
+    tags = ("O", "B-A", "I-A", "B-B", "I-B")
+    scores = np.random.default_rng(seed).normal(0, 2, (length, len(tags)))
+    allowed = transitions(tags)
+
+    def value(path):
+        steps = zip([len(tags), *path], path, strict=False)
+        return sum(allowed[a, b] for a, b in steps) + sum(scores[i, t] for i, t in enumerate(path))
+
+    paths = itertools.product(range(len(tags)), repeat=length)
+    assert value(best_tags(scores, allowed)) == pytest.approx(max(map(value, paths)))
+
+
+def perfect(task, examples, tokenizer, max_length=64):
+    """What decoding gives when the model's outputs are exactly the encoded targets."""
+    outputs = task.outputs()
+    features = task.encode(examples, tokenizer, max_length, outputs).features
+    random = np.random.default_rng(0)
+    logits = []
+    for feature in features:
+        scores = random.normal(0, 5, (len(feature), len(outputs)))  # whatever is not a target is noise
+        for position, target in enumerate(feature.target):
+            if target >= 0:
+                scores[position] = np.where(np.arange(len(outputs)) == target, 50.0, 0.0)
+        logits.append(scores)
+    return task.decode(examples, features, logits, outputs)
+
+
+def spans_of(predictions):
+    return [[entity.span for entity in entities] for entities in predictions]
+
+
+@pytest.mark.parametrize("max_length", [64, 12])
+@pytest.mark.parametrize("kind", KINDS)
+def test_gold_outputs_decode_to_the_gold(tokenizers, messages, kind, max_length):
+    task = NER(labels=["AMOUNT", "DATE", "ORDER", "PERSON", "PLACE", "PRODUCT"])
+    examples = task.parse(task.read(messages))
+    predictions = perfect(task, examples, tokenizers(kind), max_length)
+    assert spans_of(predictions) == [example.entities for example in examples]
+    assert task.score(examples, predictions)[0]["f1"] == 1.0
+
+
+@given(st.lists(st.text("abzé漢क्ष\u0301\u200d😀-'.", min_size=1, max_size=6), min_size=1, max_size=12), st.data())
+@settings(deadline=None, max_examples=80)
+@pytest.mark.parametrize("kind", ["byte"])
+def test_tokens_of_any_script_decode_to_the_gold(tokenizers, kind, tokens, data):
+    _, spans = data.draw(tagged(st.just(len(tokens))))
+    task = NER(labels=["PER", "LOC"])
+    examples = task.parse(task.read([{"tokens": tokens, "tags": write_tags(spans, len(tokens))}]))
+    predictions = perfect(task, examples, tokenizers(kind), 24)
+    shown = task.present(examples[0], predictions[0], scores=False)
+    assert [(e["start"], e["end"], e["label"]) for e in shown] == [tuple(span) for span in spans]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_word_is_labelled_once_over_all_windows(tokenizers, kind):
+    words = ["parcel", "from", "Leeds", "arrived", "broken,", "please"] * 20
+    task = NER(labels=["X"])
+    examples = task.parse(task.read([{"tokens": words, "tags": ["O"] * len(words)}]))
+    features = task.encode(examples, tokenizers(kind), 16, task.outputs()).features
+    assert len(features) > 3
+    assert all(len(feature) <= 16 for feature in features)
+    assert sorted(word for feature in features for _, word in feature.words) == list(range(len(words)))
+    for feature in features:
+        labelled = [position for position, target in enumerate(feature.target) if target >= 0]
+        assert labelled == sorted(position for position, _ in feature.words)
+        assert feature.target[0] == feature.target[-1] == -100  # the special tokens
+
+
+def test_words_of_scripts_without_spaces_are_characters():
+    assert [("漢字ab"[s:e]) for s, e in split_words("漢字ab")] == ["漢", "字", "ab"]
+    assert [("क्षण नया"[s:e]) for s, e in split_words("क्षण नया")] == ["क्षण", "नया"]
+
+
+def test_what_cannot_be_represented_is_said_and_counts_against_the_score(tokenizers):
+    task = NER(labels=["PER"])
+    records = [{"text": "Merkels Haus", "entities": [{"start": 0, "end": 6, "label": "PER"}]}]
+    examples = task.parse(task.read(records))
+    (note,) = task.encode(examples, tokenizers("word"), 64, task.outputs()).notes
+    assert note.startswith("1 of 1 entities begin or end inside a word")
+    predictions = perfect(task, examples, tokenizers("word"))
+    assert spans_of(predictions) == [[Span(0, 7, "PER")]]
+    assert task.score(examples, predictions)[0]["f1"] == 0
+
+
+def test_token_records_and_text_records_are_one_path(tokenizers):
+    task = NER(labels=["PER"])
+    tokens = task.parse(task.read([{"tokens": ["Ann", "Lee", "left"], "tags": ["B-PER", "I-PER", "O"]}]))
+    text = task.parse(task.read([{"text": "Ann Lee left", "entities": [{"start": 0, "end": 7, "label": "PER"}]}]))
+    one, other = (task.encode(form, tokenizers("word"), 64, task.outputs()).features[0] for form in (tokens, text))
+    assert one == other
+    shown = [task.present(f[0], perfect(task, f, tokenizers("word"))[0], scores=False)[0] for f in (tokens, text)]
+    assert [(e["start"], e["end"], e["text"]) for e in shown] == [(0, 2, "Ann Lee"), (0, 7, "Ann Lee")]
