@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -93,6 +94,7 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
             raise LightAdaptError("A model in memory has no tokenizer with it. Pass tokenizer=…")
         given = source.id
     if isinstance(given, (str, Path)):
+        _check_tokenizer_folder(Path(given))
         revision = source.revision if str(given) == source.id else None
         try:
             tokenizer = AutoTokenizer.from_pretrained(
@@ -112,6 +114,15 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
             "together, or tokens were added without resizing the embeddings."
         )
     return tokenizer
+
+
+def _check_tokenizer_folder(folder: Path) -> None:
+    """Raise for a folder without tokenizer files, of which transformers makes an empty tokenizer in silence."""
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    if names and not any(
+        re.search(r"tokenizer|vocab|merges|spiece|\.model$|\.tiktoken$|\.bpe", name) for name in names
+    ):
+        raise LightAdaptError(f"No tokenizer in {folder}: it has none of the files of one. Pass tokenizer=…")
 
 
 def _first_line(error: Exception) -> str:

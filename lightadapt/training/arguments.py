@@ -104,10 +104,10 @@ def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[
     if not isinstance(args, Mapping):
         raise LightAdaptError(f"args is a {type(args).__name__}. Give a dict or transformers.TrainingArguments.")
     for name in args:
+        if name == "warmup_ratio":
+            raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
         if name not in names:
             raise LightAdaptError(f"args holds {name!r}, which TrainingArguments does not know. {nearest(name, names)}")
-    if args.get("warmup_ratio") is not None:
-        raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
     return dict(args)
 
 

@@ -1,0 +1,79 @@
+"""The house rules that a reader relies on: imports go downwards, import is light, names are there."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lightadapt
+
+ROOT = Path(lightadapt.__file__).parent
+LAYERS = [
+    {"errors"},
+    {"hardware", "fingerprint", "description", "model_card", "sample"},
+    {"data", "spans", "anatomy"},
+    {"metrics", "peft_bridge"},
+    {"methods", "tasks", "training"},
+    {"source", "checkpoint"},
+    {"loading"},
+    {"adapted"},
+    {"api"},
+    {"demo"},
+    {"cli"},
+    {"__main__"},
+]
+"""A module imports from layers above it in this list only, or from its own folder."""
+
+
+def imports_of(file: Path) -> set[str]:
+    """The first component below lightadapt of everything a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lightadapt"):
+            parts = (node.module or "").split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+def test_imports_go_downwards():
+    rank = {name: number for number, names in enumerate(LAYERS) for name in names}
+    for file in ROOT.rglob("*.py"):
+        own = file.relative_to(ROOT).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        for other in imports_of(file):
+            assert other == own or rank[other] < rank[own], f"{file} imports {other}"
+
+
+def test_peft_is_reached_into_in_one_file_only():
+    for file in ROOT.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        private = {module for module in modules if module.startswith("peft.")}
+        assert not private or file.name == "peft_bridge.py", f"{file}: {private}"
+
+
+def test_import_and_help_are_light():
+    heavy = "{'torch', 'transformers', 'peft', 'datasets', 'sklearn', 'pandas'}"
+    for statement in ("import lightadapt", "import lightadapt.cli", "from lightadapt import sample"):
+        script = f"{statement}\nimport sys\nprint(sorted({heavy} & sys.modules.keys()))"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]", statement
+
+
+def test_every_public_name_is_there():
+    for name in lightadapt.__all__:
+        assert getattr(lightadapt, name) is not None
+    assert set(lightadapt.__all__) <= set(dir(lightadapt))
+    with pytest.raises(AttributeError, match="no attribute 'adept'"):
+        _ = lightadapt.adept
+
+
+def test_errors_are_value_errors():
+    assert issubclass(lightadapt.LightAdaptError, ValueError)
+    assert issubclass(lightadapt.DataError, lightadapt.LightAdaptError)
+    assert issubclass(lightadapt.ArtifactError, lightadapt.LightAdaptError)

@@ -1,0 +1,187 @@
+"""What cannot work is refused with the reason and the way out, before a weight is loaded."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+import lightadapt as la
+
+DECODER = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Loading any weight fails the test."""
+
+    def fail(*_, **__):
+        pytest.fail("weights were loaded before the refusal")
+
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(fail))
+
+
+BAD_CALLS = [
+    (("NER",), {}, "Unknown task 'NER'. Did you mean 'ner'? Tasks: classification, ner"),
+    (("summarisation",), {}, "Unknown task 'summarisation'. Tasks: classification, ner"),
+    (("ner", "lorra"), {}, "Unknown method 'lorra'. Did you mean 'lora'? Methods: lora, probe, full"),
+    (("ner",), {"layers": "last:9"}, "layers='last:9': the model has 3 blocks; choose 1 to 3"),
+    (("ner",), {"layers": "top:1"}, "write 'last:2', 'first:2', or a list of indices"),
+    (("ner",), {"layers": [3]}, "layers=[3]: 3 is not a block; the model has 3, numbered 0 to 2"),
+    (("ner",), {"layers": []}, "it names no block"),
+    (
+        ("ner", la.LoRA(targets=["querry"])),
+        {},
+        "'querry' is no linear projection of the adapted blocks. Did you mean 'query'?",
+    ),
+    (("ner", la.LoRA(targets=["query", "nothing"])), {}, "'nothing' is no linear projection"),
+    (("ner", la.LoRA(rank=33)), {}, "LoRA(rank=33): "),
+    (("ner",), {"quantize": "4bit"}, "does not quantize"),
+    (("ner",), {"dtype": "float61"}, "dtype='float61' is unknown. Did you mean 'float16'?"),
+    (("ner", "full"), {"dtype": "bfloat16"}, "this method trains the base itself, which needs float32"),
+    (("ner",), {"device": "gpu"}, "device='gpu' is unknown"),
+    (("ner",), {"labels": []}, "labels is empty"),
+    (("ner",), {"labels": "nowhere.conll"}, "nowhere.conll does not exist"),
+]
+
+
+@pytest.mark.parametrize(("positional", "options", "message"), BAD_CALLS, ids=[text[:40] for *_, text in BAD_CALLS])
+def test_bad_arguments(tiny, no_weights, positional, options, message):
+    with pytest.raises(la.LightAdaptError) as caught:
+        la.adapt(tiny("bert"), *positional, **options)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rank", "alpha", "dropout"), [(0, 1, 0), (-1, 1, 0), (2.5, 1, 0), (8, 0, 0), (8, 1, 1.0), (8, 1, -0.1)]
+)
+def test_bad_lora_settings(rank, alpha, dropout):
+    with pytest.raises(la.LightAdaptError, match=r"LoRA\("):
+        la.LoRA(rank=rank, alpha=alpha, dropout=dropout)
+
+
+def test_models_that_are_none(tmp_path, tiny, no_weights):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    for model, message in [
+        (str(tmp_path / "nowhere"), "does not exist"),
+        ("./nowhere", "does not exist"),
+        ("no-such-model", "There is no such folder here, and no config on the hub for 'no-such-model'"),
+        (tmp_path / "empty", "holds no model: it has no config.json"),
+        (tmp_path / "adapter", "is a saved adapter, not a base model. Use lightadapt.load"),
+        (tmp_path / "broken", "The config of"),
+        (tiny("bert") / "config.json", "is a file"),
+        (" ", "model is an empty text"),
+        (5, "model is a int"),
+    ]:
+        with pytest.raises(la.LightAdaptError) as caught:
+            la.adapt(model, "ner")
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 50}, "(gpt2) is a decoder"),
+        ("llama", {**DECODER, "intermediate_size": 16}, "(llama) is a decoder"),
+        ("t5", {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 16, "vocab_size": 50}, "is an encoder-decoder"),
+        ("bert", {**DECODER, "intermediate_size": 16, "is_decoder": True}, "(bert) is a decoder"),
+    ],
+)
+def test_decoders_are_refused_for_now(tmp_path, no_weights, kind, options, message):
+    AutoConfig.for_model(kind, **options).save_pretrained(tmp_path)
+    with pytest.raises(la.LightAdaptError) as caught:
+        la.adapt(tmp_path, "classification")
+    assert message in str(caught.value)
+    assert "adapts encoders only" in str(caught.value)
+
+
+def test_a_tokenizer_that_does_not_fit_is_refused(tiny, no_weights, tokenizers, tmp_path):
+    AutoConfig.for_model("bert", **{**DECODER, "intermediate_size": 16}).save_pretrained(tmp_path)
+    with pytest.raises(la.LightAdaptError, match=r"The tokenizer has \d+ entries but the model only 50 embeddings"):
+        la.adapt(tmp_path, "ner", tokenizer=tokenizers("word"))
+    with pytest.raises(la.LightAdaptError, match=r"Pass tokenizer="):
+        la.adapt(tmp_path, "ner")
+
+
+def test_predict_wants_a_list(tiny):
+    adapted = la.adapt(tiny("bert"), "classification", labels=["a", "b"])
+    assert adapted.predict([]) == []
+    with pytest.raises(la.DataError, match=r"Write predict\(\['hello'\]\)"):
+        adapted.predict("hello")
+    with pytest.raises(la.DataError, match="Record 1: text is empty"):
+        adapted.predict(["a", ""])
+    with pytest.raises(la.DataError, match="Record 0: text is 5"):
+        adapted.predict([{"text": 5}])
+    with pytest.raises(la.DataError, match="Record 0 is a int"):
+        adapted.predict([5])
+    assert len(adapted.predict([("a", "b"), "c", {"text": "d"}])) == 3
+
+
+def test_long_texts_are_cut_with_one_warning(tiny):
+    adapted = la.adapt(tiny("bert"), "classification", labels=["a", "b"])
+    with pytest.warns(UserWarning, match="1 of 2 texts are longer than 66 tokens") as caught:
+        adapted.predict(["word " * 300, "short"])
+    assert len(caught) == 1
+
+
+def test_positions_behind_a_padding_row_are_not_counted(tiny):
+    ner = la.adapt(tiny("roberta"), "ner", labels=["PER"])
+    assert ner._max_length == 65  # 66 rows, of which RoBERTa leaves those up to the padding's (here row 0) unused
+    assert len(ner.predict([["word"] * 500])) == 1
+
+
+def test_an_architecture_that_nobody_named_works_from_its_structure(tiny, messages, tmp_path):
+    class Strange(torch.nn.Module):
+        """Two blocks of own make around a mean of embeddings."""
+
+        def __init__(self, config):
+            super().__init__()
+            self.table = torch.nn.Embedding(config.vocab_size, 16)
+            self.stack = torch.nn.ModuleList(
+                torch.nn.ModuleDict({"widen": torch.nn.Linear(16, 24), "narrow": torch.nn.Linear(24, 16)})
+                for _ in range(2)
+            )
+
+        def forward(self, input_ids, attention_mask):
+            x = self.table(input_ids)  # (B, T, width)
+            for block in self.stack:
+                x = x + block["narrow"](torch.relu(block["widen"](x)))
+            return (x * attention_mask[..., None]).sum(1) / attention_mask.sum(1, keepdim=True)
+
+    class StrangeForSequenceClassification(PreTrainedModel):
+        config_class = type("StrangeConfig", (type(AutoModel.from_pretrained(tiny("bert")).config),), {})
+        base_model_prefix = "body"
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.body = Strange(config)
+            self.verdict = torch.nn.Linear(16, config.num_labels)
+            self.num_labels = config.num_labels
+            self.post_init()
+
+        def forward(self, input_ids, attention_mask, labels=None):
+            from transformers.modeling_outputs import SequenceClassifierOutput
+
+            logits = self.verdict(self.body(input_ids, attention_mask))
+            loss = None if labels is None else torch.nn.functional.cross_entropy(logits, labels)
+            return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    config = StrangeForSequenceClassification.config_class(vocab_size=400, num_labels=2)
+    model = StrangeForSequenceClassification(config)
+    before = {name: tensor.clone() for name, tensor in model.body.state_dict(prefix="body.").items()}
+    adapted = la.adapt(model, "classification", tokenizer=str(tiny("bert")))
+    adapted.fit(messages, epochs=1, args={"remove_unused_columns": False})
+    assert model.verdict.out_features == 10
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name for name in trained if "lora" not in name} == {"verdict.weight", "verdict.bias"}
+    assert len(trained) == 2 + 2 * 2 * 2
+    adapted.save(tmp_path / "saved")
+    texts = [record["text"] for record in messages[:4]]
+    fresh = StrangeForSequenceClassification(config)
+    fresh.load_state_dict(before, strict=False)
+    again = la.load(tmp_path / "saved", base=fresh)
+    assert again.predict(texts, scores=True) == adapted.predict(texts, scores=True)

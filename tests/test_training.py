@@ -1,0 +1,354 @@
+"""Runs: batches, rates, best weights, early stopping, checkpoints, resume, and what is refused before a run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+import lightadapt as la
+from lightadapt.training.arguments import read_settings
+from lightadapt.training.batching import TokenBudgetBatches, sorted_batches
+from lightadapt.training.trainer import last_checkpoint
+
+LENGTHS = [5 + (7 * number) % 60 for number in range(500)]
+
+
+@pytest.fixture
+def classifier(tiny, messages):
+    """A fresh tiny classifier."""
+
+    def make(**options):
+        return la.adapt(tiny("bert"), "classification", **{"labels": messages, **options})
+
+    return make
+
+
+class Watch(TrainerCallback):
+    """Keeps what a run shows to its callbacks."""
+
+    def __init__(self):
+        self.rates, self.steps, self.optimizer = [], 0, None
+
+    def on_train_begin(self, args, state, control, optimizer=None, **kwargs):
+        self.optimizer = optimizer
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.steps += 1
+
+
+class StopAt(TrainerCallback):
+    """Ends a run as a crash would, after some steps."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def state_of(adapted):
+    return {name: p.detach().clone() for name, p in adapted.model.named_parameters() if p.requires_grad}
+
+
+# ---- batches
+
+
+def test_batches_hold_every_record_once_and_little_padding():
+    batches = list(TokenBudgetBatches(LENGTHS, batch_tokens=256, seed=0))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(LENGTHS)))
+    tokens = [sum(LENGTHS[index] for index in batch) for batch in batches]
+    padded = [len(batch) * max(LENGTHS[index] for index in batch) for batch in batches]
+    assert 1 - sum(tokens) / sum(padded) < 0.08
+    assert max(tokens) < 1.5 * 256
+
+
+def test_batches_depend_on_seed_and_epoch_alone_and_keep_their_number():
+    batches, again = (TokenBudgetBatches(LENGTHS, batch_tokens=256, seed=3) for _ in range(2))
+    first = list(batches)
+    assert first == list(again)
+    for epoch in (1, 2, 3):
+        batches.set_epoch(epoch)
+        order = list(batches)
+        assert order != first
+        assert len(order) == len(batches) == len(first)
+
+
+@pytest.mark.parametrize("lengths", [[1], [500, 1, 1], [9] * 7, [1000, 1, 1, 1000, 1]])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_no_batch_is_empty(lengths, processes):
+    batches = TokenBudgetBatches(lengths, batch_tokens=4, seed=0, multiple_of=processes)
+    assert all(batches)
+    assert len(list(batches)) == len(batches)
+
+
+def test_inference_batches_keep_the_budget():
+    batches = list(sorted_batches(LENGTHS, 256))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(LENGTHS)))
+    assert all(len(batch) * max(LENGTHS[index] for index in batch) <= 256 for batch in batches)
+
+
+# ---- runs
+
+
+def test_a_run_is_the_same_again_with_the_same_seed(classifier, messages):
+    runs = []
+    for _ in range(2):
+        adapted = classifier(seed=5)
+        torch.manual_seed(torch.randint(0, 1000, ()).item())  # what happened before must not matter
+        history = adapted.fit(messages, epochs=2)
+        runs.append((state_of(adapted), history.losses))
+    assert runs[0][1] == runs[1][1]
+    assert all(torch.equal(runs[0][0][name], runs[1][0][name]) for name in runs[0][0])
+
+
+def test_history_tells_the_run(classifier, messages):
+    adapted = classifier()
+    history = adapted.fit(messages, validation=messages[:20], epochs=2)
+    assert adapted.history is history
+    assert [entry["epoch"] for entry in history.epochs] == [1, 2]
+    assert history.best in history.epochs
+    assert history.steps == history.losses[-1][0]
+    assert history.seconds > 0
+    assert history.tokens_per_second > 0
+    assert 0 <= history.padding < 1
+    assert history.peak_memory > 10_000_000
+    assert "best accuracy" in str(history)
+
+
+def test_the_weights_of_the_best_evaluation_are_kept(classifier, messages, monkeypatch):
+    adapted = classifier()
+    scores, states = iter([0.2, 0.9, 0.1]), []
+
+    def score(*_):
+        states.append(state_of(adapted))
+        return {"accuracy": next(scores), "macro_f1": 0.0}, {}
+
+    monkeypatch.setattr(type(adapted.task), "score", score)
+    history = adapted.fit(messages, validation=messages[:5], epochs=3)
+    assert history.best["accuracy"] == 0.9
+    kept = state_of(adapted)
+    assert all(torch.equal(kept[name], states[1][name]) for name in kept)
+    assert not torch.equal(states[2]["classifier.weight"], states[1]["classifier.weight"])
+
+
+def test_early_stopping_counts_evaluations_without_gain(classifier, messages, monkeypatch):
+    adapted = classifier()
+    scores = iter([0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    monkeypatch.setattr(type(adapted.task), "score", lambda *_: ({"accuracy": next(scores)}, {}))
+    history = adapted.fit(messages, validation=messages[:5], epochs=6, early_stopping=2)
+    assert [entry["accuracy"] for entry in history.epochs] == [0.5, 0.4, 0.3]
+
+
+def test_the_head_has_a_rate_of_its_own(classifier, messages):
+    watch = Watch()
+    classifier(method="full").fit(messages, epochs=1, callbacks=[watch], args={"lr_scheduler_type": "constant"})
+    groups = watch.optimizer.param_groups
+    assert {group["lr"] for group in groups} == {la.Full.learning_rate, la.Full.head_learning_rate}
+    in_head = [p.numel() for group in groups if group["lr"] == la.Full.head_learning_rate for p in group["params"]]
+    assert sum(in_head) == 32 * 10 + 10
+    watch = Watch()
+    classifier(method="full").fit(messages, epochs=1, learning_rate=1e-5, callbacks=[watch])
+    assert sorted({group["initial_lr"] for group in watch.optimizer.param_groups}) == pytest.approx([1e-5, 2e-4])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw_torch", "sgd", "adafactor"])
+def test_any_optimizer_of_trainer(classifier, messages, optimizer):
+    assert classifier().fit(messages, epochs=1, args={"optim": optimizer}).steps > 0
+
+
+def test_training_arguments_are_taken_as_dict_or_object(classifier, messages, tmp_path):
+    for args in ({"max_steps": 2, "seed": 7}, TrainingArguments(str(tmp_path / "run"), max_steps=2, seed=7)):
+        adapted = classifier()
+        history = adapted.fit(messages, args=args)
+        assert history.steps == 2
+        assert history.settings["seed"] == 7
+    assert (tmp_path / "run").is_dir()
+
+
+def test_records_per_step_and_token_budgets(classifier, messages):
+    steps = [
+        classifier().fit(messages, epochs=1, **o).steps for o in ({}, {"batch_tokens": 10**6}, {"batch_tokens": 1})
+    ]
+    assert steps == [4, 1, 60]
+    assert classifier().fit(messages, epochs=1, args={"per_device_train_batch_size": 30}).steps == 2
+    assert classifier().fit(messages, epochs=1, args={"gradient_accumulation_steps": 4}).steps == 1
+
+
+def test_small_data_is_seen_more_often():
+    settings = read_settings(
+        None,
+        epochs=None,
+        learning_rate=None,
+        batch_tokens=None,
+        early_stopping=None,
+        resume=False,
+        output_dir=None,
+        validates=False,
+    )
+    assert [settings.passes(steps) for steps in (1, 100, 10_000)] == [20, 10, 3]
+
+
+# ---- checkpoints
+
+
+def test_checkpoints_are_artifacts_and_a_run_is_resumed_exactly(classifier, messages, tmp_path):
+    options = {"epochs": 3, "args": {"save_strategy": "steps", "save_steps": 2}}
+    whole = classifier()
+    whole.fit(messages, output_dir=tmp_path / "whole", **options)
+    broken = classifier()
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(messages, output_dir=tmp_path / "broken", callbacks=[StopAt(7)], **options)
+    assert last_checkpoint(tmp_path / "broken").name == "checkpoint-6"  # in the middle of the second epoch
+    assert la.load(tmp_path / "broken" / "checkpoint-6").labels == whole.labels
+
+    resumed = classifier()
+    history = resumed.fit(messages, output_dir=tmp_path / "broken", resume=True, **options)
+    assert history.steps == 12
+    ours, theirs = state_of(resumed), state_of(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_checkpoint_cut_short_by_a_crash_is_passed_over(classifier, messages, tmp_path):
+    classifier().fit(messages, output_dir=tmp_path, epochs=2)
+    assert last_checkpoint(tmp_path).name == "checkpoint-8"
+    (tmp_path / "checkpoint-8" / "trainer_state.json").write_text('{"epoch": ')
+    assert last_checkpoint(tmp_path).name == "checkpoint-4"
+    assert classifier().fit(messages, output_dir=tmp_path, epochs=2, resume=True).steps == 8
+
+
+def test_resume_without_a_checkpoint_starts_afresh(classifier, messages, tmp_path):
+    assert classifier().fit(messages, output_dir=tmp_path / "new", epochs=1, resume=True).steps == 4
+
+
+def test_resume_with_other_labels_is_refused(classifier, messages, tmp_path):
+    classifier().fit(messages, output_dir=tmp_path, epochs=1)
+    other = [{**record, "label": f"{record['label']}!"} for record in messages]
+    with pytest.raises(la.ArtifactError, match="was trained with the labels"):
+        classifier(labels=None).fit(other, output_dir=tmp_path, epochs=2, resume=True)
+
+
+# ---- labels
+
+
+def test_labels_are_read_from_the_first_data_and_the_head_follows(tiny, messages):
+    adapted = la.adapt(tiny("bert"), "classification")
+    assert adapted.labels is None
+    for use in (lambda: adapted.predict(["a"]), lambda: adapted.evaluate(messages), lambda: adapted.save("x")):
+        with pytest.raises(la.LightAdaptError, match="The labels are not known yet"):
+            use()
+    model = adapted.model
+    adapted.fit(messages, epochs=1)
+    assert adapted.model is model
+    assert adapted.labels == sorted({record["label"] for record in messages})
+    assert model.classifier.out_features == model.num_labels == model.config.num_labels == 10
+    with pytest.raises(la.DataError, match=r"Record 0: label 'new' is not among the labels"):
+        adapted.fit([{"text": "a", "label": "new"}])
+    given = la.adapt(tiny("bert"), "classification", labels=adapted.labels)
+    given.fit(messages, epochs=1)
+    assert given.evaluate(messages) == adapted.evaluate(messages)  # inferred or given makes no difference
+
+
+def test_labels_inferred_in_half_precision_keep_the_head_in_float32(tiny, messages):
+    adapted = la.adapt(tiny("bert"), "classification", dtype="bfloat16")
+    adapted.fit(messages, epochs=1)
+    assert adapted.model.classifier.weight.dtype == torch.float32
+    assert len(adapted.predict(["a", "b"])) == 2
+
+
+def test_class_numbers_stay_numbers(tiny, messages, tmp_path):
+    numbered = [{"text": record["text"], "label": len(record["text"]) % 3} for record in messages]
+    adapted = la.adapt(tiny("bert"), "classification")
+    adapted.fit(numbered, epochs=1)
+    adapted.save(tmp_path / "saved")
+    assert la.load(tmp_path / "saved").labels == [0, 1, 2]
+    assert set(la.load(tmp_path / "saved").predict([record["text"] for record in numbered])) <= {0, 1, 2}
+
+
+def test_a_head_that_came_trained_is_used_and_replaced_only_for_other_labels(tiny, messages, tmp_path):
+    trained = la.adapt(tiny("bert"), "classification", "full", labels=messages)
+    trained.fit(messages, epochs=1)
+    trained.merge().save_pretrained(tmp_path / "merged")
+    trained.tokenizer.save_pretrained(tmp_path / "merged")
+    again = la.adapt(tmp_path / "merged", "classification")
+    assert again.labels == trained.labels
+    assert again.evaluate(messages) == trained.evaluate(messages)
+    again.fit([{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], epochs=1)
+    assert again.labels == ["x", "y"]
+
+
+# ---- refused before a run
+
+
+REFUSED = [
+    ({"epochs": 0}, "epochs=0: give a number above 0"),
+    ({"learning_rate": -1}, "learning_rate=-1: give a number above 0"),
+    ({"batch_tokens": 0}, "batch_tokens=0"),
+    ({"early_stopping": 2}, "early_stopping needs validation data"),
+    ({"resume": True}, "resume=True needs output_dir"),
+    ({"args": {"learning_rat": 1}}, "Did you mean 'learning_rate'?"),
+    ({"args": 5}, "args is a int"),
+    ({"epochs": 2, "args": {"num_train_epochs": 3}}, "num_train_epochs is given twice: 2 to fit and 3 in args"),
+    ({"args": {"warmup_ratio": 0.1}}, "warmup_steps below 1"),
+    ({"args": {"eval_strategy": "steps", "save_strategy": "epoch"}, "validation": True}, "do not fit together"),
+    ({"validation": [{"text": "a", "label": "unseen"}]}, "Record 0: label 'unseen' is not among the labels"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), REFUSED, ids=[text[:40] for _, text in REFUSED])
+def test_settings_that_cannot_be_are_refused(classifier, messages, options, message):
+    if options.get("validation") is True:
+        options = {**options, "validation": messages}
+    with pytest.raises(la.LightAdaptError) as caught:
+        classifier(labels=None).fit(messages, **options)
+    assert message in str(caught.value)
+
+
+def test_another_runs_checkpoints_are_not_overwritten(classifier, messages, tmp_path):
+    classifier().fit(messages, output_dir=tmp_path, epochs=1)
+    with pytest.raises(la.LightAdaptError, match=r"holds checkpoints of an earlier run \(checkpoint-4\)"):
+        classifier().fit(messages, output_dir=tmp_path, epochs=1)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(classifier, messages):
+    adapted = classifier()
+    adapted.model.classifier.weight.data.fill_(float("nan"))
+    with pytest.raises(la.LightAdaptError, match="The training loss is nan at step 1"):
+        adapted.fit(messages, epochs=1)
+
+
+# ---- the model in others' hands
+
+
+def test_the_model_works_in_a_plain_trainer(classifier, messages, tmp_path):
+    adapted = classifier()
+    features = adapted._encode(adapted.task.parse(adapted.task.read(messages)), targets=True)
+    trainer = Trainer(
+        adapted.model,
+        TrainingArguments(tmp_path, num_train_epochs=1, report_to="none", use_cpu=True, remove_unused_columns=False),
+        train_dataset=features,
+        eval_dataset=features[:20],
+        data_collator=adapted._collate,
+        compute_metrics=lambda prediction: {"hits": float((prediction[0].argmax(-1) == prediction[1]).mean())},
+    )
+    trainer.train()
+    metrics = trainer.evaluate()
+    assert {"eval_loss", "eval_hits"} <= metrics.keys()
+
+
+@pytest.mark.parametrize("task", ["classification", "ner"])
+def test_the_model_works_in_a_pipeline(tiny, messages, task):
+    from transformers import pipeline
+
+    adapted = la.adapt(tiny("bert"), task, labels=messages)
+    run = pipeline(adapted.task.pipeline, model=adapted.model, tokenizer=adapted.tokenizer)
+    result = run("My parcel is late")
+    if task == "classification":
+        expected = adapted.predict(["My parcel is late"], scores=True)[0]
+        assert result[0]["score"] == pytest.approx(max(expected.values()), abs=1e-5)
+        assert result[0]["label"] in expected
+    else:
+        assert json.dumps(str(result))
