@@ -67,7 +67,9 @@ def adapt(
     config = chosen_method.peft_config(blueprint.anatomy, blocks)
     place = choose_device(device)
     trains_base = bool(chosen_method.unfrozen(blueprint.anatomy, blocks))
-    number_format = choose_dtype(dtype, place, trains_base=trains_base)
+    number_format = choose_dtype(
+        dtype if blueprint.ready is None else blueprint.ready.dtype, place, trains_base=trains_base
+    )
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
     base = load_base(blueprint, dtype=number_format, seed=seed, device=place)
     return Adapted(base, chosen_method, chosen_tokenizer, layers=layers, config=config, seed=seed)

@@ -118,10 +118,10 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
 
 def _check_tokenizer_folder(folder: Path) -> None:
     """Raise for a folder without tokenizer files, of which transformers makes an empty tokenizer in silence."""
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    if names and not any(
-        re.search(r"tokenizer|vocab|merges|spiece|\.model$|\.tiktoken$|\.bpe", name) for name in names
-    ):
+    if not folder.is_dir():
+        return
+    files = re.compile(r"tokenizer|vocab|merges|spiece|\.model$|\.tiktoken$|\.bpe")
+    if not any(files.search(entry.name) for entry in folder.iterdir()):
         raise LightAdaptError(f"No tokenizer in {folder}: it has none of the files of one. Pass tokenizer=…")
 
 

@@ -259,6 +259,27 @@ def test_an_instance_with_its_head_is_used_as_it_is(tiny, messages):
         la.adapt(model, "classification")
 
 
+def test_a_trained_ner_head_keeps_its_own_order_of_tags(tiny, messages):
+    tags = ["I-B", "O", "B-B", "I-A", "B-A"]
+    model = AutoModelForTokenClassification.from_pretrained(
+        tiny("bert"), id2label=dict(enumerate(tags)), label2id={tag: number for number, tag in enumerate(tags)}
+    )
+    adapted = la.adapt(model, "ner")
+    assert adapted.labels == ["A", "B"]
+    adapted.fit([{"tokens": ["x", "y"], "tags": ["B-A", "O"]}], epochs=1)
+    assert [model.config.id2label[number] for number in range(5)] == tags
+    (feature,) = adapted._encode(
+        adapted.task.parse(adapted.task.read([{"tokens": ["x"], "tags": ["B-A"]}])), targets=True
+    )
+    assert feature.target == [-100, 4, -100]
+
+
+def test_half_precision_instances_are_not_fully_trained(tiny, messages):
+    model = AutoModelForSequenceClassification.from_pretrained(tiny("bert"), num_labels=10, dtype=torch.bfloat16)
+    with pytest.raises(la.LightAdaptError, match="needs float32 weights"):
+        la.adapt(model, "classification", "full", labels=messages)
+
+
 def test_the_ner_artifact_of_a_small_encoder_is_small(tiny, tmp_path):
     # MiniLM's shape: 6 blocks of width 384, CoNLL's nine tags.
     per_block = 8 * (4 * (384 + 384) + 2 * (384 + 1536))

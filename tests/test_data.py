@@ -201,6 +201,7 @@ def test_a_folder_and_wrong_columns_are_refused(tmp_path):
         (Classification, ["a", 1], "labels holds values of type int, str"),
         (Classification, ["a", "a"], "names 'a' twice"),
         (NER, [1, 2], "entity types are names"),
+        (Classification, ["a"], "There is one label only, 'a'"),
     ],
 )
 def test_bad_labels_are_refused(task, labels, message):

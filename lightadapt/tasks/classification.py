@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError, nearest
+from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.task import Encoded, Feature, Label, Task, required, text_field
 
@@ -40,6 +40,15 @@ class Classification(Task):
     fields: ClassVar[Mapping[str, bool]] = {"text": True, "text_pair": False, "label": True}
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "text-classification"
+
+    def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
+        labels = super().clean_labels(labels)
+        if len(labels) < 2:
+            raise LightAdaptError(
+                f"There is one label only, {labels[0]!r}: nothing can be told apart. Give data or labels=[…] with two "
+                "or more."
+            )
+        return labels
 
     def as_record(self, item: Any) -> Any:
         """A pair of texts stands for `{"text": …, "text_pair": …}`."""
