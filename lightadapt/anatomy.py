@@ -71,6 +71,8 @@ class Anatomy:
             if not 1 <= number <= count:
                 raise LightAdaptError(f"layers={layers!r}: the model has {count} blocks; choose 1 to {count}.")
             return self.blocks[:number] if match[1] == "first" else self.blocks[-number:]
+        if not isinstance(layers, Iterable):
+            raise LightAdaptError(f"layers={layers!r}: write 'last:2', 'first:2', or a list of indices [0, 1].")
         indices = list(layers)
         wrong = [index for index in indices if type(index) is not int or not 0 <= index < count]
         if wrong or not indices:

@@ -58,6 +58,8 @@ def adapt(
     """
     if quantize is not None:
         raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+    if type(seed) is not int:
+        raise LightAdaptError(f"seed={seed!r}: give a whole number.")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
     if labels is not None:
         chosen_task = chosen_task.with_labels(_read_labels(chosen_task, labels))

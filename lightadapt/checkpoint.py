@@ -47,7 +47,9 @@ def trained_tensors(model: PreTrainedModel, trained: Iterable[str], modules: Ite
         modules: modules that are trained as a whole; their buffers belong to them.
     """
     state = model.state_dict()
-    names = set(trained) | {name for name in state for path in modules if name.startswith(f"{path}.")}
+    inside = tuple(f"{path}." for path in modules)
+    owned = {name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named}  # ties once
+    names = set(trained) | {name for name in state.keys() & owned if name.startswith(inside)}
     tensors = peft_bridge.adapter_tensors(model) | {name: state[name] for name in names}
     return {f"{peft_bridge.PREFIX}{name}": tensors[name] for name in sorted(tensors)}
 
@@ -100,7 +102,7 @@ def write_artifact(
     Raises:
         ArtifactError: the folder holds something else, or cannot be written.
     """
-    target = Path(path)
+    target = _as_path(path)
     _recover(target)
     if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file()):
         raise ArtifactError(f"{target} holds other files and is not a saved adaptation. Choose another folder.")
@@ -137,7 +139,7 @@ def read_artifact(path: str | Path) -> Artifact:
     Raises:
         ArtifactError: it is no saved adaptation, it is damaged, or it was written by a newer lightadapt.
     """
-    folder = Path(path)
+    folder = _as_path(path)
     _recover(folder)
     if not folder.is_dir():
         raise ArtifactError(f"There is no folder {folder} (looked from {Path.cwd()}).")
@@ -156,6 +158,12 @@ def read_artifact(path: str | Path) -> Artifact:
     except (SafetensorError, json.JSONDecodeError, OSError, TypeError, KeyError) as error:
         raise ArtifactError(f"{folder} cannot be read: {error}") from error
     return Artifact(folder, manifest, config, tensors)
+
+
+def _as_path(path: str | Path) -> Path:
+    if not isinstance(path, (str, Path)) or not Path(path).name:
+        raise ArtifactError(f"path={path!r} names no folder. Give the folder of the artifact, such as 'my-adapter'.")
+    return Path(path)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

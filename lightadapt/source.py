@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.tasks import Task
@@ -102,6 +102,10 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
             )
         except Exception as error:  # as in _find_named
             raise LightAdaptError(f"No tokenizer in {given} ({_first_line(error)}). Pass tokenizer=…") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise LightAdaptError(
+            f"tokenizer is a {type(tokenizer).__name__}. Give a transformers tokenizer, or its folder."
+        )
     if task.needs_offsets and not tokenizer.is_fast:
         raise LightAdaptError(
             f"Task {task.name!r} needs a fast tokenizer (one that knows character offsets), but "

@@ -139,6 +139,8 @@ NER_ERRORS = [
     ([{"tokens": ["a"], "tags": [1]}], "the tag of 'a' is the number 1"),
     ([{"tokens": ["a"], "tags": ["PER"]}], "'PER', the tag of 'a', is no tag of BIO, IOB1 or BIOES"),
     ([{"text": "Ann"}], "Record 0: the field 'entities' is missing"),
+    ([{"text": "Ann", "entities": None}], "Record 0: entities is empty"),
+    ([{"text": "Ann", "entities": {"start": 0}}], "not a list of {'start', 'end', 'label'}"),
     ([{"sentence": "Ann"}], "there is neither 'tokens' nor 'text'"),
     ([{"text": "Ann", "entities": [entity(0, 9)]}], "the entity PER has the span 0-9, but its text has 3 characters"),
     ([{"text": "Ann", "entities": [entity(2, 2)]}], "Needed: 0 <= start < end <= length"),

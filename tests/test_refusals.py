@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import peft
 import pytest
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
@@ -29,6 +30,10 @@ BAD_CALLS = [
     (("ner",), {"layers": "top:1"}, "write 'last:2', 'first:2', or a list of indices"),
     (("ner",), {"layers": [3]}, "layers=[3]: 3 is not a block; the model has 3, numbered 0 to 2"),
     (("ner",), {"layers": []}, "it names no block"),
+    (("ner",), {"layers": 2}, "layers=2: write 'last:2'"),
+    (("ner",), {"tokenizer": 5}, "tokenizer is a int"),
+    (("ner",), {"seed": "x"}, "seed='x': give a whole number"),
+    (("ner", peft.LoraConfig()), {}, "configs of PEFT come with a later version"),
     (
         ("ner", la.LoRA(targets=["querry"])),
         {},
@@ -53,7 +58,8 @@ def test_bad_arguments(tiny, no_weights, positional, options, message):
 
 
 @pytest.mark.parametrize(
-    ("rank", "alpha", "dropout"), [(0, 1, 0), (-1, 1, 0), (2.5, 1, 0), (8, 0, 0), (8, 1, 1.0), (8, 1, -0.1)]
+    ("rank", "alpha", "dropout"),
+    [(0, 1, 0), (-1, 1, 0), (2.5, 1, 0), (8, 0, 0), (8, 1, 1.0), (8, 1, -0.1), (8, "1", 0)],
 )
 def test_bad_lora_settings(rank, alpha, dropout):
     with pytest.raises(la.LightAdaptError, match=r"LoRA\("):

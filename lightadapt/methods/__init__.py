@@ -17,6 +17,11 @@ def resolve_method(method: str | Method) -> Method:
         return method
     if isinstance(method, type) and issubclass(method, Method):
         return method()
-    if method in METHODS:
+    if isinstance(method, str) and method in METHODS:
         return METHODS[method]()
+    if type(method).__module__.startswith("peft."):
+        raise LightAdaptError(
+            f"method is a {type(method).__name__}: configs of PEFT come with a later version of lightadapt. "
+            f"Methods: {', '.join(METHODS)}"
+        )
     raise LightAdaptError(f"Unknown method {method!r}. {nearest(str(method), METHODS)}Methods: {', '.join(METHODS)}")

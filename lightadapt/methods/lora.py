@@ -37,10 +37,15 @@ class LoRA(Method):
     def __post_init__(self) -> None:
         if type(self.rank) is not int or self.rank < 1:
             raise LightAdaptError(f"LoRA(rank={self.rank!r}): the rank is a whole number of at least 1, such as 8.")
-        if not self.alpha > 0:
+        if not (isinstance(self.alpha, (int, float)) and self.alpha > 0):
             raise LightAdaptError(f"LoRA(alpha={self.alpha!r}): alpha is above 0; twice the rank is usual.")
-        if not 0 <= self.dropout < 1:
+        if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
             raise LightAdaptError(f"LoRA(dropout={self.dropout!r}): dropout is a probability in [0, 1).")
+        names = [self.targets] if isinstance(self.targets, str) else self.targets
+        if not (isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)):
+            raise LightAdaptError(
+                f"LoRA(targets={self.targets!r}): write 'all-linear', 'attention', or names such as ['query', 'value']."
+            )
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> LoraConfig:
         from peft import LoraConfig

@@ -16,6 +16,6 @@ def resolve_task(task: str | Task) -> Task:
         return task
     if isinstance(task, type) and issubclass(task, Task):
         return task()
-    if task in TASKS:
+    if isinstance(task, str) and task in TASKS:
         return TASKS[task]()
     raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), TASKS)}Tasks: {', '.join(TASKS)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -37,7 +37,7 @@ class Classification(Task):
 
     name: ClassVar[str] = "classification"
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
-    fields: ClassVar[Mapping[str, bool]] = {"text": True, "text_pair": False, "label": True}
+    fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "text-classification"
 

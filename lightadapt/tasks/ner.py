@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -55,7 +55,7 @@ class NER(Task):
 
     name: ClassVar[str] = "ner"
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
-    fields: ClassVar[Mapping[str, bool]] = {"tokens": False, "tags": False, "text": False, "entities": False}
+    fields: ClassVar[tuple[str, ...]] = ("tokens", "tags", "text", "entities")
     headline: ClassVar[str] = "f1"
     pipeline: ClassVar[str] = "token-classification"
     needs_offsets: ClassVar[bool] = True
@@ -229,7 +229,10 @@ def _parse_entities(records: Records, index: int, text: str) -> list[Span]:
             f"{place}: the field 'entities' is missing. Fields there: {found}. "
             "Give a list of {'start', 'end', 'label'}; an empty list where there is no entity."
         )
-    entities = [_parse_entity(place, entry, text) for entry in records.items[index]["entities"] or ()]
+    entries = required(records, index, "entities")
+    if isinstance(entries, (str, Mapping)) or not isinstance(entries, Iterable):
+        raise DataError(f"{place}: entities is {entries!r}, not a list of {{'start', 'end', 'label'}}.")
+    entities = [_parse_entity(place, entry, text) for entry in entries]
     for one, other in overlapping(entities):
         raise DataError(
             f"{place}: the entities {text[one.start : one.end]!r} ({one.label}, {one.start}-{one.end}) and "

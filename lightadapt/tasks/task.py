@@ -55,8 +55,8 @@ class Task(ABC):
     name: ClassVar[str]
     auto_class: ClassVar[str]
     """The transformers Auto class whose models serve the task."""
-    fields: ClassVar[Mapping[str, bool]]
-    """Field of a record: whether it must be there."""
+    fields: ClassVar[tuple[str, ...]]
+    """The fields that a record may have."""
     headline: ClassVar[str]
     """The metric that early stopping and the choice of the best weights go by."""
     pipeline: ClassVar[str]

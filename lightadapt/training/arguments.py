@@ -122,8 +122,10 @@ def _find_checkpoint(folder: Path | None, resume: bool) -> Path | None:
         if resume:
             raise LightAdaptError("resume=True needs output_dir=…, the folder with the checkpoints.")
         return None
-    if folder.is_file():
-        raise LightAdaptError(f"output_dir {folder} is a file. Name a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LightAdaptError(f"output_dir {folder} cannot be made: {error}. Name another folder.") from error
     found = last_checkpoint(folder)
     if found and not resume:
         raise LightAdaptError(
