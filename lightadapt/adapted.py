@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from lightadapt import checkpoint, peft_bridge
 from lightadapt.anatomy import Layers, outermost
-from lightadapt.data import Data
+from lightadapt.data import Data, is_collection
 from lightadapt.description import as_rows, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, DataError, LightAdaptError
 from lightadapt.loading import Base, max_length, resize_head
@@ -167,6 +167,10 @@ class Adapted:
             output_dir=output_dir,
             validates=validation is not None,
         )
+        if not all(p.isfinite().all() for p in self.model.parameters() if p.requires_grad):
+            raise LightAdaptError(
+                "The trained weights are not finite: an earlier run diverged. Start again from adapt(…) or load(…)."
+            )
         examples = self._examples(train, "train", columns, settle=True)
         checked = None if validation is None else self._examples(validation, "validation", columns)
         run = Run(
@@ -259,9 +263,12 @@ class Adapted:
         self._outputs()
         if isinstance(inputs, str) and not Path(inputs).is_file():
             raise DataError(f"predict takes a list of inputs. Write predict([{inputs[:40]!r}]).")
-        if isinstance(inputs, (list, tuple)):
+        if is_collection(inputs):
+            inputs = list(inputs)
             if not inputs:
                 return []
+            plain = not all(isinstance(item, Mapping) for item in inputs)
+            columns = {} if plain else columns  # a bare text has no columns
             inputs = [self.task.as_record(item) for item in inputs]
         records = self.task.read(inputs, split="test", columns=columns)
         examples = self.task.parse(records, labelled=False)
@@ -359,12 +366,17 @@ class Adapted:
 
     def __str__(self) -> str:
         blueprint = self._base.blueprint
-        adapted = len(peft_bridge.adapted_modules(self.model))
+        inserted = len(peft_bridge.adapted_modules(self.model))
+        blocks = f"{len(self._blocks)} of {len(blueprint.anatomy.blocks)} blocks"
+        if inserted:
+            adapted = f"{blocks}, {inserted} modules"
+        else:
+            adapted = blocks if self._trained - self._base.head else "the head alone"
         facts = {
             "base": f"{blueprint.source.name} ({type(self.model).__name__})",
             "task": f"{self.task.name}, {describe_labels(self.labels)}",
             "method": str(self.method),
-            "adapted": f"{len(self._blocks)} of {len(blueprint.anatomy.blocks)} blocks, {adapted} modules",
+            "adapted": adapted,
         }
         return as_rows(facts | describe_parameters(self.model, self._base.head))
 

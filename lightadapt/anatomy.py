@@ -99,8 +99,7 @@ def describe(model: nn.Module, backbone: Collection[str]) -> Anatomy:
 def outermost(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
     """The fewest modules that hold these parameters and no others, in order of registration.
 
-    Raises:
-        LightAdaptError: a parameter hangs on the model itself, so that no module holds it.
+    A parameter that shares its module with others, or hangs on the model itself, is in none.
     """
     found: list[str] = []
     for path, module in model.named_modules():
@@ -109,12 +108,6 @@ def outermost(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
         inside = [f"{path}.{name}" for name, _ in module.named_parameters()]
         if inside and all(name in names for name in inside):
             found.append(path)
-    covered = tuple(f"{path}." for path in found)
-    bare = [name for name in names if not name.startswith(covered)]
-    if bare:
-        raise LightAdaptError(
-            f"The parameter {bare[0]!r} shares its module with frozen ones and cannot be saved alone."
-        )
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from lightadapt import checkpoint
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
-from lightadapt.data import Data
+from lightadapt.data import Data, is_collection
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
@@ -130,8 +130,11 @@ def load(
 
 def _read_labels(task: Task, labels: Any) -> Sequence[Label]:
     """The labels themselves, or those that occur in data."""
-    if isinstance(labels, (list, tuple)) and all(isinstance(label, (str, int)) for label in labels):
-        return labels
+    if is_collection(labels):
+        names = sorted(labels) if isinstance(labels, (set, frozenset)) else list(labels)
+        if all(isinstance(name, (str, int)) for name in names):
+            return names
+        labels = names
     return task.find_labels(task.parse(task.read(labels)))
 
 

@@ -77,20 +77,27 @@ def read(source: Data, *, split: str = "train", columns: Mapping[str, str] | Non
     return _rename(records, columns) if columns else records
 
 
+def is_collection(source: Any) -> bool:
+    """Whether the source is a plain collection of items (list, generator, Series, array), not a file or a table."""
+    if isinstance(source, (str, Path, Mapping)) or not isinstance(source, Iterable):
+        return False
+    return type(source).__name__ not in ("DataFrame", "Dataset", "IterableDataset", "DatasetDict")
+
+
 def _read(source: Any, split: str) -> Records:
     if isinstance(source, (str, Path)):
         return _read_named(source, split)
-    kind = type(source).__module__.split(".")[0]
-    if kind == "datasets":
+    kind = type(source).__name__
+    if kind in ("Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict"):
         return Records(_read_dataset(source))
-    if kind == "pandas":
+    if kind == "DataFrame":
         return Records(_read_frame(source))
     if isinstance(source, Mapping):
         raise DataError(
             f"Data is a dict with the keys {', '.join(map(repr, itertools.islice(source, 5)))}. "
             "Give a list of records (dicts), one per example."
         )
-    if isinstance(source, Iterable):
+    if is_collection(source):
         return Records(list(source))
     raise DataError(
         f"Data is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a pandas frame, "
@@ -108,8 +115,15 @@ def _read_named(source: str | Path, split: str) -> Records:
         if suffix not in known:
             raise DataError(f"Unknown file type {suffix!r} of {path}. {nearest(suffix, known)}Known: {' '.join(known)}")
         return _read_file(path, suffix)
-    if suffix in known or isinstance(source, Path) or str(source).startswith((".", "/", "~")):
-        raise DataError(f"File {path} does not exist (looked from {Path.cwd()}).")
+    # Ids on the hub with a dot in them have an owner; a bare name with a suffix is a file that is not there.
+    if (
+        suffix in known
+        or isinstance(source, Path)
+        or str(source).startswith((".", "/", "~"))
+        or (suffix and "/" not in str(source))
+    ):
+        hint = "" if suffix in known else f" {nearest(suffix, known)}Known file types: {' '.join(known)}"
+        raise DataError(f"File {path} does not exist (looked from {Path.cwd()}).{hint}")
     return _read_hub(str(source), split)
 
 

@@ -18,8 +18,9 @@ def describe_parameters(model: nn.Module, head: Collection[str]) -> dict[str, st
         in_head += count if name in head else 0
         kind = str(parameter.dtype).removeprefix("torch.")
         sizes[kind] = sizes.get(kind, 0) + count * parameter.element_size()
+    share = f"{100 * trained / total:.3g}%"
     return {
-        "trainable": f"{trained:,} of {total:,} parameters ({trained / total:.2%}), {in_head:,} of them in the head",
+        "trainable": f"{trained:,} of {total:,} parameters ({share}), {in_head:,} of them in the head",
         "memory": ", ".join(f"{size / 2**20:,.1f} MiB {kind}" for kind, size in sizes.items()),
     }
 
@@ -29,7 +30,7 @@ def describe_labels(labels: Sequence[str | int] | None) -> str:
     if labels is None:
         return "labels not known yet"
     shown = ", ".join(map(str, labels[:8])) + (", …" if len(labels) > 8 else "")
-    return f"{len(labels)} labels: {shown}"
+    return f"{len(labels)} {'label' if len(labels) == 1 else 'labels'}: {shown}"
 
 
 def as_rows(facts: dict[str, str]) -> str:

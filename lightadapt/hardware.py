@@ -7,6 +7,7 @@ import torch
 from lightadapt.errors import LightAdaptError, nearest
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -38,7 +39,8 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
     if dtype == "auto":
         half = device.type == "cuda" and torch.cuda.is_bf16_supported() and not trains_base
         return torch.bfloat16 if half else torch.float32
-    chosen = DTYPES.get(str(dtype).removeprefix("torch."))
+    name = str(dtype).removeprefix("torch.")
+    chosen = DTYPES.get(SHORT.get(name, name))
     if chosen is None:
         known = ", ".join(("auto", *DTYPES))
         raise LightAdaptError(f"dtype={dtype!r} is unknown. {nearest(str(dtype), DTYPES)}Known: {known}")

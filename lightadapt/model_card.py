@@ -27,7 +27,7 @@ def write_card(facts: Mapping[str, Any], description: str, pipeline: str) -> str
     ]
     sections = [
         f"# {facts['method']['name']} for {facts['task']['name']}, on {base or 'a model in memory'}",
-        "Trained with [lightadapt](https://pypi.org/project/lightadapt): a frozen base model, and the small part "
+        "Trained with lightadapt: a frozen base model, and the small part "
         "in this folder that was trained on top of it.",
         f"```text\n{description}\n```",
         "## Use\n\n```python\nimport lightadapt as la\n\n"

@@ -81,6 +81,12 @@ def test_class_numbers_of_a_dataset_become_names():
     assert [entity.label for entity in example.entities] == ["PER"]
 
 
+def test_class_numbers_in_text_files_are_numbers_when_the_labels_are(write):
+    task = Classification(labels=[0, 1])
+    records = task.read(write("x.csv", "text,label\na,1\n"))
+    assert task.parse(records)[0].label == 1
+
+
 def test_columns_rename_and_keep_the_rest():
     records = data.read([{"sentence": "a", "label": "x", "text": "old", "id": 3}], columns={"text": "sentence"})
     assert records.items == [{"text": "a", "label": "x", "id": 3}]
@@ -108,6 +114,7 @@ CLASSIFICATION_ERRORS = [
     ({"text": ["a"]}, "Data is a dict with the keys 'text'"),
     (5, "Data is a int"),
     ("nowhere.jsonl", "nowhere.jsonl does not exist"),
+    ("nowhere.jsn", "Did you mean '.json'?"),
     ("nowhere", "'nowhere' is neither a file here nor a data set that can be loaded from the hub"),
     ("./nowhere", "nowhere does not exist"),
     (datasets.DatasetDict({"train": datasets.Dataset.from_list(RECORDS)}), "Choose one, such as data['train']"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas
 import peft
 import pytest
 import torch
@@ -125,6 +126,10 @@ def test_predict_wants_a_list(tiny):
     with pytest.raises(la.DataError, match="Record 0 is a int"):
         adapted.predict([5])
     assert len(adapted.predict([("a", "b"), "c", {"text": "d"}])) == 3
+    assert len(adapted.predict(pandas.Series(["a", "b"]))) == len(adapted.predict(x for x in "ab")) == 2
+    named = la.adapt(tiny("bert"), la.Classification(labels=["a", "b"], columns={"text": "sentence"}))
+    assert len(named.predict(["a"])) == len(named.predict([{"sentence": "a"}])) == 1
+    assert la.adapt(tiny("bert"), "classification", labels={"b", "a"}).labels == ["a", "b"]
 
 
 def test_long_texts_are_cut_with_one_warning(tiny):

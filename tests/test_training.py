@@ -315,9 +315,35 @@ def test_another_runs_checkpoints_are_not_overwritten(classifier, messages, tmp_
 
 def test_a_loss_that_is_no_number_ends_the_run(classifier, messages):
     adapted = classifier()
-    adapted.model.classifier.weight.data.fill_(float("nan"))
-    with pytest.raises(la.LightAdaptError, match="The training loss is nan at step 1"):
+    with pytest.raises(la.LightAdaptError, match=r"The training loss is nan at step \d+ \(learning rate 1e\+30\)"):
+        adapted.fit(messages, epochs=2, learning_rate=1e30)
+    with pytest.raises(la.LightAdaptError, match="The trained weights are not finite"):
         adapted.fit(messages, epochs=1)
+
+
+def test_accumulated_steps_are_those_of_one_large_batch(classifier):
+    records = [{"text": "same words here", "label": label} for label in ("refund", "track_order")] * 2
+    states = []
+    for args in (
+        {"per_device_train_batch_size": 4},
+        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
+    ):
+        adapted = classifier()
+        for module in adapted.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        history = adapted.fit(records, epochs=1, args={**args, "optim": "sgd", "max_grad_norm": 0.0})
+        states.append((history.losses, state_of(adapted)))
+    assert states[0][0][-1] == pytest.approx(states[1][0][-1], abs=1e-5)
+    for name, tensor in states[0][1].items():
+        torch.testing.assert_close(tensor, states[1][1][name])
+
+
+def test_the_progress_bar_can_be_silenced(classifier, messages, capfd):
+    classifier().fit(messages, epochs=1)
+    assert "classification, lora" in capfd.readouterr().err
+    classifier().fit(messages, epochs=1, args={"disable_tqdm": True})
+    assert "classification, lora" not in capfd.readouterr().err
 
 
 # ---- the model in others' hands

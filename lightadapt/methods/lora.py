@@ -38,7 +38,7 @@ class LoRA(Method):
         if type(self.rank) is not int or self.rank < 1:
             raise LightAdaptError(f"LoRA(rank={self.rank!r}): the rank is a whole number of at least 1, such as 8.")
         if not (isinstance(self.alpha, (int, float)) and self.alpha > 0):
-            raise LightAdaptError(f"LoRA(alpha={self.alpha!r}): alpha is above 0; twice the rank is usual.")
+            raise LightAdaptError(f"LoRA(alpha={self.alpha!r}): alpha is a number above 0; twice the rank is usual.")
         if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
             raise LightAdaptError(f"LoRA(dropout={self.dropout!r}): dropout is a probability in [0, 1).")
         names = [self.targets] if isinstance(self.targets, str) else self.targets

@@ -64,10 +64,13 @@ class Classification(Task):
         if label is not None and type(label) not in (str, int):
             raise DataError(
                 f"{records.place(index)}: label is {label!r} ({type(label).__name__}). "
-                "A label is a name or a class number (int); for amounts use task='regression'."
+                "A label is a name or a class number; convert it with str() or int()."
             )
         if label == "":
             raise DataError(f"{records.place(index)}: label is empty. Remove the record or fill it in.")
+        if self.labels is not None and label is not None and label not in self.labels:
+            # A text file cannot tell the class number 1 from the name '1'.
+            label = next((known for known in self.labels if str(known) == str(label)), label)
         return Example(text, pair, label)
 
     def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:

@@ -112,7 +112,7 @@ class Task(ABC):
         columns: Mapping[str, str] | None = None,
     ) -> Records:
         """The records of any form of data, with this task's column names applied."""
-        columns = columns or self.columns
+        columns = self.columns if columns is None else columns
         unknown = [name for name in columns or () if name not in self.fields]
         if unknown:
             raise DataError(

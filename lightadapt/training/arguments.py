@@ -141,6 +141,7 @@ def training_arguments(
     *,
     output_dir: str,
     epochs: float,
+    steps: int,
     learning_rate: float,
     headline: str | None,
     seed: int,
@@ -148,6 +149,7 @@ def training_arguments(
     """Trainer's arguments: the defaults of lightadapt, overridden by the user's.
 
     Args:
+        steps: of the whole run.
         headline: the metric to choose the best weights by; None: there is no validation data.
     """
     validates, keeps = headline is not None, settings.folder is not None
@@ -160,7 +162,7 @@ def training_arguments(
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,
         "logging_strategy": "steps",
-        "logging_steps": 0.02,
+        "logging_steps": max(1, steps // 50),
         "logging_nan_inf_filter": False,
         "eval_strategy": "epoch" if validates else "no",
         "save_strategy": "epoch" if validates or keeps else "no",

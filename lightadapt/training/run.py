@@ -67,12 +67,15 @@ class Run:
                 self.model,
                 output_dir=output_dir,
                 epochs=self.facts["epochs"],
+                steps=round(self.facts["epochs"] * sum(map(len, self.features)) / self.facts["batch_tokens"]),
                 learning_rate=self.facts["learning_rate"],
                 headline=self.headline if self.score else None,
                 seed=self.seed,
             )
             memory = PeakMemory()
-            watchers = [ProgressBar(self.title), memory, StopWhenNotFinite(), *callbacks]
+            watchers = [memory, StopWhenNotFinite(), *callbacks]
+            if not self.settings.others.get("disable_tqdm"):
+                watchers.append(ProgressBar(self.title))
             if self.settings.early_stopping:
                 watchers.append(EarlyStoppingCallback(self.settings.early_stopping))
             trainer = AdaptTrainer(

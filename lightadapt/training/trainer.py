@@ -47,6 +47,8 @@ class AdaptTrainer(Trainer):
             data_collator=collate,
             callbacks=list(callbacks),
         )
+        # Encoders take any keyword and ignore the count of targets, so that Trainer would leave the loss unscaled.
+        self.model_accepts_loss_kwargs = False
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
         self.batch_tokens = batch_tokens
