@@ -33,6 +33,8 @@ clean:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %s. Use: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
+	@# seqeval comes as source only, which a pip from before 2023 builds in a way that no longer works.
+	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade pip
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing lightadapt into $(VENV); the first time takes a few minutes ..."
