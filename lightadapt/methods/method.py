@@ -20,7 +20,7 @@ class Method(ABC):
     name: ClassVar[str]
     learning_rate: ClassVar[float]
     """Default learning rate of what the method trains in the backbone."""
-    head_learning_rate: ClassVar[float] = 1e-3
+    head_learning_rate: ClassVar[float] = 5e-3
     """Default learning rate of the head, which starts from nothing."""
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> PeftConfig | None:
