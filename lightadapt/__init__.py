@@ -1,4 +1,4 @@
-"""Adapt any pretrained transformer to any NLP task by training well under 1 % of it."""
+"""Adapt any pretrained transformer to any NLP task by training about 1 % of it."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

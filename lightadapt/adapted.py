@@ -15,11 +15,12 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from lightadapt import checkpoint, peft_bridge
 from lightadapt.anatomy import Layers, outermost
-from lightadapt.data import Data, is_collection
+from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.description import as_rows, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, DataError, LightAdaptError
-from lightadapt.loading import Base, max_length, resize_head
-from lightadapt.methods import Method
+from lightadapt.head import output_names, renew_head
+from lightadapt.loading import Base, max_length
+from lightadapt.methods import Method, Plan
 from lightadapt.metrics import format_report
 from lightadapt.model_card import write_card
 from lightadapt.tasks import Task
@@ -41,10 +42,8 @@ class Adapted:
         history: the record of the last `fit`; None before.
     """
 
-    def __init__(
-        self, base: Base, method: Method, tokenizer: Any, *, layers: Layers, config: PeftConfig | None, seed: int
-    ) -> None:
-        """`config` is what PEFT inserts; None when the method inserts nothing."""
+    def __init__(self, base: Base, method: Method, plan: Plan, tokenizer: Any, *, layers: Layers, seed: int) -> None:
+        """`plan` is what the method does to this base in these `layers`."""
         self.model: PreTrainedModel = base.model
         self.tokenizer = tokenizer
         self.task: Task = base.blueprint.task
@@ -52,21 +51,20 @@ class Adapted:
         self.history: History | None = None
         self._base = base
         self._layers = layers if layers is None or isinstance(layers, str) else list(layers)
-        self._blocks = base.blueprint.anatomy.choose_blocks(layers)
+        self._plan = plan
         self._seed = seed
         self._metrics: dict[str, float] = {}
         self._training: dict[str, Any] = {}
         self._labels_settled = self.task.labels is not None
-        unfrozen = method.unfrozen(base.blueprint.anatomy, self._blocks)
-        self._trained = base.head | unfrozen
+        self._trained = base.head | plan.unfrozen
         """Parameters of the model itself that are trained."""
         self._modules = outermost(self.model, self._trained)
         self._max_length = max_length(self.model, tokenizer)
-        self._insert(config, unfrozen)
+        self._insert(plan.config)
         if not self._labels_settled and base.trained_head:
             self._adopt_labels()
 
-    def _insert(self, config: PeftConfig | None, unfrozen: frozenset[str]) -> None:
+    def _insert(self, config: PeftConfig | None) -> None:
         """Insert the adapter, freeze the rest, and keep what is trained in float32."""
         if config is not None:
             with torch.random.fork_rng(devices=[]):
@@ -78,11 +76,10 @@ class Adapted:
         shared = self._base.blueprint.source.instance is not None and self._base.blueprint.ready is None
         for name, parameter in self.model.named_parameters():
             if name in trained:
-                parameter.data = parameter.data.clone() if shared and name in unfrozen else parameter.data.float()
+                parameter.data = parameter.data.clone() if shared else parameter.data
+                parameter.data = parameter.data.float()
                 parameter.requires_grad_(True)
         self.model.eval()
-
-    # ---- labels
 
     @property
     def labels(self) -> list[Label] | None:
@@ -99,13 +96,13 @@ class Adapted:
             raise LightAdaptError(
                 "The labels are not known yet: fit(…) reads them from its data, or give them: adapt(…, labels=[…])."
             )
-        return tuple(self.model.config.id2label[number] for number in range(self.model.config.num_labels))
+        return output_names(self.model.config)
 
     def _adopt_labels(self) -> None:
         """Take over the labels of a head that came trained with the checkpoint, until data says otherwise."""
-        names = [str(name) for name in self.model.config.id2label.values()]
+        names = output_names(self.model.config)
         labels = self.task.labels_of(names)
-        if labels is not None and names != [f"LABEL_{number}" for number in range(len(names))]:
+        if labels is not None and names != tuple(f"LABEL_{number}" for number in range(len(names))):
             self.task = self.task.with_labels(labels)
 
     def _settle_labels(self, examples: Sequence[Any]) -> None:
@@ -113,12 +110,12 @@ class Adapted:
         if self._labels_settled:
             return
         found = self.task.find_labels(examples)
+        adopted = self.task.labels is not None
         if self.task.labels is None or not set(found) <= set(self.task.labels):
             self.task = self.task.with_labels(found)
-            resize_head(self.model, self._base.blueprint.anatomy.head, self.task.outputs(), self._seed)
+            head = self._base.blueprint.anatomy.head
+            renew_head(self.model, head, self.task.outputs(), seed=self._seed, keep=not adopted)
         self._labels_settled = True
-
-    # ---- training
 
     def fit(
         self,
@@ -171,6 +168,7 @@ class Adapted:
             raise LightAdaptError(
                 "The trained weights are not finite: an earlier run diverged. Start again from adapt(…) or load(…)."
             )
+        self._metrics = {}
         examples = self._examples(train, "train", columns, settle=True)
         checked = None if validation is None else self._examples(validation, "validation", columns)
         run = Run(
@@ -224,8 +222,6 @@ class Adapted:
 
         return score
 
-    # ---- use
-
     def evaluate(
         self, data: Data, *, report: bool = False, columns: Mapping[str, str] | None = None
     ) -> dict[str, float]:
@@ -251,8 +247,8 @@ class Adapted:
         """The predictions, as many as inputs and in their order.
 
         Args:
-            inputs: a list of texts, of pairs (classification), of token lists (NER), or of records; or any
-                other form of data.
+            inputs: a list of texts, of pairs (classification), of token lists (NER), or of records; or a file,
+                a frame or a data set.
             scores: for the classification kinds, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
 
@@ -261,7 +257,7 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         self._outputs()
-        if isinstance(inputs, str) and not Path(inputs).is_file():
+        if isinstance(inputs, str) and Path(inputs).suffix.lower() not in TABLE_SUFFIXES + CONLL_SUFFIXES:
             raise DataError(f"predict takes a list of inputs. Write predict([{inputs[:40]!r}]).")
         if is_collection(inputs):
             inputs = list(inputs)
@@ -281,8 +277,6 @@ class Adapted:
     def _decode(self, examples: Sequence[Any], features: Sequence[Feature]) -> list[Any]:
         logits = run_model(self.model, features, self._collate)
         return self.task.decode(examples, features, logits, self._outputs())
-
-    # ---- keeping
 
     def save(self, path: str | Path) -> None:
         """Write the artifact: what was trained, its settings, the tokenizer and a model card.
@@ -341,8 +335,7 @@ class Adapted:
             "method": {"name": self.method.name, "settings": self.method.settings()},
             "layers": self._layers,
             "quantize": None,
-            "trained": sorted(self._trained),
-            "modules": list(self._modules),
+            "head": sorted(self._base.head),
             "seed": self._seed,
             "training": self._training,
             "metrics": self._metrics,
@@ -367,7 +360,7 @@ class Adapted:
     def __str__(self) -> str:
         blueprint = self._base.blueprint
         inserted = len(peft_bridge.adapted_modules(self.model))
-        blocks = f"{len(self._blocks)} of {len(blueprint.anatomy.blocks)} blocks"
+        blocks = f"{len(self._plan.blocks)} of {len(blueprint.anatomy.blocks)} blocks"
         if inserted:
             adapted = f"{blocks}, {inserted} modules"
         else:

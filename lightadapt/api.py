@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from lightadapt import checkpoint
 from lightadapt.adapted import Adapted
@@ -14,8 +17,8 @@ from lightadapt.data import Data, is_collection
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
-from lightadapt.loading import draw, load_base
-from lightadapt.methods import METHODS, Method, resolve_method
+from lightadapt.loading import Blueprint, draw, load_base
+from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.source import Model, find_source, load_tokenizer
 from lightadapt.tasks import TASKS, Task, resolve_task
 from lightadapt.tasks.task import Label
@@ -65,16 +68,12 @@ def adapt(
         chosen_task = chosen_task.with_labels(_read_labels(chosen_task, labels))
     source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
     blueprint = draw(source, chosen_task)
-    blocks = blueprint.anatomy.choose_blocks(layers)
-    config = chosen_method.peft_config(blueprint.anatomy, blocks)
+    plan = chosen_method.plan(blueprint.anatomy, layers)
     place = choose_device(device)
-    trains_base = bool(chosen_method.unfrozen(blueprint.anatomy, blocks))
-    number_format = choose_dtype(
-        dtype if blueprint.ready is None else blueprint.ready.dtype, place, trains_base=trains_base
-    )
+    number_format = _number_format(blueprint, plan, dtype, place)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
     base = load_base(blueprint, dtype=number_format, seed=seed, device=place)
-    return Adapted(base, chosen_method, chosen_tokenizer, layers=layers, config=config, seed=seed)
+    return Adapted(base, chosen_method, plan, chosen_tokenizer, layers=layers, seed=seed)
 
 
 def load(
@@ -106,12 +105,15 @@ def load(
     method = _saved_object(METHODS, saved["method"], path)
     source = find_source(_base_of(artifact, base), revision=saved["base"]["revision"] if base is None else None)
     blueprint = draw(source, task, tuple(saved["outputs"]))
-    blocks = blueprint.anatomy.choose_blocks(saved["layers"])
+    head = frozenset(saved["head"])
+    unknown = sorted(head - blueprint.anatomy.parameters.keys())
+    if unknown:
+        raise ArtifactError(f"{path} trains {unknown[0]!r}, which {source.name} does not have. Pass the right base=.")
+    plan = replace(method.plan(blueprint.anatomy, saved["layers"]), config=artifact.config)
     place = choose_device(device)
-    trains_base = bool(method.unfrozen(blueprint.anatomy, blocks))
-    number_format = choose_dtype(dtype, place, trains_base=trains_base)
+    number_format = _number_format(blueprint, plan, dtype, place)
     tokenizer = load_tokenizer(source, artifact.path, task)
-    loaded = load_base(blueprint, dtype=number_format, seed=saved["seed"], device=place)
+    loaded = load_base(blueprint, dtype=number_format, seed=saved["seed"], device=place, head=head)
     same = same_base(saved["base"]["fingerprint"], loaded.fingerprint)
     if same is None:
         warnings.warn(
@@ -123,9 +125,20 @@ def load(
             f"{path} was trained on another base than {source.name}: the fingerprints of their weights differ. "
             f"Pass base= with {saved['base']['id'] or 'the model'} as it was then."
         )
-    adapted = Adapted(loaded, method, tokenizer, layers=saved["layers"], config=artifact.config, seed=saved["seed"])
+    adapted = Adapted(loaded, method, plan, tokenizer, layers=saved["layers"], seed=saved["seed"])
     adapted.restore(artifact)
     return adapted
+
+
+def _number_format(blueprint: Blueprint, plan: Plan, dtype: Any, device: torch.device) -> torch.dtype:
+    """The number format of the frozen weights; an instance that carries the task's head keeps its own."""
+    trains_base = bool(plan.unfrozen)
+    if blueprint.ready is None:
+        return choose_dtype(dtype, device, trains_base=trains_base)
+    own = blueprint.ready.dtype
+    if dtype != "auto" and choose_dtype(dtype, device, trains_base=False) != own:
+        raise LightAdaptError(f"dtype={dtype!r}: the model given is in {own} and is used as it is. Leave dtype out.")
+    return choose_dtype(own, device, trains_base=trains_base)
 
 
 def _read_labels(task: Task, labels: Any) -> Sequence[Label]:

@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from peft import PeftConfig
@@ -22,6 +22,8 @@ from lightadapt import peft_bridge
 from lightadapt.errors import ArtifactError
 
 MANIFEST_NAME = "lightadapt.json"
+REQUIRED = {"base", "task", "labels", "outputs", "method", "layers", "head", "seed", "training", "metrics"}
+"""What the manifest must hold to be loaded."""
 SCHEMA = 1
 """Version of the manifest; raised when an older lightadapt could not read it right."""
 
@@ -34,9 +36,6 @@ class Artifact:
     manifest: dict[str, Any]
     config: PeftConfig | None
     tensors: dict[str, torch.Tensor]
-
-
-# ---- the trained tensors of a model
 
 
 def trained_tensors(model: PreTrainedModel, trained: Iterable[str], modules: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -85,9 +84,6 @@ def restore(
     model.load_state_dict({name: plain[name] for name in plain.keys() - adapter}, strict=False)
 
 
-# ---- the folder
-
-
 def write_artifact(
     path: str | Path,
     *,
@@ -108,7 +104,8 @@ def write_artifact(
         raise ArtifactError(f"{target} holds other files and is not a saved adaptation. Choose another folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        fresh = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
+        fresh.mkdir()
     except OSError as error:
         raise ArtifactError(f"{target} cannot be written: {error}") from error
     try:
@@ -125,7 +122,7 @@ def write_artifact(
         content = {"schema": SCHEMA, **manifest, "weights_sha256": digest, "files": files}
         (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _replace(target, fresh)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ArtifactError(
             f"{target} cannot be written: {error}. What was saved there before is unchanged."
         ) from error
@@ -183,8 +180,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{file} has schema {manifest['schema']}, written by lightadapt {version}; this one reads up to {SCHEMA}. "
             "Upgrade: pip install -U lightadapt"
         )
-    wanted = ("base", "task", "labels", "method", "trained", "modules", "weights_sha256")
-    lacking = [name for name in wanted if name not in manifest]
+    lacking = sorted({*REQUIRED, "weights_sha256"} - manifest.keys())
     if lacking:
         raise ArtifactError(f"{file} is damaged: {lacking[0]!r} is missing.")
     return manifest
@@ -213,7 +209,6 @@ def _previous(target: Path) -> Path:
 def _replace(target: Path, fresh: Path) -> None:
     """Put `fresh` in the place of `target`; a crash in between is mended by `_recover`."""
     previous = _previous(target)
-    fresh.chmod(0o755)  # mkdtemp makes folders for the owner alone
     if target.is_dir():
         ours = _files_of(target)
         for entry in target.iterdir():  # the user's own files in the folder stay

@@ -23,7 +23,7 @@ def main(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Adapt any pretrained transformer to any NLP task by training well under 1 % of it."""
+    """Adapt any pretrained transformer to any NLP task by training about 1 % of it."""
 
 
 @app.command()

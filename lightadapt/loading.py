@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +15,12 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
-from transformers.utils import logging as transformers_logging
 
 from lightadapt.anatomy import Anatomy, describe, outermost
 from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
+from lightadapt.head import keep_float32, name_outputs, output_names, renew_head
+from lightadapt.quiet import quiet
 from lightadapt.source import Source
 from lightadapt.tasks import TASKS, Task
 
@@ -51,13 +51,9 @@ class Base:
     blueprint: Blueprint
     head: frozenset[str]
     """Parameters that are trained with the task: outside the backbone, or freshly initialised."""
-    head_modules: tuple[str, ...]
     trained_head: bool
     """Whether the head came with the checkpoint."""
     fingerprint: dict[str, str]
-
-
-# ---- what it will be
 
 
 def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> Blueprint:
@@ -73,13 +69,13 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
     model_class = _task_class(source, task)
     if outputs is None:
         outputs = task.outputs() if task.labels is not None else ()
-        known = tuple((source.config.id2label or {}).values())
+        known = output_names(source.config)
         if set(known) == set(outputs):  # a head trained on these labels keeps their order
             outputs = known
     if isinstance(source.instance, model_class):
         model: PreTrainedModel = source.instance
     else:
-        with torch.device("meta"), _quiet():
+        with torch.device("meta"), quiet():
             model = model_class(_task_config(source.config, outputs))
     anatomy = describe(model, _backbone_names(source, model))
     if not anatomy.blocks:
@@ -111,7 +107,7 @@ def _task_class(source: Source, task: Task) -> type[PreTrainedModel]:
     if source.trust_remote_code and task.auto_class in remote:
         from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-        return get_class_from_dynamic_module(remote[task.auto_class], source.id)  # type: ignore[no-any-return]
+        return get_class_from_dynamic_module(remote[task.auto_class], source.id, revision=source.revision)  # type: ignore[no-any-return]
     if not _serves(type(task), source.config):
         others = [name for name, other in TASKS.items() if _serves(other, source.config)]
         way = f" It serves: {', '.join(others)}." if others else ""
@@ -130,15 +126,8 @@ def _serves(task: type[Task], config: PretrainedConfig) -> bool:
 
 def _task_config(config: PretrainedConfig, outputs: Sequence[str]) -> PretrainedConfig:
     config = copy.deepcopy(config)
-    _name_outputs(config, outputs)
+    name_outputs(config, outputs)
     return config
-
-
-def _name_outputs(config: PretrainedConfig, outputs: Sequence[str]) -> None:
-    config.problem_type = "single_label_classification"  # else transformers guesses from the type of the labels
-    if outputs:
-        config.id2label = dict(enumerate(outputs))
-        config.label2id = {name: number for number, name in enumerate(outputs)}
 
 
 def _backbone_names(source: Source, model: PreTrainedModel) -> Collection[str]:
@@ -148,7 +137,7 @@ def _backbone_names(source: Source, model: PreTrainedModel) -> Collection[str]:
     is asked; only architectures unknown to AutoModel fall back on the prefix.
     """
     if type(source.config) in AutoModel._model_mapping:
-        with torch.device("meta"), _quiet():
+        with torch.device("meta"), quiet():
             bare: nn.Module = AutoModel.from_config(source.config)
     else:
         bare = model.base_model
@@ -160,42 +149,54 @@ def _backbone_names(source: Source, model: PreTrainedModel) -> Collection[str]:
     return {name for name, _ in bare.named_parameters()}
 
 
-# ---- the model itself
-
-
-def load_base(blueprint: Blueprint, *, dtype: torch.dtype, seed: int, device: torch.device) -> Base:
+def load_base(
+    blueprint: Blueprint,
+    *,
+    dtype: torch.dtype,
+    seed: int,
+    device: torch.device,
+    head: frozenset[str] | None = None,
+) -> Base:
     """The task's model with its weights, its head in float32, on the device.
 
     Args:
         dtype: of the frozen weights.
         seed: of what is freshly initialised.
+        head: the parameters that are trained with the task, when that is settled already; else what lies outside
+            the backbone, and what the checkpoint does not have.
 
     Raises:
         LightAdaptError: part of the backbone is not in the checkpoint and would stay random.
     """
-    anatomy = blueprint.anatomy
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model, fresh = (blueprint.ready, frozenset[str]()) if blueprint.ready is not None else _load(blueprint, dtype)
-    assert model is not None
-    if blueprint.outputs and model.config.num_labels != len(blueprint.outputs):
-        resize_head(model, anatomy.head, blueprint.outputs, seed)
-        fresh |= anatomy.head
-    _name_outputs(model.config, blueprint.outputs)
+    anatomy, outputs = blueprint.anatomy, blueprint.outputs
+    if blueprint.ready is not None:
+        model, fresh = blueprint.ready, frozenset[str]()
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model, fresh = _load(blueprint, dtype)
+    trained_head = not anatomy.head & fresh
+    if trained_head and _head_of_another_task(blueprint):
+        trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=False)
+    elif outputs and model.config.num_labels != len(outputs):
+        trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=True)
+    name_outputs(model.config, outputs)
     _check_backbone(model, anatomy, fresh, blueprint.source)
-    head = anatomy.head | (fresh & anatomy.parameters.keys())
-    head_modules = outermost(model, head)
-    _keep_float32(model, head_modules)
+    if head is None:
+        head = anatomy.head | (fresh & anatomy.parameters.keys())
+    keep_float32(model, outermost(model, head))
     model.to(device)  # type: ignore[arg-type]
     model.eval()
-    return Base(
-        model=model,
-        blueprint=blueprint,
-        head=head,
-        head_modules=head_modules,
-        trained_head=not (anatomy.head & fresh),
-        fingerprint=take_fingerprint(model, anatomy.parameters.keys() - head),
-    )
+    frozen = anatomy.parameters.keys() - head
+    return Base(model, blueprint, head, trained_head, take_fingerprint(model, frozen, anatomy.linears))
+
+
+def _head_of_another_task(blueprint: Blueprint) -> bool:
+    """Whether the checkpoint is of another class, whose head only happens to have the same names and shapes."""
+    source = blueprint.source
+    if source.instance is not None:
+        return blueprint.ready is None
+    return blueprint.model_class.__name__ not in (source.config.architectures or [blueprint.model_class.__name__])
 
 
 def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, frozenset[str]]:
@@ -205,7 +206,7 @@ def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, fr
     if source.instance is not None:
         origin = {"state_dict": source.instance.state_dict()}
     try:
-        with _quiet():
+        with quiet():
             model, report = blueprint.model_class.from_pretrained(
                 None if source.instance is not None else source.id,
                 config=_task_config(source.config, blueprint.outputs),
@@ -237,42 +238,6 @@ def _check_backbone(model: PreTrainedModel, anatomy: Anatomy, fresh: frozenset[s
         )
 
 
-def resize_head(model: PreTrainedModel, head: Collection[str], outputs: Sequence[str], seed: int) -> None:
-    """Give the head these outputs, in place; what changes its shape is freshly initialised from the seed."""
-    _name_outputs(model.config, outputs)
-    with torch.device("meta"), _quiet():
-        template = type(model)(copy.deepcopy(model.config))
-    current = dict(model.named_parameters())
-    changed = {
-        name.rpartition(".")[0]
-        for name, parameter in template.named_parameters()
-        if name in head and parameter.shape != current[name].shape
-    }
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        for path in sorted(changed):
-            old = model.get_submodule(path)
-            module = template.get_submodule(path).to_empty(device="cpu")
-            model._init_weights(module)
-            for hook in old._forward_pre_hooks.values():
-                module.register_forward_pre_hook(hook)
-            model.set_submodule(path, module.to(next(old.parameters()).device, torch.float32))
-    model.num_labels = len(outputs)  # transformers' heads keep their own count beside the config's
-
-
-def _keep_float32(model: PreTrainedModel, modules: Sequence[str]) -> None:
-    """What is trained stays in float32; its inputs are cast where the frozen part computes in half precision."""
-    if model.dtype == torch.float32:
-        return
-    for path in modules:
-        module = model.get_submodule(path).float()
-        module.register_forward_pre_hook(_cast_inputs)
-
-
-def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
-
-
 def max_length(model: PreTrainedModel, tokenizer: Any) -> int:
     """The most tokens that a sequence may have, specials included.
 
@@ -292,17 +257,3 @@ def max_length(model: PreTrainedModel, tokenizer: Any) -> int:
         ]
         limits.append(positions - max(unused, default=0))
     return min(limits, default=512)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence transformers' own report: what is fresh is found, trained and saved here."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

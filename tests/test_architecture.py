@@ -14,11 +14,12 @@ import lightadapt
 ROOT = Path(lightadapt.__file__).parent
 LAYERS = [
     {"errors"},
-    {"hardware", "fingerprint", "description", "model_card", "sample"},
+    {"quiet", "hardware", "fingerprint", "description", "model_card", "sample"},
     {"data", "spans", "anatomy"},
     {"metrics", "peft_bridge"},
     {"methods", "tasks", "training"},
     {"source", "checkpoint"},
+    {"head"},
     {"loading"},
     {"adapted"},
     {"api"},
@@ -33,6 +34,8 @@ def imports_of(file: Path) -> set[str]:
     """The first component below lightadapt of everything a file imports."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("lightadapt.")}
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lightadapt"):
             parts = (node.module or "").split(".")
             found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}

@@ -10,6 +10,7 @@ import peft
 import pytest
 import torch
 from conftest import ARCHITECTURES
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
@@ -55,7 +56,7 @@ def test_the_folder_holds_json_safetensors_tokenizer_and_card(saved):
     assert "`refund`" in card
 
 
-@pytest.mark.parametrize("method", ["lora", "probe"])
+@pytest.mark.parametrize("method", ["lora", "probe", "full"])
 @pytest.mark.parametrize("task", ["classification", "ner"])
 def test_stock_peft_reads_it(saved, tiny, messages, task, method):
     adapted, folder = saved(task, method)
@@ -76,7 +77,10 @@ def test_fresh_poolers_are_trained_and_saved(tiny, messages, tmp_path):
     assert adapted.model.bert.pooler.dense.weight.requires_grad
     adapted.save(tmp_path / "saved")
     texts = [record["text"] for record in messages]
-    assert la.load(tmp_path / "saved").predict(texts, scores=True) == adapted.predict(texts, scores=True)
+    expected = adapted.predict(texts, scores=True)
+    assert la.load(tmp_path / "saved").predict(texts, scores=True) == expected
+    # An instance of the bare model has a pooler of its own, which is not the one that was trained.
+    assert la.load(tmp_path / "saved", base=AutoModel.from_pretrained(folder)).predict(texts, scores=True) == expected
 
 
 def test_a_backbone_that_would_stay_random_is_refused(tiny, tmp_path):
@@ -109,6 +113,18 @@ def test_a_crash_while_writing_leaves_the_last_save(saved, messages, monkeypatch
         adapted.save(folder)
     assert {entry.name: entry.read_bytes() for entry in folder.iterdir()} == before
     assert [entry.name for entry in folder.parent.iterdir()] == ["saved"]
+
+
+def test_a_full_disk_is_an_artifact_error(saved, monkeypatch):
+    adapted, folder = saved()
+
+    def full(*_, **__):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(la.ArtifactError, match=r"No space left on device. What was saved there before is unchanged"):
+        adapted.save(folder)
+    assert la.load(folder).labels == adapted.labels
 
 
 def test_a_crash_between_the_two_renames_is_mended(saved, monkeypatch):
@@ -186,6 +202,14 @@ def test_a_newer_schema_and_unknown_parts_are_refused(saved):
     edit(folder, schema=99, versions={"lightadapt": "7.0"})
     with pytest.raises(la.ArtifactError, match=r"has schema 99, written by lightadapt 7.0; this one reads up to 1"):
         la.load(folder)
+    for name in checkpoint.REQUIRED:
+        manifest = json.loads((folder / checkpoint.MANIFEST_NAME).read_text())
+        (folder / checkpoint.MANIFEST_NAME).write_text(
+            json.dumps({**{key: value for key, value in manifest.items() if key != name}, "schema": 1})
+        )
+        with pytest.raises(la.ArtifactError, match=f"'{name}' is missing"):
+            la.load(folder)
+        (folder / checkpoint.MANIFEST_NAME).write_text(json.dumps({**manifest, "schema": 1}))
     edit(folder, schema=1, task={"name": "poetry", "settings": {}})
     with pytest.raises(la.ArtifactError, match="was saved with 'poetry'"):
         la.load(folder)
@@ -227,11 +251,7 @@ def test_a_base_that_moved_is_asked_for(saved, tiny, tmp_path):
 def test_a_bare_instance_stays_as_it_is(tiny, messages, tmp_path, method):
     base = AutoModel.from_pretrained(tiny("bert"))
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
-    adapted = (
-        la.adapt(base, "classification", method, labels=messages, learning_rate=None)
-        if False
-        else la.adapt(base, "classification", method, labels=messages)
-    )
+    adapted = la.adapt(base, "classification", method, labels=messages)
     adapted.fit(messages, epochs=1)
     assert all(torch.equal(tensor, before[name]) for name, tensor in base.state_dict().items())
     adapted.save(tmp_path / "saved")
@@ -280,7 +300,39 @@ def test_half_precision_instances_are_not_fully_trained(tiny, messages):
         la.adapt(model, "classification", "full", labels=messages)
 
 
-def test_the_ner_artifact_of_a_small_encoder_is_small(tiny, tmp_path):
-    # MiniLM's shape: 6 blocks of width 384, CoNLL's nine tags.
-    per_block = 8 * (4 * (384 + 384) + 2 * (384 + 1536))
-    assert 4 * (6 * per_block + 384 * 9 + 9) < 1.5e6
+def test_the_outputs_of_a_trained_head_keep_their_numbers(tiny, tmp_path):
+    names = [f"L{number:02}" for number in range(12)]
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny("bert"), id2label=dict(enumerate(names)), label2id={name: number for number, name in enumerate(names)}
+    )
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"] = dict(sorted(config["id2label"].items()))  # as text: 0, 1, 10, 11, 2, …
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for labels in (None, names, names[::-1]):
+        adapted = la.adapt(tmp_path, "classification", labels=labels, tokenizer=str(tiny("bert")))
+        batch = adapted.tokenizer("a late parcel", return_tensors="pt")
+        with torch.no_grad():
+            expected = names[model.eval()(**batch).logits.argmax()]
+        assert adapted.predict(["a late parcel"]) == [expected]
+
+
+@pytest.mark.parametrize("from_folder", [True, False])
+def test_the_head_of_another_task_is_not_taken_over(tiny, messages, tmp_path, from_folder):
+    model = AutoModelForTokenClassification.from_pretrained(tiny("bert"), num_labels=10)
+    model.save_pretrained(tmp_path)
+    before = model.classifier.weight.detach().clone()
+    source = tmp_path if from_folder else model
+    adapted = la.adapt(source, "classification", labels=messages, tokenizer=str(tiny("bert")))
+    assert not torch.equal(adapted.model.classifier.weight, before)
+    assert la.adapt(source, "classification", tokenizer=str(tiny("bert"))).labels is None
+    adapted.fit(messages, epochs=1)
+    assert torch.equal(model.classifier.weight, before)
+
+
+def test_the_ner_artifact_of_a_small_encoder_is_small(tokenizers, tmp_path):
+    shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    base = AutoModel.from_config(AutoConfig.for_model("bert", vocab_size=400, **shape))  # MiniLM's, but for the words
+    ner = la.adapt(base, "ner", labels=["LOC", "MISC", "ORG", "PER"], tokenizer=tokenizers("word"))
+    ner.save(tmp_path / "saved")
+    assert (tmp_path / "saved" / "adapter_model.safetensors").stat().st_size < 1.5e6

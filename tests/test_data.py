@@ -64,6 +64,11 @@ def test_conll_files(write, name):
     assert records.place(1) == f"Record 1 ({path}, line 9)"
 
 
+def test_other_white_space_belongs_to_a_token(write):
+    path = write("x.conll", "3\u00a0000\tO\nNew York\tB-LOC\n\n5\u00a0000 O\n")
+    assert [record["tokens"] for record in data.read(path)] == [["3\u00a0000", "New York"], ["5\u00a0000"]]
+
+
 def test_class_numbers_of_a_dataset_become_names():
     features = datasets.Features(
         {
@@ -117,6 +122,7 @@ CLASSIFICATION_ERRORS = [
     ("nowhere.jsn", "Did you mean '.json'?"),
     ("nowhere", "'nowhere' is neither a file here nor a data set that can be loaded from the hub"),
     ("./nowhere", "nowhere does not exist"),
+    ("a long text " * 100, "is no file name"),
     (datasets.DatasetDict({"train": datasets.Dataset.from_list(RECORDS)}), "Choose one, such as data['train']"),
 ]
 
@@ -210,6 +216,7 @@ def test_a_folder_and_wrong_columns_are_refused(tmp_path):
         (Classification, ["a", 1], "labels holds values of type int, str"),
         (Classification, ["a", "a"], "names 'a' twice"),
         (NER, [1, 2], "entity types are names"),
+        (NER, ["O"], "names no entity type"),
         (Classification, ["a"], "There is one label only, 'a'"),
     ],
 )
@@ -217,6 +224,12 @@ def test_bad_labels_are_refused(task, labels, message):
     with pytest.raises(la.LightAdaptError) as caught:
         task(labels=labels)
     assert message in str(caught.value)
+
+
+def test_a_hyphen_in_a_type_is_part_of_its_name():
+    task = NER().with_labels(["E-MAIL", "S-CLASS"])
+    assert task.labels == ("E-MAIL", "S-CLASS")
+    assert task.labels_of(task.outputs()) == task.labels
 
 
 def test_an_unknown_label_names_the_record_and_the_nearest():

@@ -34,7 +34,7 @@ def test_the_demo_runs_through(tmp_path):
 
     run_demo(tmp_path / "demo", epochs=1, records=48)
     assert la.load(tmp_path / "demo" / "intents").labels == sorted(sample.INTENTS)
-    assert la.load(tmp_path / "demo" / "entities").predict(["Call Ann Lee in Leeds"])
+    assert len(la.load(tmp_path / "demo" / "entities").predict(["Call Ann Lee in Leeds", "Hello"])) == 2
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
     assert "demo" in result.output

@@ -119,6 +119,10 @@ def test_predict_wants_a_list(tiny):
     assert adapted.predict([]) == []
     with pytest.raises(la.DataError, match=r"Write predict\(\['hello'\]\)"):
         adapted.predict("hello")
+    with pytest.raises(la.DataError, match="predict takes a list"):
+        adapted.predict("hello " * 200)
+    with pytest.raises(la.DataError, match=r"File missing.jsonl does not exist"):
+        adapted.predict("missing.jsonl")
     with pytest.raises(la.DataError, match="Record 1: text is empty"):
         adapted.predict(["a", ""])
     with pytest.raises(la.DataError, match="Record 0: text is 5"):

@@ -3,10 +3,10 @@
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods.full import Full
 from lightadapt.methods.lora import LoRA
-from lightadapt.methods.method import Method
+from lightadapt.methods.method import Method, Plan
 from lightadapt.methods.probe import Probe
 
-__all__ = ["METHODS", "Full", "LoRA", "Method", "Probe", "resolve_method"]
+__all__ = ["METHODS", "Full", "LoRA", "Method", "Plan", "Probe", "resolve_method"]
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (LoRA, Probe, Full)}
 

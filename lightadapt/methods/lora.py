@@ -51,6 +51,10 @@ class LoRA(Method):
         from peft import LoraConfig
 
         targets = self._paths(blocks)
+        if not targets:
+            raise LightAdaptError(
+                f"LoRA(targets={self.targets!r}): the adapted blocks have no such projection. Use targets='all-linear'."
+            )
         narrow = min(targets, key=lambda path: min(anatomy.linears[path]))
         if self.rank > min(anatomy.linears[narrow]):
             raise LightAdaptError(

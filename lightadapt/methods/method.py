@@ -7,10 +7,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightadapt.anatomy import Anatomy, Block
+from lightadapt.anatomy import Anatomy, Block, Layers
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a method does to one model."""
+
+    blocks: tuple[Block, ...]
+    """The blocks that are adapted."""
+    config: PeftConfig | None
+    """What PEFT inserts; None when nothing is."""
+    unfrozen: frozenset[str]
+    """Parameters of the backbone itself that are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +35,17 @@ class Method(ABC):
     head_learning_rate: ClassVar[float] = 5e-3
     """Default learning rate of the head, which starts from nothing."""
 
-    def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> PeftConfig | None:
-        """A fresh PEFT config of what is inserted in these blocks; None when nothing is.
+    def plan(self, anatomy: Anatomy, layers: Layers) -> Plan:
+        """What the method does to a model of this anatomy.
 
         Raises:
-            LightAdaptError: the method does not fit the model.
+            LightAdaptError: the method or the layers do not fit the model.
         """
+        blocks = anatomy.choose_blocks(layers)
+        return Plan(blocks, self.peft_config(anatomy, blocks), self.unfrozen(anatomy, blocks))
+
+    def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> PeftConfig | None:
+        """A fresh PEFT config of what is inserted in these blocks; None when nothing is."""
         return None
 
     def unfrozen(self, anatomy: Anatomy, blocks: Sequence[Block]) -> frozenset[str]:

@@ -16,4 +16,3 @@ class Probe(Method):
 
     name: ClassVar[str] = "probe"
     learning_rate: ClassVar[float] = 5e-3
-    head_learning_rate: ClassVar[float] = 5e-3

@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from lightadapt.errors import LightAdaptError
 from lightadapt.sample.tables import (
     CLOSERS,
     ENTITY_OF_SLOT,
@@ -39,7 +40,7 @@ KNOWN_FILLER_SHARE = 0.05
 def records(split: str, seed: int = 0) -> list[dict[str, Any]]:
     """The utterances of one split, the same ones for the same seed on every machine."""
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+        raise LightAdaptError(f"Unknown split {split!r}. Splits: {', '.join(SPLITS)}")
     rng = Random(f"{seed} {split}")
     seen: set[str] = set()
     found = []

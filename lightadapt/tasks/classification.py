@@ -11,7 +11,7 @@ import numpy as np
 from lightadapt.data import Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.tasks.task import Encoded, Feature, Label, Task, required, text_field
+from lightadapt.tasks.task import Encoded, Feature, Label, Task, optional_text, required, text_field
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,10 +56,9 @@ class Classification(Task):
             return {"text": item[0], "text_pair": item[1]}
         return super().as_record(item)
 
-    def parse_record(self, records: Records, index: int, labelled: bool) -> Example:
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         text = text_field(records, index, "text")
-        assert text is not None
-        pair = text_field(records, index, "text_pair", optional=True)
+        pair = optional_text(records, index, "text_pair")
         label = required(records, index, "label") if labelled else None
         if label is not None and type(label) not in (str, int):
             raise DataError(

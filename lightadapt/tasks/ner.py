@@ -49,7 +49,7 @@ class NER(Task):
     A prediction is a list of `{"start", "end", "label", "text", "score"}`, offsets in characters for a text
     and in tokens for tokens; the score is the mean probability of the tags of the entity's words.
 
-    >>> NER(labels=["B-PER", "I-PER", "O", "LOC"]).labels
+    >>> NER(labels=["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]).labels
     ('LOC', 'PER')
     """
 
@@ -64,18 +64,19 @@ class NER(Task):
         labels = super().clean_labels(labels)
         if not all(isinstance(label, str) for label in labels):
             raise LightAdaptError(f"labels={list(labels)!r}: entity types are names, such as 'PER'.")
-        if not any(TAG.fullmatch(str(label)) for label in labels):
+        # A list of tags has the tag O; without it, a hyphen is part of a name such as 'E-MAIL'.
+        if "O" not in labels or not all(TAG.fullmatch(str(label)) for label in labels):
             return labels
-        types = {str(label)[2:] if TAG.fullmatch(str(label)) else str(label) for label in labels}
-        return tuple(sorted(types - {""}))
-
-    # ---- records to examples
+        types = {str(label)[2:] for label in labels} - {""}
+        if not types:
+            raise LightAdaptError("labels=['O'] names no entity type. Give the types, such as ['PER', 'LOC'].")
+        return tuple(sorted(types))
 
     def as_record(self, item: Any) -> Any:
         """A list of tokens stands for `{"tokens": …}`."""
         return {"tokens": item} if isinstance(item, (tuple, list)) else super().as_record(item)
 
-    def parse_record(self, records: Records, index: int, labelled: bool) -> Example:
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         item, place = records.items[index], records.place(index)
         if item.get("tokens") is not None:
             return _parse_tokens(records, index, labelled)
@@ -86,7 +87,6 @@ class NER(Task):
                 "Give tokens + tags, or text + entities; columns={…} renames fields."
             )
         text = text_field(records, index, "text")
-        assert text is not None
         entities = _parse_entities(records, index, text) if labelled else []
         return Example(text, split_words(text), entities, None)
 
@@ -111,8 +111,6 @@ class NER(Task):
                         "that include it."
                     )
 
-    # ---- the head
-
     def outputs(self) -> tuple[str, ...]:
         return ("O", *(f"{prefix}-{label}" for label in self.labels or () for prefix in "BI"))
 
@@ -120,8 +118,6 @@ class NER(Task):
         types = sorted({name[2:] for name in outputs if name != "O"})
         complete = {"O", *(f"{prefix}-{label}" for label in types for prefix in "BI")}
         return tuple(types) if types and complete == set(outputs) else None
-
-    # ---- examples to features and back
 
     def encode(
         self,

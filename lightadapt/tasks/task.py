@@ -98,8 +98,6 @@ class Task(ABC):
         """The fields of the task as JSON values, labels left out."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "labels"}
 
-    # ---- records to examples
-
     def as_record(self, item: Any) -> Any:
         """The record that an input of `predict` stands for: a text stands for `{"text": …}`."""
         return {"text": item} if isinstance(item, str) else item
@@ -128,7 +126,7 @@ class Task(ABC):
             DataError: naming the record, the field and the mend.
         """
         self._check_columns(records)
-        return [self.parse_record(records, index, labelled) for index in range(len(records))]
+        return [self.parse_record(records, index, labelled=labelled) for index in range(len(records))]
 
     def _check_columns(self, records: Records) -> None:
         """Refuse a misspelt optional field, which would otherwise be ignored in silence."""
@@ -143,7 +141,7 @@ class Task(ABC):
                 )
 
     @abstractmethod
-    def parse_record(self, records: Records, index: int, labelled: bool) -> Any:
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Any:
         """The checked example of one record."""
 
     @abstractmethod
@@ -154,8 +152,6 @@ class Task(ABC):
     def check_labels(self, examples: Sequence[Any], records: Records) -> None:
         """Raise a DataError that names the first record whose label is not among `labels`."""
 
-    # ---- the head
-
     @abstractmethod
     def outputs(self) -> tuple[str, ...]:
         """The names of the head's outputs, in order."""
@@ -163,8 +159,6 @@ class Task(ABC):
     @abstractmethod
     def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
         """The labels behind the outputs of a head trained elsewhere; None when it is not of this task's form."""
-
-    # ---- examples to features and back
 
     @abstractmethod
     def encode(
@@ -219,15 +213,18 @@ def _pad(rows: Sequence[Any], length: int, filler: int) -> np.ndarray:
     return padded
 
 
-def text_field(records: Records, index: int, name: str, *, optional: bool = False) -> str | None:
-    """The text in a field of a record; None when it is optional and absent.
+def optional_text(records: Records, index: int, name: str) -> str | None:
+    """The text in a field of a record; None when the field is absent."""
+    return None if records.items[index].get(name) is None else text_field(records, index, name)
+
+
+def text_field(records: Records, index: int, name: str) -> str:
+    """The text in a field of a record.
 
     Raises:
         DataError: the field is missing, is no text, or is empty.
     """
-    value = required(records, index, name, optional=optional)
-    if value is None:
-        return None
+    value = required(records, index, name)
     if not isinstance(value, str):
         raise DataError(
             f"{records.place(index)}: {name} is {value!r} ({type(value).__name__}), but a text is expected. "
@@ -238,15 +235,15 @@ def text_field(records: Records, index: int, name: str, *, optional: bool = Fals
     return value
 
 
-def required(records: Records, index: int, name: str, *, optional: bool = False) -> Any:
-    """The value of a field of a record, None only when `optional`.
+def required(records: Records, index: int, name: str) -> Any:
+    """The value of a field of a record.
 
     Raises:
         DataError: the field is missing or empty (None), naming the fields that are there.
     """
     item: Record = records.items[index]
     value = item.get(name)
-    if value is None and not optional:
+    if value is None:
         if name in item:
             raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill it in.")
         close = nearest(name, map(str, item))

@@ -34,7 +34,8 @@ def run_model(
         for indices in sorted_batches(lengths, BATCH_TOKENS):
             logits = _logits(model, collate([features[index] for index in indices]))
             for row, index in enumerate(indices):
-                results[index] = logits[row, : lengths[index]] if logits.ndim == 3 else logits[row]
+                # A copy, since a view would keep the whole padded batch.
+                results[index] = (logits[row, : lengths[index]] if logits.ndim == 3 else logits[row]).copy()
             bar.update(len(indices))
     model.train(training)
     return results

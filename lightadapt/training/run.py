@@ -49,8 +49,11 @@ class Run:
         budget = self.settings.budget(tokens, len(self.features))
         rate, head_rate = self.default_rates
         scale = (self.settings.learning_rate or rate) / rate
+        per_epoch = max(1, round(tokens / budget))
+        most = self.settings.others.get("max_steps", -1)  # Trainer's word for: this many, whatever the epochs
+        epochs = most / per_epoch if most > 0 else self.settings.passes(per_epoch)
         return {
-            "epochs": float(self.settings.passes(max(1, round(tokens / budget)))),
+            "epochs": round(float(epochs), 2),
             "learning_rate": rate * scale,
             "head_learning_rate": head_rate * scale,
             "batch_tokens": budget,
@@ -95,5 +98,7 @@ class Run:
             try:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             finally:
+                # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
+                trainer.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
                 self.model.eval()
         return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=self.facts)

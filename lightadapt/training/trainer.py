@@ -126,7 +126,9 @@ class AdaptTrainer(Trainer):
         return History(
             losses=[(entry["step"], entry["loss"]) for entry in log if "loss" in entry],
             epochs=epochs,
-            best=next((entry for entry in epochs if entry["step"] == self.state.best_global_step), None),
+            best=next((entry for entry in epochs if entry["step"] == self.state.best_global_step), None)
+            if self.args.load_best_model_at_end
+            else None,
             steps=self.state.global_step,
             seconds=seconds,
             tokens_per_second=real / self.training_seconds if self.training_seconds else 0.0,

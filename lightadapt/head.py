@@ -1,0 +1,72 @@
+"""The task's head: the names of its outputs, its size, its start, and its precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from lightadapt.quiet import quiet
+
+
+def output_names(config: PretrainedConfig) -> tuple[str, ...]:
+    """The names of the head's outputs, by number; a config file may hold them in another order."""
+    names = config.id2label or {}
+    return tuple(str(names[number]) for number in sorted(names, key=int))
+
+
+def name_outputs(config: PretrainedConfig, outputs: Sequence[str]) -> None:
+    """Write the names of the head's outputs into a config; none leave it as it is."""
+    config.problem_type = "single_label_classification"  # else transformers guesses from the type of the labels
+    if outputs:
+        config.id2label = dict(enumerate(outputs))
+        config.label2id = {name: number for number, name in enumerate(outputs)}
+
+
+def renew_head(
+    model: PreTrainedModel, head: Collection[str], outputs: Sequence[str], *, seed: int, keep: bool
+) -> frozenset[str]:
+    """Give the head these outputs, in place; the parameters that are freshly initialised, from the seed.
+
+    Args:
+        head: the parameters of the head.
+        keep: leave modules that keep their shape as they are; else all of the head starts anew.
+    """
+    name_outputs(model.config, outputs)
+    with torch.device("meta"), quiet():
+        template = type(model)(copy.deepcopy(model.config))
+    current = dict(model.named_parameters())
+    shapes = {name: parameter.shape for name, parameter in template.named_parameters() if name in head}
+    changed = {name.rpartition(".")[0] for name, shape in shapes.items() if not keep or shape != current[name].shape}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for path in sorted(changed - {""}):
+            _replace(model, path, template.get_submodule(path).to_empty(device="cpu"))
+    model.num_labels = model.config.num_labels  # transformers' heads keep their own count beside the config's
+    return frozenset(name for name in shapes if name.rpartition(".")[0] in changed)
+
+
+def _replace(model: PreTrainedModel, path: str, module: nn.Module) -> None:
+    """Put a freshly initialised module in a place of the model, on the device of the one before."""
+    old = model.get_submodule(path)
+    model._init_weights(module)
+    for hook in old._forward_pre_hooks.values():
+        module.register_forward_pre_hook(hook)
+    model.set_submodule(path, module.to(next(old.parameters()).device, torch.float32))
+
+
+def keep_float32(model: PreTrainedModel, modules: Sequence[str]) -> None:
+    """What is trained stays in float32; its inputs are cast where the frozen part computes in half precision."""
+    if model.dtype == torch.float32:
+        return
+    for path in modules:
+        module = model.get_submodule(path).float()
+        module.register_forward_pre_hook(_cast_inputs)
+
+
+def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
