@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from lightadapt.training.arguments import Settings, training_arguments
 from lightadapt.training.callbacks import PeakMemory, ProgressBar, StopWhenNotFinite
 from lightadapt.training.history import History
 from lightadapt.training.trainer import AdaptTrainer
+
+
+@contextmanager
+def _working_folder(folder: Path | None, *, on_cpu: bool) -> Iterator[str]:
+    """The folder for checkpoints: the user's, or one for the time of the run that all processes share."""
+    if folder is not None:
+        yield str(folder)
+        return
+    state = PartialState(cpu=on_cpu)
+    name = [tempfile.mkdtemp(prefix="lightadapt-") if state.is_main_process else None]
+    broadcast_object_list(name)
+    try:
+        yield str(name[0])
+    finally:
+        state.wait_for_everyone()
+        if state.is_main_process:
+            shutil.rmtree(str(name[0]), ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -63,8 +83,7 @@ class Run:
     def train(self, callbacks: Sequence[Any]) -> History:
         """Train the model; with validation data it ends with the weights of the best evaluation."""
         start = time.perf_counter()
-        folder = self.settings.folder
-        with tempfile.TemporaryDirectory() if folder is None else nullcontext(str(folder)) as output_dir:
+        with _working_folder(self.settings.folder, on_cpu=self.model.device.type == "cpu") as output_dir:
             arguments = training_arguments(
                 self.settings,
                 self.model,
