@@ -41,7 +41,7 @@ def main() -> None:
     classifier.save(options.output)
     size = (options.output / "adapter_model.safetensors").stat().st_size
     print(f"saved to {options.output}: {size / 1e6:.2f} MB of trained weights")
-    print(la.load(options.output).predict(["I want my money back"], scores=True))
+    print(la.load(options.output).predict(["I want my money back", "Where is my parcel?"]))
 
 
 if __name__ == "__main__":
