@@ -31,7 +31,7 @@ def run_demo(output: Path, *, epochs: int, records: int | None = None) -> None:
     Raises:
         LightAdaptError: the package with the encoder is not installed.
     """
-    console = Console()
+    console = Console(highlight=False)
     model = _encoder()
     files = sample.write(output / "data")
     train = sample.records("train")[:records]
