@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -11,12 +12,12 @@ from typing import Any
 
 import torch
 from peft import PeftConfig
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from lightadapt import checkpoint, peft_bridge
 from lightadapt.anatomy import Layers, outermost
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
-from lightadapt.description import as_rows, describe_labels, describe_parameters
+from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, DataError, LightAdaptError
 from lightadapt.head import output_names, renew_head
 from lightadapt.loading import Base, max_length
@@ -105,16 +106,22 @@ class Adapted:
         if labels is not None and names != tuple(f"LABEL_{number}" for number in range(len(names))):
             self.task = self.task.with_labels(labels)
 
-    def _settle_labels(self, examples: Sequence[Any]) -> None:
-        """Read the labels from the first training data, unless they are given; then they stay."""
+    def _task_of(self, examples: Sequence[Any]) -> Task:
+        """The task with the labels of the first training data, unless they are given or settled before."""
         if self._labels_settled:
-            return
+            return self.task
         found = self.task.find_labels(examples)
-        adopted = self.task.labels is not None
-        if self.task.labels is None or not set(found) <= set(self.task.labels):
-            self.task = self.task.with_labels(found)
+        if self.task.labels is not None and set(found) <= set(self.task.labels):
+            return self.task
+        return self.task.with_labels(found)
+
+    def _settle(self, task: Task) -> None:
+        """Take these labels for good; the head follows when they are new."""
+        if task is not self.task:
+            keep = self.task.labels is None  # of a head with other labels nothing is kept
             head = self._base.blueprint.anatomy.head
-            renew_head(self.model, head, self.task.outputs(), seed=self._seed, keep=not adopted)
+            self.task = task
+            renew_head(self.model, head, task.outputs(), seed=self._seed, keep=keep)
         self._labels_settled = True
 
     def fit(
@@ -169,8 +176,12 @@ class Adapted:
                 "The trained weights are not finite: an earlier run diverged. Start again from adapt(…) or load(…)."
             )
         self._metrics = {}
-        examples = self._examples(train, "train", columns, settle=True)
-        checked = None if validation is None else self._examples(validation, "validation", columns)
+        records = self.task.read(train, split="train", columns=columns)
+        examples = self.task.parse(records)
+        task = self._task_of(examples)
+        task.check_labels(examples, records)
+        checked = None if validation is None else self._examples(validation, "validation", columns, task)
+        self._settle(task)
         run = Run(
             model=self.model,
             features=self._encode(examples, targets=True),
@@ -186,21 +197,17 @@ class Adapted:
             seed=self._seed,
         )
         self._training = {**run.facts, "records": len(examples)}
-        self.history = run.train(callbacks)
+        self.history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
         self._training |= {"steps": self.history.steps, "seconds": round(self.history.seconds, 1)}
         best = self.history.best or {}
         self._metrics = {name: value for name, value in best.items() if name not in ("epoch", "step")}
         return self.history
 
-    def _examples(
-        self, data: Data, split: str, columns: Mapping[str, str] | None, *, settle: bool = False
-    ) -> list[Any]:
-        """The checked, labelled examples of the data; `settle` lets them decide on the labels."""
-        records = self.task.read(data, split=split, columns=columns)
-        examples = self.task.parse(records)
-        if settle:
-            self._settle_labels(examples)
-        self.task.check_labels(examples, records)
+    def _examples(self, data: Data, split: str, columns: Mapping[str, str] | None, task: Task) -> list[Any]:
+        """The checked examples of the data, whose labels the task knows."""
+        records = task.read(data, split=split, columns=columns)
+        examples = task.parse(records)
+        task.check_labels(examples, records)
         return examples
 
     def _encode(self, examples: Sequence[Any], *, targets: bool) -> list[Feature]:
@@ -237,7 +244,7 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         self._outputs()
-        examples = self._examples(data, "test", columns)
+        examples = self._examples(data, "test", columns, self.task)
         scores, table = self.task.score(examples, self._decode(examples, self._encode(examples, targets=True)))
         if report:
             print(format_report(table))
@@ -266,7 +273,7 @@ class Adapted:
             plain = not all(isinstance(item, Mapping) for item in inputs)
             columns = {} if plain else columns  # a bare text has no columns
             inputs = [self.task.as_record(item) for item in inputs]
-        records = self.task.read(inputs, split="test", columns=columns)
+        records = self.task.read(inputs, split="test", columns=columns, labelled=False)
         examples = self.task.parse(records, labelled=False)
         predictions = self._decode(examples, self._encode(examples, targets=False))
         return [
@@ -312,11 +319,16 @@ class Adapted:
     def _go_back(self, path: Path) -> None:
         """Take the trained tensors from one of this run's checkpoints."""
         artifact = checkpoint.read_artifact(path)
-        if artifact.manifest["labels"] != self.labels:
-            raise ArtifactError(
-                f"{path} was trained with the labels {artifact.manifest['labels']}, but the data has {self.labels}. "
-                "Resume with the same data, or start afresh in another folder."
-            )
+        now, then = self._manifest(), artifact.manifest
+        pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed")}
+        pairs["base"] = (then["base"]["fingerprint"], now["base"]["fingerprint"])
+        pairs["number of records"] = (then["training"].get("records"), now["training"].get("records"))
+        for name, (before, after) in pairs.items():
+            if json.loads(json.dumps(before)) != json.loads(json.dumps(after)):
+                raise ArtifactError(
+                    f"{path} is of another run: its {name} was {brief(before)}, now {brief(after)}. "
+                    "Resume with the same model, method and data, or start afresh in another folder."
+                )
         checkpoint.restore(self.model, self._trained, self._modules, artifact.tensors, artifact.path)
 
     def _manifest(self) -> dict[str, Any]:

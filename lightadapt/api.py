@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,8 @@ def adapt(
     """
     if quantize is not None:
         raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
-    if type(seed) is not int:
-        raise LightAdaptError(f"seed={seed!r}: give a whole number.")
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise LightAdaptError(f"seed={seed!r}: give a whole number from 0 to 2**32 - 1.")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
     if labels is not None:
         chosen_task = chosen_task.with_labels(_read_labels(chosen_task, labels))
@@ -145,7 +145,7 @@ def _read_labels(task: Task, labels: Any) -> Sequence[Label]:
     """The labels themselves, or those that occur in data."""
     if is_collection(labels):
         names = sorted(labels) if isinstance(labels, (set, frozenset)) else list(labels)
-        if all(isinstance(name, (str, int)) for name in names):
+        if not names or not all(isinstance(name, Mapping) for name in names):
             return names
         labels = names
     return task.find_labels(task.parse(task.read(labels)))

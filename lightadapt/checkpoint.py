@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -104,6 +105,8 @@ def write_artifact(
         raise ArtifactError(f"{target} holds other files and is not a saved adaptation. Choose another folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{glob.escape(target.name)}.????????.part"):  # of a save that was killed
+            shutil.rmtree(left, ignore_errors=True)
         fresh = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
         fresh.mkdir()
     except OSError as error:
@@ -117,9 +120,8 @@ def write_artifact(
         write_config(fresh / peft_bridge.CONFIG_NAME)
         write_tokenizer(fresh)
         (fresh / "README.md").write_text(card, encoding="utf-8")
-        digest = _digest(fresh / peft_bridge.WEIGHTS_NAME)
         files = sorted([*(entry.name for entry in fresh.iterdir()), MANIFEST_NAME])
-        content = {"schema": SCHEMA, **manifest, "weights_sha256": digest, "files": files}
+        content = {"schema": SCHEMA, **manifest, "sha256": _digest(fresh), "files": files}
         (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _replace(target, fresh)
     except (OSError, SafetensorError) as error:
@@ -145,9 +147,10 @@ def read_artifact(path: str | Path) -> Artifact:
     for name in (weights, folder / peft_bridge.CONFIG_NAME):
         if not name.is_file():
             raise ArtifactError(f"{folder} is incomplete: {name.name} is missing. Save or copy it again.")
-    if _digest(weights) != manifest["weights_sha256"]:
+    if _digest(folder) != manifest["sha256"]:
         raise ArtifactError(
-            f"{weights} is damaged or from another save: its SHA-256 is not the one in {MANIFEST_NAME}. Copy it again."
+            f"{weights} or {peft_bridge.CONFIG_NAME} is damaged or from another save: their SHA-256 is not the one in "
+            f"{MANIFEST_NAME}. Copy them again."
         )
     try:
         tensors = load_file(weights)
@@ -158,9 +161,12 @@ def read_artifact(path: str | Path) -> Artifact:
 
 
 def _as_path(path: str | Path) -> Path:
-    if not isinstance(path, (str, Path)) or not Path(path).name:
+    if not isinstance(path, (str, Path)) or Path(path).name in ("", ".."):
         raise ArtifactError(f"path={path!r} names no folder. Give the folder of the artifact, such as 'my-adapter'.")
-    return Path(path)
+    try:
+        return Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    except OSError as error:
+        raise ArtifactError(f"path={str(path)[:60]!r}… is no folder name: {error.strerror}.") from error
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -180,17 +186,19 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"{file} has schema {manifest['schema']}, written by lightadapt {version}; this one reads up to {SCHEMA}. "
             "Upgrade: pip install -U lightadapt"
         )
-    lacking = sorted({*REQUIRED, "weights_sha256"} - manifest.keys())
+    lacking = sorted({*REQUIRED, "sha256"} - manifest.keys())
     if lacking:
         raise ArtifactError(f"{file} is damaged: {lacking[0]!r} is missing.")
     return manifest
 
 
-def _digest(file: Path) -> str:
+def _digest(folder: Path) -> str:
+    """The SHA-256 of the adapter's config and weights, in this order."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+    for name in (peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME):
+        with (folder / name).open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -222,8 +230,11 @@ def _replace(target: Path, fresh: Path) -> None:
 def _recover(target: Path) -> None:
     """Finish what a crash in the middle of `_replace` left: the former artifact goes back to its place."""
     previous = _previous(target)
-    if previous.is_dir():
+    if not previous.is_dir():
+        return
+    if (target / MANIFEST_NAME).is_file():
+        shutil.rmtree(previous, ignore_errors=True)
+    elif not target.exists() or not any(target.iterdir()):
         if target.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-        else:
-            os.replace(previous, target)
+            target.rmdir()
+        os.replace(previous, target)

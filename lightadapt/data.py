@@ -152,12 +152,14 @@ def _read_file(path: Path, suffix: str) -> Records:
 def _read_text(path: Path) -> str:
     content = path.read_bytes()
     try:
-        return content.decode("utf-8-sig")
+        # One kind of line end, so that lines are counted alike everywhere.
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
+        encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin1"
         raise DataError(
             f"{path} is not UTF-8: byte 0x{content[error.start]:02x} in line {line}. "
-            f"Convert it first, for example: iconv -f latin1 -t utf-8 {path.name} > new_{path.name}"
+            f"Convert it first, for example: iconv -f {encoding} -t utf-8 {path.name} > new_{path.name}"
         ) from error
 
 
@@ -203,11 +205,23 @@ def _read_table(text: str, path: Path, delimiter: str) -> Records:
 
 def _parse_table(text: str, path: Path, delimiter: str, quoting: Any) -> Records:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     header = next(reader, [])
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} has two columns named {twice[0]!r}. Rename one of them.")
     items, lines = [], []
     before = reader.line_num
-    for row in reader:
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            raise DataError(
+                f"{path}: the record that begins in line {before + 1} is broken ({error}). Most often a quote is not "
+                "closed; a quote inside a quoted field is written twice."
+            ) from error
         start, before = before + 1, reader.line_num
         if not row:
             continue
@@ -242,6 +256,9 @@ def _read_conll(text: str, path: Path) -> Records:
                 f"{path}, line {number}: {line.strip()!r} is no token with a tag. Each line holds a token and, "
                 "last, its tag such as O, B-PER or I-PER; an empty line ends a sentence."
             )
+    counted = [record["tokens"] for record in items[:20] if len(record["tokens"]) > 2]
+    if len(counted) > 1 and all(tokens == [str(n + 1) for n in range(len(tokens))] for tokens in counted):
+        raise DataError(f"The first column of {path} counts the tokens. Keep two columns: the token and its tag.")
     return Records(items, str(path), lines)
 
 
@@ -286,6 +303,9 @@ def _read_frame(frame: Any) -> list[Record]:
     def cell(value: Any) -> Any:
         return None if pandas.api.types.is_scalar(value) and pandas.isna(value) else value
 
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise DataError(f"The frame has two columns named {twice!r}. Rename one of them.")
     return [{key: cell(value) for key, value in row.items()} for row in frame.to_dict("records")]
 
 
@@ -303,7 +323,7 @@ def _name_classes(value: Any, names: list[str]) -> Any:
 
 
 def _rename(records: Records, columns: Mapping[str, str]) -> Records:
-    present = dict.fromkeys(itertools.chain.from_iterable(records.items[:100]))
+    present = dict.fromkeys(itertools.chain.from_iterable(records.items))
     for field, column in columns.items():
         if column not in present:
             raise DataError(

@@ -33,6 +33,12 @@ def describe_labels(labels: Sequence[str | int] | None) -> str:
     return f"{len(labels)} {'label' if len(labels) == 1 else 'labels'}: {shown}"
 
 
+def brief(value: object) -> str:
+    """The value as text, cut to one line."""
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def as_rows(facts: dict[str, str]) -> str:
     """The facts, one a line, in two columns."""
     width = max(map(len, facts)) + 1

@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import nn
 
+from lightadapt.errors import LightAdaptError
+
 SAMPLE = 64
 """Values taken of each tensor: training anything changes nearly all of its values, so a few are enough."""
 
@@ -30,6 +32,8 @@ def take_fingerprint(model: nn.Module, names: Collection[str], linears: Collecti
     for name in sorted(names):
         values = parameters[name].detach().reshape(-1)
         sample = values[:: max(1, values.numel() // SAMPLE)][:SAMPLE].to("cpu")
+        if not sample.isfinite().all():
+            raise LightAdaptError(f"The base model is damaged: {name} holds values that are not finite.")
         for key, digest in hashes.items():
             group, _, number_format = key.partition("/")
             if (name in linear) == (group == "linear"):

@@ -25,6 +25,13 @@ def choose_device(device: str | torch.device) -> torch.device:
         raise LightAdaptError(f"device={device!r} is unknown. Write 'auto', 'cpu', 'cuda' or 'mps'.") from error
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise LightAdaptError(f"device={device!r}: torch sees no CUDA GPU here. Use device='auto' or 'cpu'.")
+    try:
+        torch.ones(1, device=chosen).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise LightAdaptError(
+            f"device={device!r} cannot be used here ({first}). Use device='auto' or 'cpu'."
+        ) from error
     return chosen
 
 

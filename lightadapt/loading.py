@@ -21,7 +21,7 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import keep_float32, name_outputs, output_names, renew_head
 from lightadapt.quiet import quiet
-from lightadapt.source import Source
+from lightadapt.source import Source, first_line
 from lightadapt.tasks import TASKS, Task
 
 
@@ -176,7 +176,7 @@ def load_base(
             torch.manual_seed(seed)
             model, fresh = _load(blueprint, dtype)
     trained_head = not anatomy.head & fresh
-    if trained_head and _head_of_another_task(blueprint):
+    if trained_head and (_head_of_another_task(blueprint) or _head_of_other_labels(blueprint)):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=False)
     elif outputs and model.config.num_labels != len(outputs):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=True)
@@ -199,6 +199,13 @@ def _head_of_another_task(blueprint: Blueprint) -> bool:
     return blueprint.model_class.__name__ not in (source.config.architectures or [blueprint.model_class.__name__])
 
 
+def _head_of_other_labels(blueprint: Blueprint) -> bool:
+    """Whether the checkpoint names its outputs, and they are not those wanted."""
+    known = output_names(blueprint.source.config)
+    named = known != tuple(f"LABEL_{number}" for number in range(len(known)))
+    return bool(blueprint.outputs) and named and set(known) != set(blueprint.outputs)
+
+
 def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, frozenset[str]]:
     """The model, and the parameters that its checkpoint did not have."""
     source = blueprint.source
@@ -215,9 +222,8 @@ def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, fr
                 ignore_mismatched_sizes=True,  # a head with other classes; the backbone is checked afterwards
                 **origin,
             )
-    except OSError as error:
-        first = str(error).strip().splitlines()[0]
-        raise LightAdaptError(f"The weights of {source.name} cannot be loaded: {first}") from error
+    except Exception as error:  # the file formats raise many kinds; each means that the checkpoint is unusable
+        raise LightAdaptError(f"The weights of {source.name} cannot be loaded ({first_line(error)}).") from error
     mismatched = {entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]}
     return model, frozenset(report["missing_keys"]) | mismatched
 

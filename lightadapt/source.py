@@ -69,7 +69,7 @@ def _find_named(name: str, revision: str | None, trust_remote_code: bool) -> Sou
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # the hub client and the parsers raise many kinds; each means: no usable config
         where = "The config of" if folder.is_dir() else "There is no such folder here, and no config on the hub for"
-        raise LightAdaptError(f"{where} {name!r} ({_first_line(error)}). Check the name, and the network.") from error
+        raise LightAdaptError(f"{where} {name!r} ({first_line(error)}). Check the name, and the network.") from error
     commit = getattr(config, "_commit_hash", None)
     return Source(config, name, revision=commit or revision, trust_remote_code=trust_remote_code)
 
@@ -101,7 +101,7 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
                 str(given), revision=revision, trust_remote_code=source.trust_remote_code
             )
         except Exception as error:  # as in _find_named
-            raise LightAdaptError(f"No tokenizer in {given} ({_first_line(error)}). Pass tokenizer=…") from error
+            raise LightAdaptError(f"No tokenizer in {given} ({first_line(error)}). Pass tokenizer=…") from error
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise LightAdaptError(
             f"tokenizer is a {type(tokenizer).__name__}. Give a transformers tokenizer, or its folder."
@@ -129,6 +129,7 @@ def _check_tokenizer_folder(folder: Path) -> None:
         raise LightAdaptError(f"No tokenizer in {folder}: it has none of the files of one. Pass tokenizer=…")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The kind of an error and the first line of what it says."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0] if text else 'no reason given'}"

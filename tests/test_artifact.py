@@ -37,7 +37,7 @@ def saved(tiny, messages, tmp_path):
 def change(folder, tensors):
     """Other weights, with a manifest that fits them."""
     save_file(tensors, folder / peft_bridge.WEIGHTS_NAME)
-    edit(folder, weights_sha256=checkpoint._digest(folder / peft_bridge.WEIGHTS_NAME))
+    edit(folder, sha256=checkpoint._digest(folder))
 
 
 def edit(folder, **fields):
@@ -90,6 +90,21 @@ def test_a_backbone_that_would_stay_random_is_refused(tiny, tmp_path):
     save_file(kept, tmp_path / "broken" / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(la.LightAdaptError, match=r"16 tensors of the backbone are not in the checkpoint"):
         la.adapt(tmp_path / "broken", "ner", labels=["PER"])
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\x00" * 100])
+def test_damaged_base_weights_are_refused(tiny, tmp_path, content):
+    shutil.copytree(tiny("bert"), tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").write_bytes(content)
+    with pytest.raises(la.LightAdaptError, match=r"The weights of .* cannot be loaded"):
+        la.adapt(tmp_path / "broken", "ner", labels=["PER"])
+
+
+def test_a_base_with_values_that_are_not_finite_is_refused(tiny, messages):
+    base = AutoModel.from_pretrained(tiny("bert"))
+    base.encoder.layer[0].output.dense.bias.data.fill_(float("nan"))
+    with pytest.raises(la.LightAdaptError, match=r"layer.0.output.dense.bias holds values that are not finite"):
+        la.adapt(base, "classification", labels=messages)
 
 
 def test_training_goes_on_after_loading(saved, messages):
@@ -147,6 +162,30 @@ def test_a_crash_between_the_two_renames_is_mended(saved, monkeypatch):
     assert [entry.name for entry in folder.parent.iterdir()] == ["saved"]
 
 
+def test_a_linked_folder_stays_a_link(saved, tmp_path):
+    adapted, _ = saved()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "real", target_is_directory=True)
+    for _ in range(2):
+        adapted.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert la.load(tmp_path / "link").labels == adapted.labels
+    assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["real"]
+    for nowhere in ("", ".", "new/..", None):
+        with pytest.raises(la.ArtifactError, match="names no folder"):
+            adapted.save(nowhere)
+
+
+def test_the_remains_of_a_killed_save_are_cleared_and_the_only_copy_is_kept(saved):
+    adapted, folder = saved()
+    (folder.parent / ".saved.0a1b2c3d.part").mkdir()
+    folder.rename(folder.with_name(".saved.previous"))
+    folder.mkdir()
+    assert la.load(folder).labels == adapted.labels
+    adapted.save(folder)
+    assert [entry.name for entry in folder.parent.iterdir()] == ["saved"]
+
+
 def test_a_folder_with_other_files_is_not_touched(saved, tmp_path):
     adapted, folder = saved()
     (tmp_path / "mine").mkdir()
@@ -182,6 +221,12 @@ def test_damage_is_found(saved):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
+    with pytest.raises(la.ArtifactError, match="is damaged or from another save"):
+        la.load(folder)
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert la.load(folder).labels
+    config = folder / peft_bridge.CONFIG_NAME
+    config.write_text(config.read_text().replace('"lora_alpha": 16.0', '"lora_alpha": 32.0'))
     with pytest.raises(la.ArtifactError, match="is damaged or from another save"):
         la.load(folder)
     weights.unlink()
@@ -315,6 +360,18 @@ def test_the_outputs_of_a_trained_head_keep_their_numbers(tiny, tmp_path):
         with torch.no_grad():
             expected = names[model.eval()(**batch).logits.argmax()]
         assert adapted.predict(["a late parcel"]) == [expected]
+
+
+def test_the_head_of_other_labels_is_not_taken_over(tiny):
+    names = {0: "cat", 1: "dog"}
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny("bert"), id2label=names, label2id={"cat": 0, "dog": 1}
+    )
+    before = model.classifier.weight.detach().clone()
+    assert la.adapt(model, "classification", "probe").labels == ["cat", "dog"]
+    assert torch.equal(model.classifier.weight, before)
+    la.adapt(model, "classification", "probe", labels=["refund", "other"])
+    assert not torch.equal(model.classifier.weight, before)
 
 
 @pytest.mark.parametrize("from_folder", [True, False])

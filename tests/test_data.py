@@ -69,6 +69,11 @@ def test_other_white_space_belongs_to_a_token(write):
     assert [record["tokens"] for record in data.read(path)] == [["3\u00a0000", "New York"], ["5\u00a0000"]]
 
 
+def test_every_kind_of_line_end(write):
+    path = write("x.conll", "Ann B-PER\rLee I-PER\rleft O\r\r# O\r")
+    assert data.read(path).items == TAGGED
+
+
 def test_class_numbers_of_a_dataset_become_names():
     features = datasets.Features(
         {
@@ -112,6 +117,7 @@ CLASSIFICATION_ERRORS = [
     ),
     ([{"text": "a", "label": "x"}, {"text": " ", "label": "x"}], "Record 1: text is empty"),
     ([{"text": 5, "label": "x"}], "Record 0: text is 5 (int), but a text is expected"),
+    ([{"text": "x\ud83d", "label": "x"}], "Record 0: text holds half a character at 1"),
     ([{"text": "a", "label": None}], "Record 0: label is empty"),
     ([{"text": "a", "label": 0.5}], "Record 0: label is 0.5 (float)"),
     ([{"text": "a", "label": ["x"]}], "Record 0: label is ['x'] (list)"),
@@ -147,13 +153,17 @@ NER_ERRORS = [
     ([{"tokens": [], "tags": []}], "Record 0: tokens is empty"),
     ([{"tokens": [""], "tags": ["O"]}], "Record 0: token 0 is empty"),
     ([{"tokens": [" "], "tags": ["O"]}], "Record 0: tokens hold no text"),
+    ([{"tokens": float("nan"), "tags": ["O"]}], "Record 0: tokens is nan (float), not a list"),
+    ([{"tokens": {"a"}, "tags": ["O"]}], "not a list"),
+    ([{"tokens": ["a"], "tags": "O"}], "Record 0: tags is 'O' (str), not a list"),
+    ([{"tokens": ["x\ud83d"], "tags": ["O"]}], "Record 0: tokens holds half a character at 1"),
     ([{"tokens": [5], "tags": ["O"]}], "the token 5 is a int, but a text is expected"),
     ([{"tokens": "a b", "tags": ["O"]}], "Record 0: tokens is the text 'a b'"),
     ([{"tokens": ["a"], "tags": [1]}], "the tag of 'a' is the number 1"),
     ([{"tokens": ["a"], "tags": ["PER"]}], "'PER', the tag of 'a', is no tag of BIO, IOB1 or BIOES"),
     ([{"text": "Ann"}], "Record 0: the field 'entities' is missing"),
     ([{"text": "Ann", "entities": None}], "Record 0: entities is empty"),
-    ([{"text": "Ann", "entities": {"start": 0}}], "not a list of {'start', 'end', 'label'}"),
+    ([{"text": "Ann", "entities": {"start": 0}}], "entities is {'start': 0} (dict), not a list"),
     ([{"sentence": "Ann"}], "there is neither 'tokens' nor 'text'"),
     ([{"text": "Ann", "entities": [entity(0, 9)]}], "the entity PER has the span 0-9, but its text has 3 characters"),
     ([{"text": "Ann", "entities": [entity(2, 2)]}], "Needed: 0 <= start < end <= length"),
@@ -185,6 +195,10 @@ FILE_ERRORS = [
     ("x.json", '{"text": "a"}', "It must hold a list of records"),
     ("x.csv", "text,label\na,b,c\n", "line 2 has 3 fields but the header has 2"),
     ("x.csv", "text,label\n", "holds no records"),
+    ("x.csv", 'label,text\na,"bad\nb,fine\n', "the record that begins in line 2 is broken"),
+    ("x.csv", "text,label,label\na,b,c\n", "two columns named 'label'"),
+    ("x.csv", "text,label\na,b\n".encode("utf-16"), "iconv -f utf-16"),
+    ("x.conll", "1 Ann B-PER\n2 Lee I-PER\n3 left O\n\n1 a O\n2 b O\n3 c O\n", "counts the tokens"),
     ("x.csv", b"text,label\ncaf\xe9,a\n", "not UTF-8: byte 0xe9 in line 2"),
     ("x.conll", "Ann B-PER\nLee\n", "line 2: 'Lee' is no token with a tag"),
     ("x.parquet", "no", "is not a readable parquet file"),

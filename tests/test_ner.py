@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
 from seqeval.scheme import IOB2
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from lightadapt.metrics import entity_scores
 from lightadapt.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
@@ -128,20 +130,52 @@ def test_tokens_of_any_script_decode_to_the_gold(tokenizers, kind, tokens, data)
 def test_every_word_is_labelled_once_over_all_windows(tokenizers, kind):
     words = ["parcel", "from", "Leeds", "arrived", "broken,", "please"] * 20
     task = NER(labels=["X"])
-    examples = task.parse(task.read([{"tokens": words, "tags": ["O"] * len(words)}]))
+    examples = task.parse(task.read([{"text": " ".join(words), "entities": []}]))  # the comma is a word of its own
     features = task.encode(examples, tokenizers(kind), 16, task.outputs()).features
     assert len(features) > 3
     assert all(len(feature) <= 16 for feature in features)
-    assert sorted(word for feature in features for _, word in feature.words) == list(range(len(words)))
+    assert sorted(first for feature in features for _, first, _ in feature.words) == list(range(len(words) + 20))
     for feature in features:
         labelled = [position for position, target in enumerate(feature.target) if target >= 0]
-        assert labelled == sorted(position for position, _ in feature.words)
+        assert labelled == sorted(position for position, _, _ in feature.words)
         assert feature.target[0] == feature.target[-1] == -100  # the special tokens
+
+
+@pytest.fixture(scope="module")
+def merging():
+    """A tokenizer with pieces that reach over several words, as large vocabularies have."""
+    pieces = ["▁$", "1,000", "▁C", "++", "▁paid", "▁for", "▁北京", "市", "▁(", "B)", "▁A"]
+    core = Tokenizer(models.Unigram([("[UNK]", 0.0), *((piece, -1.0) for piece in pieces)], unk_id=0))
+    core.pre_tokenizer = pre_tokenizers.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="[UNK]", unk_token="[UNK]")
+
+
+@pytest.mark.parametrize("text", ["$1,000", "C++", "北京", "北京市", "$1,000 paid", "A", "A (B)"])
+def test_a_sub_word_over_several_words_stands_for_all_of_them(merging, text):
+    whole = f"paid {text} for C++"
+    task = NER(labels=["X"])
+    records = [{"text": whole, "entities": [{"start": 5, "end": 5 + len(text), "label": "X"}]}]
+    examples = task.parse(task.read(records))
+    assert task.encode(examples, merging, 64, task.outputs()).notes == []
+    assert spans_of(perfect(task, examples, merging)) == [[Span(5, 5 + len(text), "X")]]
+
+
+def test_an_entity_that_begins_inside_a_sub_word_is_said(merging):
+    task = NER(labels=["X"])
+    examples = task.parse(task.read([{"text": "paid 1,000", "entities": [{"start": 7, "end": 10, "label": "X"}]}]))
+    (note,) = task.encode(examples, merging, 64, task.outputs()).notes
+    assert "1 of 1 entities" in note
+    assert task.score(examples, perfect(task, examples, merging))[0]["f1"] == 0
 
 
 def test_words_of_scripts_without_spaces_are_characters():
     assert [("漢字ab"[s:e]) for s, e in split_words("漢字ab")] == ["漢", "字", "ab"]
     assert [("क्षण नया"[s:e]) for s, e in split_words("क्षण नया")] == ["क्षण", "नया"]
+    assert [("می\u200cروم ❤\ufe0f!"[s:e]) for s, e in split_words("می\u200cروم ❤\ufe0f!")] == [
+        "می\u200cروم",
+        "❤\ufe0f",
+        "!",
+    ]
 
 
 def test_what_cannot_be_represented_is_said_and_counts_against_the_score(tokenizers):
@@ -149,7 +183,7 @@ def test_what_cannot_be_represented_is_said_and_counts_against_the_score(tokeniz
     records = [{"text": "Merkels Haus", "entities": [{"start": 0, "end": 6, "label": "PER"}]}]
     examples = task.parse(task.read(records))
     (note,) = task.encode(examples, tokenizers("word"), 64, task.outputs()).notes
-    assert note.startswith("1 of 1 entities begin or end inside a word")
+    assert note.startswith("1 of 1 entities begin or end where this tokenizer cannot")
     predictions = perfect(task, examples, tokenizers("word"))
     assert spans_of(predictions) == [[Span(0, 7, "PER")]]
     assert task.score(examples, predictions)[0]["f1"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy
 import pandas
 import peft
 import pytest
@@ -34,6 +35,10 @@ BAD_CALLS = [
     (("ner",), {"layers": 2}, "layers=2: write 'last:2'"),
     (("ner",), {"tokenizer": 5}, "tokenizer is a int"),
     (("ner",), {"seed": "x"}, "seed='x': give a whole number"),
+    (("ner",), {"seed": -1}, "seed=-1: give a whole number from 0"),
+    (("ner",), {"device": "meta"}, "device='meta' cannot be used"),
+    (("classification",), {"labels": ["a", ""]}, "labels holds an empty name"),
+    (("classification",), {"labels": ["a", None]}, "labels holds values of type NoneType, str"),
     (("ner", peft.LoraConfig()), {}, "configs of PEFT come with a later version"),
     (
         ("ner", la.LoRA(targets=["querry"])),
@@ -131,7 +136,8 @@ def test_predict_wants_a_list(tiny):
         adapted.predict([5])
     assert len(adapted.predict([("a", "b"), "c", {"text": "d"}])) == 3
     assert len(adapted.predict(pandas.Series(["a", "b"]))) == len(adapted.predict(x for x in "ab")) == 2
-    named = la.adapt(tiny("bert"), la.Classification(labels=["a", "b"], columns={"text": "sentence"}))
+    assert la.adapt(tiny("bert"), "classification", labels=numpy.array([0, 1])).labels == [0, 1]
+    named = la.adapt(tiny("bert"), la.Classification(labels=["a", "b"], columns={"text": "sentence", "label": "y"}))
     assert len(named.predict(["a"])) == len(named.predict([{"sentence": "a"}])) == 1
     assert la.adapt(tiny("bert"), "classification", labels={"b", "a"}).labels == ["a", "b"]
 

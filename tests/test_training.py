@@ -250,10 +250,35 @@ def test_resume_without_a_checkpoint_starts_afresh(classifier, messages, tmp_pat
     assert classifier().fit(messages, output_dir=tmp_path / "new", epochs=1, resume=True).steps == 4
 
 
+@pytest.mark.parametrize(
+    ("options", "count", "what"),
+    [
+        ({"method": la.LoRA(alpha=64)}, 60, "method"),
+        ({"seed": 5}, 60, "seed"),
+        ({"layers": "last:3"}, 60, "layers"),
+        ({}, 40, "number of records"),
+    ],
+)
+def test_resume_of_another_run_is_refused(classifier, messages, tmp_path, options, count, what):
+    classifier().fit(messages, output_dir=tmp_path, epochs=1)
+    with pytest.raises(la.ArtifactError, match=f"is of another run: its {what} was"):
+        classifier(**options).fit(messages[:count], output_dir=tmp_path, epochs=2, resume=True)
+
+
+def test_a_refused_fit_settles_no_labels(tiny):
+    adapted = la.adapt(tiny("bert"), "classification")
+    two = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+    with pytest.raises(la.DataError, match="label 'z' is not among the labels"):
+        adapted.fit(two, validation=[{"text": "c", "label": "z"}])
+    assert adapted.labels is None
+    adapted.fit([*two, {"text": "c", "label": "z"}], epochs=1)
+    assert adapted.labels == ["x", "y", "z"]
+
+
 def test_resume_with_other_labels_is_refused(classifier, messages, tmp_path):
     classifier().fit(messages, output_dir=tmp_path, epochs=1)
     other = [{**record, "label": f"{record['label']}!"} for record in messages]
-    with pytest.raises(la.ArtifactError, match="was trained with the labels"):
+    with pytest.raises(la.ArtifactError, match="is of another run: its labels was"):
         classifier(labels=None).fit(other, output_dir=tmp_path, epochs=2, resume=True)
 
 
@@ -311,6 +336,8 @@ def test_a_head_that_came_trained_is_used_and_replaced_only_for_other_labels(tin
 
 REFUSED = [
     ({"epochs": 0}, "epochs=0: give a number above 0"),
+    ({"epochs": float("inf")}, "epochs=inf: give a number above 0"),
+    ({"columns": ["text"]}, "columns=['text']: write {field: column}"),
     ({"learning_rate": -1}, "learning_rate=-1: give a number above 0"),
     ({"batch_tokens": 0}, "batch_tokens=0"),
     ({"early_stopping": 2}, "early_stopping needs validation data"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,8 @@ def tokenize_windows(
     """The windows of each text; each word is given to one window by the position of its first sub-word.
 
     A text longer than `max_length` tokens is cut into windows that overlap by a quarter, and a word goes to the
-    window in which it has most context. A word without a sub-word of its own (the tokenizer drops or merges it)
-    is in none.
+    window in which it has most context. A word without a sub-word of its own goes with the word whose sub-word
+    reaches into it, or is in none when the tokenizer drops it.
     """
     room = max_length - tokenizer.num_special_tokens_to_add()
     encoding = tokenizer(
@@ -38,7 +39,7 @@ def tokenize_windows(
     offsets = encoding.pop("offset_mapping")
     specials = encoding.pop("special_tokens_mask")
     windows: list[list[Feature]] = [[] for _ in texts]
-    starts: list[list[dict[int, int]]] = [[] for _ in texts]
+    starts: list[list[dict[int, tuple[int, int]]]] = [[] for _ in texts]
     for row, owner in enumerate(owners):
         inputs = {name: column[row] for name, column in encoding.items()}
         places = _word_starts(texts[owner], words[owner], offsets[row], specials[row], first=not windows[owner])
@@ -57,13 +58,15 @@ def words_inside(words: Words, start: int, end: int) -> tuple[int, int]:
 
 def _word_starts(
     text: str, words: Words, offsets: Sequence[tuple[int, int]], specials: Sequence[int], *, first: bool
-) -> dict[int, int]:
-    """Where each word has its first sub-word in a window: `{word: position}`.
+) -> dict[int, tuple[int, int]]:
+    """Where each word has its first sub-word in a window: `{word: (position, end)}`.
 
+    `end` is the word behind the last one that has no sub-word of its own because the ones before reach into it.
     A word of which the window (other than the first) holds only the rest is left out.
     """
     beginnings = [start for start, _ in words]
     found: dict[int, int] = {}
+    covered: set[int] = set()
     cut = None if first else -1
     for position, ((start, end), special) in enumerate(zip(offsets, specials, strict=True)):
         if special:
@@ -77,18 +80,28 @@ def _word_starts(
             cut = word if start > words[word][0] else None
         if word not in found and word != cut:
             found[word] = position
-    return found
+        covered.update(range(word + 1, bisect_left(beginnings, end)))
+    return {word: (position, _end_of_group(word, covered, found)) for word, position in found.items()}
 
 
-def _share_words(windows: Sequence[Feature], starts: Sequence[dict[int, int]]) -> None:
+def _end_of_group(word: int, covered: set[int], found: dict[int, int]) -> int:
+    end = word + 1
+    while end in covered and end not in found:
+        end += 1
+    return end
+
+
+def _share_words(windows: Sequence[Feature], starts: Sequence[dict[int, tuple[int, int]]]) -> None:
     """Give each word to the window in which it has most context around it."""
-    best: dict[int, tuple[int, int, int]] = {}
+    best: dict[int, tuple[int, int, int, int]] = {}
     for number, (window, places) in enumerate(zip(windows, starts, strict=True)):
-        for word, position in places.items():
+        for word, (position, end) in places.items():
             left = position if number else len(window)  # the text's own begin and end cut nothing off
             right = len(window) - position if number < len(windows) - 1 else len(window)
             context = min(left, right)
             if word not in best or context > best[word][0]:
-                best[word] = (context, number, position)
-    for word, (_, number, position) in sorted(best.items()):
-        windows[number].words.append((position, word))
+                best[word] = (context, number, position, end)
+    ordered = sorted(best.items())
+    following = [word for word, _ in ordered[1:]] + [sys.maxsize]
+    for (word, (_, number, position, end)), behind in zip(ordered, following, strict=True):
+        windows[number].words.append((position, word, min(end, behind)))

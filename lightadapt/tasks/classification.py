@@ -11,7 +11,7 @@ import numpy as np
 from lightadapt.data import Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.tasks.task import Encoded, Feature, Label, Task, optional_text, required, text_field
+from lightadapt.tasks.task import Encoded, Feature, Label, Task, check_characters, optional_text, required, text_field
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,6 +38,7 @@ class Classification(Task):
     name: ClassVar[str] = "classification"
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
     fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
+    answers: ClassVar[tuple[str, ...]] = ("label",)
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "text-classification"
 
@@ -67,6 +68,8 @@ class Classification(Task):
             )
         if label == "":
             raise DataError(f"{records.place(index)}: label is empty. Remove the record or fill it in.")
+        if isinstance(label, str):
+            check_characters(records.place(index), "label", label)
         if self.labels is not None and label is not None and label not in self.labels:
             # A text file cannot tell the class number 1 from the name '1'.
             label = next((known for known in self.labels if str(known) == str(label)), label)

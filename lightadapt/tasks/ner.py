@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,7 +14,17 @@ from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
 from lightadapt.tasks.alignment import tokenize_windows, words_inside
-from lightadapt.tasks.task import IGNORED, Encoded, Feature, Label, Task, required, text_field
+from lightadapt.tasks.task import (
+    IGNORED,
+    Encoded,
+    Feature,
+    Label,
+    Task,
+    as_list,
+    check_characters,
+    required,
+    text_field,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,6 +67,7 @@ class NER(Task):
     name: ClassVar[str] = "ner"
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"
     fields: ClassVar[tuple[str, ...]] = ("tokens", "tags", "text", "entities")
+    answers: ClassVar[tuple[str, ...]] = ("tags", "entities")
     headline: ClassVar[str] = "f1"
     pipeline: ClassVar[str] = "token-classification"
     needs_offsets: ClassVar[bool] = True
@@ -75,6 +87,12 @@ class NER(Task):
     def as_record(self, item: Any) -> Any:
         """A list of tokens stands for `{"tokens": …}`."""
         return {"tokens": item} if isinstance(item, (tuple, list)) else super().as_record(item)
+
+    def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
+        """The fields of the form that the records have: tokens with tags, or text with entities."""
+        known = super().known_fields(records, labelled=labelled)
+        other = {"text", "entities"} if records.items[0].get("tokens") is not None else {"tokens", "tags"}
+        return [name for name in known if name not in other]
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         item, place = records.items[index], records.place(index)
@@ -145,12 +163,12 @@ class NER(Task):
         outputs: Sequence[str],
     ) -> list[list[Entity]]:
         allowed = transitions(outputs)
-        visible: list[dict[int, np.ndarray]] = [{} for _ in examples]
+        shown: list[dict[tuple[int, int], np.ndarray]] = [{} for _ in examples]
         for feature, scores in zip(features, logits, strict=True):  # scores: (T, K)
-            for position, word in feature.words:
-                visible[feature.example][word] = scores[position]
+            for position, first, end in feature.words:
+                shown[feature.example][first, end] = scores[position]
         return [
-            _decode_example(example, words, outputs, allowed) for example, words in zip(examples, visible, strict=True)
+            _decode_example(example, groups, outputs, allowed) for example, groups in zip(examples, shown, strict=True)
         ]
 
     def score(
@@ -175,11 +193,12 @@ class NER(Task):
 
 def _parse_tokens(records: Records, index: int, labelled: bool) -> Example:
     item, place = records.items[index], records.place(index)
-    tokens = list(item["tokens"]) if not isinstance(item["tokens"], str) else item["tokens"]
-    if isinstance(tokens, str):
+    if isinstance(item["tokens"], str):
         raise DataError(
-            f"{place}: tokens is the text {tokens[:40]!r}. Give a list of tokens, or the field 'text' with 'entities'."
+            f"{place}: tokens is the text {item['tokens'][:40]!r}. Give a list of tokens, or the field 'text' with "
+            "'entities'."
         )
+    tokens = as_list(place, "tokens", item["tokens"])
     if not tokens:
         raise DataError(f"{place}: tokens is empty. Remove the record.")
     wrong = [token for token in tokens if not isinstance(token, str)]
@@ -187,6 +206,8 @@ def _parse_tokens(records: Records, index: int, labelled: bool) -> Example:
         raise DataError(f"{place}: the token {wrong[0]!r} is a {type(wrong[0]).__name__}, but a text is expected.")
     if "" in tokens:
         raise DataError(f"{place}: token {tokens.index('')} is empty. Remove it, and its tag.")
+    for token in tokens:
+        check_characters(place, "tokens", token)
     if not "".join(tokens).strip():
         raise DataError(f"{place}: tokens hold no text. Remove the record.")
     words, position = [], 0
@@ -200,7 +221,7 @@ def _parse_tokens(records: Records, index: int, labelled: bool) -> Example:
 
 def _checked_tags(records: Records, index: int, tokens: Sequence[str]) -> list[str]:
     place = records.place(index)
-    tags = list(required(records, index, "tags"))
+    tags = as_list(place, "tags", required(records, index, "tags"))
     if len(tags) != len(tokens):
         raise DataError(f"{place}: tags has {len(tags)} items but tokens has {len(tokens)}. Each token needs one tag.")
     for token, tag in zip(tokens, tags, strict=True):
@@ -225,9 +246,7 @@ def _parse_entities(records: Records, index: int, text: str) -> list[Span]:
             f"{place}: the field 'entities' is missing. Fields there: {found}. "
             "Give a list of {'start', 'end', 'label'}; an empty list where there is no entity."
         )
-    entries = required(records, index, "entities")
-    if isinstance(entries, (str, Mapping)) or not isinstance(entries, Iterable):
-        raise DataError(f"{place}: entities is {entries!r}, not a list of {{'start', 'end', 'label'}}.")
+    entries = as_list(place, "entities", required(records, index, "entities"))
     entities = [_parse_entity(place, entry, text) for entry in entries]
     for one, other in overlapping(entities):
         raise DataError(
@@ -241,8 +260,9 @@ def _parse_entity(place: str, entry: Any, text: str) -> Span:
     if not isinstance(entry, Mapping) or not {"start", "end", "label"} <= set(entry):
         raise DataError(f"{place}: the entity {entry!r} is not a dict with 'start', 'end' and 'label'.")
     start, end, label = entry["start"], entry["end"], entry["label"]
-    if type(start) is not int or type(end) is not int:
+    if not all(isinstance(offset, Integral) and not isinstance(offset, bool) for offset in (start, end)):
         raise DataError(f"{place}: the entity {entry!r} has offsets that are not whole numbers (characters).")
+    start, end = int(start), int(end)
     if not isinstance(label, str) or not label.strip():
         raise DataError(f"{place}: the entity {entry!r} has no label. Name its type, such as 'PER'.")
     if not 0 <= start < end <= len(text):
@@ -256,24 +276,25 @@ def _parse_entity(place: str, entry: Any, text: str) -> Span:
 
 
 def _set_targets(example: Example, windows: Sequence[Feature], outputs: Sequence[str]) -> tuple[int, int]:
-    """Write the tags to their positions; how many entities no sub-word shows, and how many end inside a word."""
+    """Write the tags to their positions; how many entities no sub-word shows, and how many change their span."""
     place = {tag: number for number, tag in enumerate(outputs)}
-    visible = sorted(word for window in windows for _, word in window.words)
+    groups = sorted((first, end) for window in windows for _, first, end in window.words)
     spans: list[Span] = []
     lost = changed = 0
     for start, end, label in example.entities:
-        first, last = words_inside(example.words, start, end)
-        shown = [number for number, word in enumerate(visible) if first <= word < last]
+        begin, behind = words_inside(example.words, start, end)
+        shown = [number for number, (first, _) in enumerate(groups) if begin <= first < behind]
         lost += not shown
-        changed += (example.words[first][0], example.words[last - 1][1]) != (start, end)
         # Two entities inside one word: the word can carry the tag of one of them only.
         if shown and (not spans or spans[-1].end <= shown[0]):
             spans.append(Span(shown[0], shown[-1] + 1, label))
-    tags = dict(zip(visible, write_tags(spans, len(visible)), strict=True))
+            again = (example.words[groups[shown[0]][0]][0], example.words[groups[shown[-1]][1] - 1][1])
+            changed += again != (start, end)
+    tags = {first: tag for (first, _), tag in zip(groups, write_tags(spans, len(groups)), strict=True)}
     for window in windows:
         target = [IGNORED] * len(window)
-        for position, word in window.words:
-            target[position] = place[tags[word]]
+        for position, first, _ in window.words:
+            target[position] = place[tags[first]]
         window.target = target
     return lost, changed
 
@@ -287,25 +308,26 @@ def _notes(lost: int, changed: int, total: int) -> list[str]:
         )
     if changed:
         notes.append(
-            f"{changed} of {total} entities begin or end inside a word: they are learned as whole words, "
-            "and their exact span counts in scores."
+            f"{changed} of {total} entities begin or end where this tokenizer cannot: they are learned up to the next "
+            "border that it has, and their exact span counts in scores."
         )
     return notes
 
 
 def _decode_example(
-    example: Example, scores: Mapping[int, np.ndarray], outputs: Sequence[str], allowed: np.ndarray
+    example: Example, scores: Mapping[tuple[int, int], np.ndarray], outputs: Sequence[str], allowed: np.ndarray
 ) -> list[Entity]:
-    words = sorted(scores)
-    if not words:
+    """The entities of an example from the scores `(K,)` of its groups of words `(first, end)`."""
+    groups = sorted(scores)
+    if not groups:
         return []
-    logits = np.stack([scores[word] for word in words]).astype(np.float64)  # (N, K)
+    logits = np.stack([scores[group] for group in groups]).astype(np.float64)  # (N, K)
     logits -= logits.max(-1, keepdims=True)
     log_probabilities = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     path = best_tags(log_probabilities, allowed)
     chosen = np.exp(log_probabilities[np.arange(len(path)), path])
     entities = []
     for start, end, label in read_tags([outputs[tag] for tag in path]):
-        span = Span(example.words[words[start]][0], example.words[words[end - 1]][1], label)
+        span = Span(example.words[groups[start][0]][0], example.words[groups[end - 1][1] - 1][1], label)
         entities.append(Entity(span, float(chosen[start:end].mean())))
     return entities

@@ -32,8 +32,9 @@ class Feature:
     """What the tokenizer gave: `input_ids`, `attention_mask`, …"""
     example: int
     """Index of the example that it is cut from; a long one gives several features."""
-    words: list[tuple[int, int]] = field(default_factory=list)
-    """(position of its first sub-word, index of the word), for tasks that label words."""
+    words: list[tuple[int, int, int]] = field(default_factory=list)
+    """For tasks that label words: (position, first, end), where the sub-word at the position stands for the words
+    [first, end); they are several when a sub-word reaches over the end of its word."""
     target: int | list[int] | None = None
 
     def __len__(self) -> int:
@@ -57,6 +58,8 @@ class Task(ABC):
     """The transformers Auto class whose models serve the task."""
     fields: ClassVar[tuple[str, ...]]
     """The fields that a record may have."""
+    answers: ClassVar[tuple[str, ...]]
+    """Those of them that `predict` does not need."""
     headline: ClassVar[str]
     """The metric that early stopping and the choice of the best weights go by."""
     pipeline: ClassVar[str]
@@ -78,13 +81,15 @@ class Task(ABC):
         """The given labels, checked: at least one, all names or all numbers, none twice."""
         if isinstance(labels, str):
             raise LightAdaptError(f"labels={labels!r} is one text. Give a list of names: labels=[{labels!r}, …]")
-        labels = tuple(labels)
+        labels = tuple(label.item() if isinstance(label, np.generic) else label for label in labels)
         if not labels:
             raise LightAdaptError("labels is empty. Name at least one label, or leave labels out to infer them.")
         kinds = {type(label) for label in labels}
         if kinds not in ({str}, {int}):
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
             raise LightAdaptError(f"labels holds values of type {names}. Give names only, or class numbers only.")
+        if "" in labels:
+            raise LightAdaptError("labels holds an empty name. Give every label a name.")
         twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
         if twice:
             raise LightAdaptError(f"labels names {twice[0]!r} twice. Name each label once.")
@@ -108,10 +113,15 @@ class Task(ABC):
         *,
         split: str = "train",
         columns: Mapping[str, str] | None = None,
+        labelled: bool = True,
     ) -> Records:
         """The records of any form of data, with this task's column names applied."""
-        columns = self.columns if columns is None else columns
-        unknown = [name for name in columns or () if name not in self.fields]
+        columns = (self.columns if columns is None else columns) or {}
+        if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
+            raise DataError(f"columns={columns!r}: write {{field: column}}, such as {{'text': 'sentence'}}.")
+        if not labelled:
+            columns = {name: column for name, column in columns.items() if name not in self.answers}
+        unknown = [name for name in columns if name not in self.fields]
         if unknown:
             raise DataError(
                 f"columns names the field {unknown[0]!r}, which task {self.name!r} does not have. "
@@ -125,13 +135,17 @@ class Task(ABC):
         Raises:
             DataError: naming the record, the field and the mend.
         """
-        self._check_columns(records)
+        self._check_columns(records, self.known_fields(records, labelled=labelled))
         return [self.parse_record(records, index, labelled=labelled) for index in range(len(records))]
 
-    def _check_columns(self, records: Records) -> None:
+    def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
+        """The fields that count for these records; a column with nearly such a name is taken for a slip."""
+        return [name for name in self.fields if labelled or name not in self.answers]
+
+    def _check_columns(self, records: Records, fields: Sequence[str]) -> None:
         """Refuse a misspelt optional field, which would otherwise be ignored in silence."""
         present = {key for item in records for key in item}
-        absent = [name for name in self.fields if name not in present]
+        absent = [name for name in fields if name not in present]
         for key in sorted(present - set(self.fields), key=str):
             close = get_close_matches(str(key).lower(), absent, n=1, cutoff=0.8)
             if close:
@@ -232,7 +246,26 @@ def text_field(records: Records, index: int, name: str) -> str:
         )
     if not value.strip():
         raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill in its text.")
+    check_characters(records.place(index), name, value)
     return value
+
+
+def check_characters(place: str, name: str, text: str) -> None:
+    """Raise for half a surrogate pair, which JSON of cut texts holds and no tokenizer takes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: {name} holds half a character at {error.start} ({text[error.start]!r}). Repair the text, for "
+            "example with text.encode('utf-8', 'ignore').decode()."
+        ) from error
+
+
+def as_list(place: str, name: str, value: Any) -> list[Any]:
+    """The items of a list-like field."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return list(value)
+    raise DataError(f"{place}: {name} is {value!r} ({type(value).__name__}), not a list.")
 
 
 def required(records: Records, index: int, name: str) -> Any:

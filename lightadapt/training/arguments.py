@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def read_settings(
         "early_stopping": early_stopping,
     }
     for name, value in numbers.items():
-        if value is not None and not (isinstance(value, (int, float)) and value > 0):
+        if value is not None and not (isinstance(value, Real) and 0 < float(value) < math.inf):
             raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
     if early_stopping is not None and not validates:
         raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
