@@ -362,6 +362,19 @@ def test_the_outputs_of_a_trained_head_keep_their_numbers(tiny, tmp_path):
         assert adapted.predict(["a late parcel"]) == [expected]
 
 
+@pytest.mark.parametrize("labels", [None, ["a", "b"]])
+def test_the_head_of_a_regression_is_not_taken_over(tiny, tmp_path, labels):
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny("bert"), id2label={0: "score"}, label2id={"score": 0}
+    )
+    model.save_pretrained(tmp_path)
+    for source in (tmp_path, model):
+        adapted = la.adapt(source, "classification", "probe", labels=labels, tokenizer=str(tiny("bert")))
+        assert adapted.labels == labels
+        adapted.fit([{"text": "x", "label": "a"}, {"text": "y", "label": "b"}], epochs=1)
+        assert adapted.model.num_labels == 2
+
+
 def test_the_head_of_other_labels_is_not_taken_over(tiny):
     names = {0: "cat", 1: "dog"}
     model = AutoModelForSequenceClassification.from_pretrained(

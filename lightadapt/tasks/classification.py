@@ -94,8 +94,8 @@ class Classification(Task):
     def outputs(self) -> tuple[str, ...]:
         return tuple(map(str, self.labels or ()))
 
-    def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...]:
-        return tuple(outputs)
+    def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
+        return tuple(outputs) if len(outputs) > 1 else None  # one output is a regression
 
     def encode(
         self,
