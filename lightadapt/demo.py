@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -42,7 +43,7 @@ def run_demo(output: Path, *, epochs: int, records: int | None = None) -> None:
     for task, name in (("classification", "intents"), ("ner", "entities")):
         console.rule(f"{name} ({task}, LoRA)")
         adapted = adapt(str(model), task, labels=train)
-        console.print(escape(str(adapted)))
+        console.print(escape(str(adapted)), soft_wrap=True)
         before = adapted.evaluate(files["test"])
         history = adapted.fit(train, files["validation"], epochs=epochs)
         after = adapted.evaluate(files["test"], report=True)
@@ -64,8 +65,8 @@ def _encoder() -> Path:
 
 
 def _summary(rows: Sequence[tuple[str, Adapted, dict[str, float], dict[str, float], float, Path]]) -> Table:
-    table = Table(title="Scores on held-out wordings", title_justify="left")
-    for column in ("task", "metric", "before", "after", "trained parameters", "of all", "seconds", "artifact"):
+    table = Table(title="Scores on held-out wordings", title_justify="left", box=box.SIMPLE)
+    for column in ("task", "metric", "before", "after", "trained", "of all", "seconds", "saved"):
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for name, adapted, before, after, seconds, folder in rows:
         metric = adapted.task.headline
@@ -97,4 +98,4 @@ def _answer(console: Console, folders: Sequence[Path]) -> None:
         console.print(f"  intent: {label} ({scores[label]:.0%})")
         shown = ", ".join(f"{entity['text']} ({entity['label']})" for entity in found)
         console.print(f"  entities: {escape(shown) or 'none'}")
-    console.print(f"\nNext: lightadapt.load({str(folders[0])!r}).predict([…]), and the examples/ folder.")
+    console.print(f"\nNext: lightadapt.load({str(folders[0])!r}).predict([…])", soft_wrap=True)
