@@ -19,7 +19,7 @@ from lightadapt.anatomy import Layers, outermost
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, DataError, LightAdaptError
-from lightadapt.head import output_names, renew_head
+from lightadapt.head import has_named_outputs, output_names, renew_head
 from lightadapt.loading import Base, max_length
 from lightadapt.methods import Method, Plan
 from lightadapt.metrics import format_report
@@ -101,9 +101,8 @@ class Adapted:
 
     def _adopt_labels(self) -> None:
         """Take over the labels of a head that came trained with the checkpoint, until data says otherwise."""
-        names = output_names(self.model.config)
-        labels = self.task.labels_of(names)
-        if labels is not None and names != tuple(f"LABEL_{number}" for number in range(len(names))):
+        labels = self.task.labels_of(output_names(self.model.config))
+        if labels is not None and has_named_outputs(self.model.config):
             self.task = self.task.with_labels(labels)
 
     def _task_of(self, examples: Sequence[Any]) -> Task:
@@ -199,8 +198,7 @@ class Adapted:
         self._training = {**run.facts, "records": len(examples)}
         self.history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
         self._training |= {"steps": self.history.steps, "seconds": round(self.history.seconds, 1)}
-        best = self.history.best or {}
-        self._metrics = {name: value for name, value in best.items() if name not in ("epoch", "step")}
+        self._metrics = self.history.best_scores
         return self.history
 
     def _examples(self, data: Data, split: str, columns: Mapping[str, str] | None, task: Task) -> list[Any]:

@@ -17,7 +17,7 @@ from lightadapt.data import Data, is_collection
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
-from lightadapt.loading import Blueprint, draw, load_base
+from lightadapt.loading import Base, Blueprint, draw, load_base
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.source import Model, find_source, load_tokenizer
 from lightadapt.tasks import TASKS, Task, resolve_task
@@ -59,8 +59,7 @@ def adapt(
         LightAdaptError: an unknown name, or a model, task, method or layers that do not go together; before any
             weight is loaded.
     """
-    if quantize is not None:
-        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+    _refuse_quantization(quantize)
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise LightAdaptError(f"seed={seed!r}: give a whole number from 0 to 2**32 - 1.")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
@@ -97,8 +96,7 @@ def load(
         ArtifactError: the folder is damaged, from a newer version, or does not fit this base.
         LightAdaptError: the base model cannot be loaded.
     """
-    if quantize is not None:
-        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+    _refuse_quantization(quantize)
     artifact = checkpoint.read_artifact(path)
     saved = artifact.manifest
     task = _saved_object(TASKS, saved["task"], path, labels=saved["labels"])
@@ -114,20 +112,31 @@ def load(
     number_format = _number_format(blueprint, plan, dtype, place)
     tokenizer = load_tokenizer(source, artifact.path, task)
     loaded = load_base(blueprint, dtype=number_format, seed=saved["seed"], device=place, head=head)
-    same = same_base(saved["base"]["fingerprint"], loaded.fingerprint)
-    if same is None:
-        warnings.warn(
-            f"{path}: whether {source.name} is the base it was trained on cannot be checked in {number_format}.",
-            stacklevel=2,
-        )
-    if same is False:
-        raise ArtifactError(
-            f"{path} was trained on another base than {source.name}: the fingerprints of their weights differ. "
-            f"Pass base= with {saved['base']['id'] or 'the model'} as it was then."
-        )
+    _check_base(artifact, loaded, number_format)
     adapted = Adapted(loaded, method, plan, tokenizer, layers=saved["layers"], seed=saved["seed"])
     adapted.restore(artifact)
     return adapted
+
+
+def _refuse_quantization(quantize: Any) -> None:
+    if quantize is not None:
+        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+
+
+def _check_base(artifact: checkpoint.Artifact, loaded: Base, number_format: torch.dtype) -> None:
+    """Raise when the artifact was trained on another base; warn when the number format hides it."""
+    saved, name = artifact.manifest["base"], loaded.blueprint.source.name
+    same = same_base(saved["fingerprint"], loaded.fingerprint)
+    if same is None:
+        warnings.warn(
+            f"{artifact.path}: whether {name} is the base it was trained on cannot be checked in {number_format}.",
+            stacklevel=3,
+        )
+    if same is False:
+        raise ArtifactError(
+            f"{artifact.path} was trained on another base than {name}: the fingerprints of their weights differ. "
+            f"Pass base= with {saved['id'] or 'the model'} as it was then."
+        )
 
 
 def _number_format(blueprint: Blueprint, plan: Plan, dtype: Any, device: torch.device) -> torch.dtype:

@@ -19,6 +19,12 @@ def output_names(config: PretrainedConfig) -> tuple[str, ...]:
     return tuple(str(names[number]) for number in sorted(names, key=int))
 
 
+def has_named_outputs(config: PretrainedConfig) -> bool:
+    """Whether somebody named the head's outputs; transformers calls them LABEL_0, LABEL_1 and so on by itself."""
+    names = output_names(config)
+    return names != tuple(f"LABEL_{number}" for number in range(len(names)))
+
+
 def name_outputs(config: PretrainedConfig, outputs: Sequence[str]) -> None:
     """Write the names of the head's outputs into a config; none leave it as it is."""
     config.problem_type = "single_label_classification"  # else transformers guesses from the type of the labels

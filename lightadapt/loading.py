@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import (
 from lightadapt.anatomy import Anatomy, describe, outermost
 from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
-from lightadapt.head import keep_float32, name_outputs, output_names, renew_head
+from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
 from lightadapt.quiet import quiet
 from lightadapt.source import Source, first_line
 from lightadapt.tasks import TASKS, Task
@@ -201,9 +201,8 @@ def _head_of_another_task(blueprint: Blueprint) -> bool:
 
 def _head_of_other_labels(blueprint: Blueprint) -> bool:
     """Whether the checkpoint names its outputs, and they are not those wanted."""
-    known = output_names(blueprint.source.config)
-    named = known != tuple(f"LABEL_{number}" for number in range(len(known)))
-    return bool(blueprint.outputs) and named and set(known) != set(blueprint.outputs)
+    config = blueprint.source.config
+    return bool(blueprint.outputs) and has_named_outputs(config) and set(output_names(config)) != set(blueprint.outputs)
 
 
 def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, frozenset[str]]:

@@ -189,6 +189,10 @@ def test_a_limit_of_steps_is_what_the_history_tells(classifier, messages):
     assert len(history.losses) == 2
 
 
+def test_epochs_are_taken_as_given(classifier, messages):
+    assert classifier().fit(messages, epochs=0.253).settings["epochs"] == 0.253
+
+
 def test_mixed_precision_leaves_nothing_behind(classifier, messages, tmp_path):
     adapted = classifier()
     adapted.fit(messages, epochs=1, args={"bf16": True})

@@ -28,11 +28,14 @@ class History:
     settings: dict[str, Any] = field(default_factory=dict)
     """Epochs, learning rates, batch tokens and seed as they were used."""
 
+    @property
+    def best_scores(self) -> dict[str, float]:
+        """The metrics of the evaluation whose weights were kept, headline first; empty without one."""
+        return {name: value for name, value in (self.best or {}).items() if name not in ("epoch", "step")}
+
     def __str__(self) -> str:
         parts = [f"{self.steps} steps in {self.seconds:.1f} s", f"{self.tokens_per_second:,.0f} tokens/s"]
         if self.losses:
             parts.append(f"loss {self.losses[-1][1]:.4f}")
-        if self.best:
-            shown = ((name, value) for name, value in self.best.items() if name not in ("epoch", "step"))
-            parts += [f"best {name} {value:.4f}" for name, value in list(shown)[:1]]
+        parts += [f"best {name} {value:.4f}" for name, value in list(self.best_scores.items())[:1]]
         return ", ".join(parts)

@@ -63,17 +63,21 @@ class Run:
     seed: int
 
     @cached_property
+    def tokens(self) -> int:
+        """Real tokens of an epoch."""
+        return sum(map(len, self.features))
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """The settings as they are used."""
-        tokens = sum(map(len, self.features))
-        budget = self.settings.budget(tokens, len(self.features))
+        budget = self.settings.budget(self.tokens, len(self.features))
         rate, head_rate = self.default_rates
         scale = (self.settings.learning_rate or rate) / rate
-        per_epoch = max(1, round(tokens / budget))
+        per_epoch = max(1, round(self.tokens / budget))
         most = self.settings.others.get("max_steps", -1)  # Trainer's word for: this many, whatever the epochs
-        epochs = most / per_epoch if most > 0 else self.settings.passes(per_epoch)
+        epochs = round(most / per_epoch, 2) if most > 0 else self.settings.passes(per_epoch)
         return {
-            "epochs": round(float(epochs), 2),
+            "epochs": float(epochs),
             "learning_rate": rate * scale,
             "head_learning_rate": head_rate * scale,
             "batch_tokens": budget,
@@ -89,7 +93,7 @@ class Run:
                 self.model,
                 output_dir=output_dir,
                 epochs=self.facts["epochs"],
-                steps=round(self.facts["epochs"] * sum(map(len, self.features)) / self.facts["batch_tokens"]),
+                steps=round(self.facts["epochs"] * self.tokens / self.facts["batch_tokens"]),
                 learning_rate=self.facts["learning_rate"],
                 headline=self.headline if self.score else None,
                 seed=self.seed,
