@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from lightadapt.anatomy import Anatomy, describe, outermost
+from lightadapt.anatomy import Anatomy, outermost, read_anatomy, read_instance
 from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
@@ -73,16 +73,9 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
         if set(known) == set(outputs):  # a head trained on these labels keeps their order
             outputs = known
     if isinstance(source.instance, model_class):
-        model: PreTrainedModel = source.instance
+        anatomy = read_instance(source.instance)
     else:
-        with torch.device("meta"), quiet():
-            model = model_class(_task_config(source.config, outputs))
-    anatomy = describe(model, _backbone_names(source, model))
-    if not anatomy.blocks:
-        raise LightAdaptError(
-            f"No repeated blocks with linear projections were found in {type(model).__name__} ({source.name}), "
-            "so there is nowhere to adapt. If it is a transformer, please report its config."
-        )
+        anatomy = read_anatomy(model_class, _task_config(source.config, outputs))
     return Blueprint(source, task, outputs, model_class, anatomy)
 
 
@@ -128,25 +121,6 @@ def _task_config(config: PretrainedConfig, outputs: Sequence[str]) -> Pretrained
     config = copy.deepcopy(config)
     name_outputs(config, outputs)
     return config
-
-
-def _backbone_names(source: Source, model: PreTrainedModel) -> Collection[str]:
-    """The parameter names of the bare model of this architecture.
-
-    `base_model_prefix` is wrong for several classes (T5, BART with question answering), so the bare model itself
-    is asked; only architectures unknown to AutoModel fall back on the prefix.
-    """
-    if type(source.config) in AutoModel._model_mapping:
-        with torch.device("meta"), quiet():
-            bare: nn.Module = AutoModel.from_config(source.config)
-    else:
-        bare = model.base_model
-        if bare is model:
-            raise LightAdaptError(
-                f"{type(model).__name__} does not tell its backbone from its head: AutoModel does not know its config, "
-                f"and its base_model_prefix {model.base_model_prefix!r} names no attribute. Set base_model_prefix."
-            )
-    return {name for name, _ in bare.named_parameters()}
 
 
 def load_base(

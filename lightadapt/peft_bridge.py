@@ -10,17 +10,54 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.constants import DUMMY_TARGET_MODULES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+__all__ = ["BaseTuner", "BaseTunerLayer", "PeftConfig", "register_tuner", "tuner_kind"]
 
 ADAPTER = "default"
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What stands before a parameter's name in PEFT's files: the path from `PeftModel` to the model."""
+
+
+class _Kind(str):
+    """The `peft_type` of a tuner of ours: `PeftType` is closed, and PEFT and transformers read value and name of it."""
+
+    @property
+    def value(self) -> str:
+        return str(self)
+
+    @property
+    def name(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return "".join(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Kind, (str(self),)
+
+
+def tuner_kind(name: str) -> _Kind:
+    """What goes into the `peft_type` of the configs of a tuner of ours."""
+    return _Kind(name)
+
+
+def register_tuner(name: str, config: type[PeftConfig], tuner: type[BaseTuner]) -> None:
+    """Make a tuner known to PEFT, which then saves, loads, switches and disables it as its own.
+
+    Its parameters are told by their names, in which `{name in lower case}_` must occur.
+    """
+    kind = tuner_kind(name)
+    PEFT_TYPE_TO_CONFIG_MAPPING[kind] = config
+    PEFT_TYPE_TO_TUNER_MAPPING[kind] = tuner
+    PEFT_TYPE_TO_PREFIX_MAPPING[kind] = f"{name.lower()}_"
 
 
 def insert(model: PreTrainedModel, config: PeftConfig) -> None:
@@ -70,6 +107,22 @@ def fold(model: PreTrainedModel) -> None:
     model._hf_peft_config_loaded = False
 
 
+def config_types() -> dict[str, type[PeftConfig]]:
+    """The config classes of PEFT by the names of their types, those of our own tuners apart."""
+    return {
+        str(getattr(kind, "value", kind)): config
+        for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
+        if not isinstance(kind, _Kind)
+    }
+
+
+def make_config(content: Mapping[str, Any]) -> PeftConfig:
+    """A fresh config from its fields, as they are in adapter_config.json."""
+    config = PeftConfig.from_peft_type(**content)
+    assert isinstance(config, PeftConfig)
+    return config
+
+
 def write_config(
     path: Path, model: PreTrainedModel, modules: Sequence[str], base: str | None, revision: str | None
 ) -> None:
@@ -89,9 +142,7 @@ def read_config(path: Path) -> PeftConfig | None:
     if content.get("target_modules") == DUMMY_TARGET_MODULES:
         return None
     content.update(modules_to_save=None, inference_mode=False)
-    config = PeftConfig.from_peft_type(**content)
-    assert isinstance(config, PeftConfig)
-    return config
+    return make_config(content)
 
 
 def _config_without_adapter() -> LoraConfig:

@@ -14,9 +14,10 @@ import lightadapt
 ROOT = Path(lightadapt.__file__).parent
 LAYERS = [
     {"errors"},
-    {"quiet", "hardware", "fingerprint", "description", "model_card", "sample"},
+    {"quiet", "attention", "hardware", "fingerprint", "description", "model_card", "sample"},
     {"data", "spans", "anatomy"},
     {"metrics", "peft_bridge"},
+    {"tuners"},
     {"methods", "tasks", "training"},
     {"source", "checkpoint"},
     {"head"},

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.methods.method import Method
+from lightadapt.methods.method import Method, check_number, check_targets, find_targets
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+
+INITS = ("default", "gaussian", "pissa", "pissa_niter_16", "olora", "orthogonal")
+NEED_DATA = ("eva", "corda", "loftq", "lora_ga")
+"""Initialisations of PEFT that need data, gradients or a quantized base, which `adapt` has not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA(Method):
     """Low-rank updates of the linear projections of the blocks.
+
+    The experts of a mixture, which transformers keep in one parameter, get updates of their own with
+    `targets="all-linear"`; with `dora` or `dropout`, which PEFT does not have for parameters, they are left out.
 
     >>> LoRA(rank=16, targets="attention").alpha
     16.0
@@ -33,52 +41,120 @@ class LoRA(Method):
     """Probability with which an input of the update is dropped in training."""
     targets: str | Sequence[str] = "all-linear"
     """`"all-linear"`, `"attention"`, or names of projections such as `["query", "value"]`."""
+    dora: bool = False
+    """Learn the length of each weight vector apart from its direction (Liu et al. 2024)."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank), which keeps high ranks stable (Kalajdzievski 2023)."""
+    init: str = "default"
+    """How A and B start: `"default"`, `"gaussian"`, `"orthogonal"`, or from the weights, which are changed such that
+    the whole stays the same: `"pissa"` (Meng et al. 2024), `"pissa_niter_16"` (faster), `"olora"`."""
+    rank_pattern: Mapping[str, int] = field(default_factory=dict)
+    """Ranks of single projections: regular expressions of the ends of their paths, such as `{"0.*query": 16}`."""
+    alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+    """Alphas of single projections, likewise."""
 
     def __post_init__(self) -> None:
         if type(self.rank) is not int or self.rank < 1:
             raise LightAdaptError(f"LoRA(rank={self.rank!r}): the rank is a whole number of at least 1, such as 8.")
         if not (isinstance(self.alpha, (int, float)) and self.alpha > 0):
             raise LightAdaptError(f"LoRA(alpha={self.alpha!r}): alpha is a number above 0; twice the rank is usual.")
-        if not (isinstance(self.dropout, (int, float)) and 0 <= self.dropout < 1):
-            raise LightAdaptError(f"LoRA(dropout={self.dropout!r}): dropout is a probability in [0, 1).")
-        names = [self.targets] if isinstance(self.targets, str) else self.targets
-        if not (isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)):
+        check_number("LoRA", "dropout", self.dropout, least=0, below=1)
+        check_targets("LoRA", self.targets)
+        for name in ("dora", "rslora"):
+            if not isinstance(getattr(self, name), bool):
+                raise LightAdaptError(f"LoRA({name}={getattr(self, name)!r}): write True or False.")
+        self._check_init()
+        self._check_patterns()
+
+    def _check_init(self) -> None:
+        if self.init in NEED_DATA:
             raise LightAdaptError(
-                f"LoRA(targets={self.targets!r}): write 'all-linear', 'attention', or names such as ['query', 'value']."
+                f"LoRA(init={self.init!r}) needs data, gradients or a quantized base before training, which adapt(…) "
+                f"does not have. Use one of: {', '.join(INITS)}."
             )
+        if self.init not in INITS and not re.fullmatch(r"pissa_niter_\d+", str(self.init)):
+            raise LightAdaptError(
+                f"LoRA(init={self.init!r}) is unknown. {nearest(str(self.init), INITS)}Known: {', '.join(INITS)}"
+            )
+        if self.dora and self.rewrites_base:
+            raise LightAdaptError(f"LoRA(dora=True, init={self.init!r}): PEFT has this start for plain LoRA only.")
+
+    def _check_patterns(self) -> None:
+        for name, least in (("rank_pattern", 1), ("alpha_pattern", 1e-6)):
+            patterns = getattr(self, name)
+            if not isinstance(patterns, Mapping):
+                raise LightAdaptError(f"LoRA({name}={patterns!r}): write a dict such as {{'layer.0.*query': 16}}.")
+            for pattern, value in patterns.items():
+                check_number("LoRA", f"{name}[{pattern!r}]", value, least=least)
+                try:
+                    re.compile(pattern)
+                except (re.error, TypeError) as error:
+                    raise LightAdaptError(f"LoRA({name}): {pattern!r} is no regular expression ({error}).") from error
+
+    @property
+    def rewrites_base(self) -> bool:
+        return self.init.startswith(("pissa", "olora"))
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> LoraConfig:
         from peft import LoraConfig
 
-        targets = self._paths(blocks)
-        if not targets:
+        targets = self._wide_enough(anatomy, find_targets("LoRA(targets=…)", self.targets, blocks))
+        experts = self._experts(blocks)
+        if not targets and not experts:
             raise LightAdaptError(
                 f"LoRA(targets={self.targets!r}): the adapted blocks have no such projection. Use targets='all-linear'."
             )
-        narrow = min(targets, key=lambda path: min(anatomy.linears[path]))
-        if self.rank > min(anatomy.linears[narrow]):
-            raise LightAdaptError(
-                f"LoRA(rank={self.rank}): {narrow} is {anatomy.linears[narrow]} wide, and a rank above its narrow side "
-                f"has no use. Choose at most {min(anatomy.linears[narrow])}."
-            )
-        return LoraConfig(r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=targets)  # type: ignore[arg-type]
+        for name in ("rank_pattern", "alpha_pattern"):
+            self._check_matches(name, targets)
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=targets,
+            target_parameters=experts or None,
+            use_dora=self.dora,
+            use_rslora=self.rslora,
+            init_lora_weights=True if self.init == "default" else self.init,  # type: ignore[arg-type]
+            rank_pattern=dict(self.rank_pattern),
+            alpha_pattern=dict(self.alpha_pattern),
+        )
 
-    def _paths(self, blocks: Sequence[Block]) -> list[str]:
-        """The full paths of the targets: a suffix alone would also hit other modules of that name."""
-        every = [path for block in blocks for path in block.linears]
-        if self.targets == "all-linear":
-            return every
-        if self.targets == "attention":
-            return [path for block in blocks for path in block.attention]
-        names = [self.targets] if isinstance(self.targets, str) else list(self.targets)
-        chosen: set[str] = set()
-        for name in names:
-            matched = {path for path in every if path == name or path.endswith(f".{name}")}
-            if not matched:
-                leaves = sorted({path.rpartition(".")[2] for path in every})
+    def _wide_enough(self, anatomy: Anatomy, targets: list[str]) -> list[str]:
+        """The targets whose narrow side holds the rank; all must when they are named, most when they are not."""
+        wide = [path for path in targets if min(anatomy.linears[path]) >= self._rank_of(path)]
+        named = self.targets not in ("all-linear", "attention")
+        if len(wide) == len(targets) or (2 * len(wide) >= len(targets) and not named):
+            return wide
+        narrow = min(targets, key=lambda path: min(anatomy.linears[path]))
+        raise LightAdaptError(
+            f"LoRA(rank={self._rank_of(narrow)}): {narrow} is {anatomy.linears[narrow]} wide, and a rank above its "
+            f"narrow side has no use. Choose at most {min(anatomy.linears[narrow])}."
+        )
+
+    def _rank_of(self, path: str) -> int:
+        ranks = [rank for pattern, rank in self.rank_pattern.items() if _matches(pattern, path)]
+        return ranks[0] if ranks else self.rank
+
+    def _experts(self, blocks: Sequence[Block]) -> list[str]:
+        if self.targets != "all-linear" or self.dora or self.dropout or self.rewrites_base:
+            return []
+        return [name for block in blocks for name in block.experts]
+
+    def _check_matches(self, name: str, targets: Sequence[str]) -> None:
+        for pattern in getattr(self, name):
+            if not any(_matches(pattern, path) for path in targets):
                 raise LightAdaptError(
-                    f"LoRA(targets=…): {name!r} is no linear projection of the adapted blocks. "
-                    f"{nearest(name, leaves)}There are: {', '.join(leaves)}, or 'all-linear', 'attention'."
+                    f"LoRA({name}): {pattern!r} matches none of the {len(targets)} adapted projections; they are "
+                    f"named like {targets[0]}."
                 )
-            chosen |= matched
-        return [path for path in every if path in chosen]
+
+    def settings(self) -> dict[str, Any]:
+        values = super().settings()
+        return {key: value for key, value in values.items() if value != getattr(LoRA(), key)} | {
+            key: values[key] for key in ("rank", "alpha", "dropout", "targets")
+        }
+
+
+def _matches(pattern: str, path: str) -> bool:
+    """Whether PEFT takes the pattern for this module."""
+    return re.match(rf"(.*\.)?({pattern})$", path) is not None

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block, Layers
+from lightadapt.errors import LightAdaptError, nearest
 
 if TYPE_CHECKING:
     from peft import PeftConfig
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Method(ABC):
     head_learning_rate: ClassVar[float] = 5e-3
     """Default learning rate of the head, which starts from nothing."""
 
+    @property
+    def extra_tokens(self) -> int:
+        """Tokens that the method adds to every input, which count towards the longest one the model reads."""
+        return 0
+
+    @property
+    def rewrites_base(self) -> bool:
+        """Whether inserting the method changes frozen weights, so that no other adaptation can share them."""
+        return False
+
     def plan(self, anatomy: Anatomy, layers: Layers) -> Plan:
         """What the method does to a model of this anatomy.
 
@@ -52,6 +64,62 @@ class Method(ABC):
         """The parameters of the backbone itself that are trained."""
         return frozenset()
 
+    def start(self, model: PreTrainedModel, tokenizer: Any) -> None:
+        """Give what was inserted in a new adaptation a start that needs the loaded model; most methods need none."""
+        return
+
     def settings(self) -> dict[str, Any]:
         """The fields of the method as JSON values."""
         return asdict(self)
+
+
+def find_targets(owner: str, targets: str | Sequence[str], blocks: Sequence[Block]) -> list[str]:
+    """The full paths of the linear projections that `targets` names: a suffix alone would hit other modules, too.
+
+    Args:
+        owner: what to call the argument in an error, such as `LoRA(targets=…)`.
+        targets: `"all-linear"`, `"attention"`, or names of projections.
+        blocks: where to look.
+
+    Raises:
+        LightAdaptError: a name matches nothing, even when others match.
+    """
+    every = [path for block in blocks for path in block.linears]
+    if targets == "all-linear":
+        return every
+    if targets == "attention":
+        return [path for block in blocks for path in block.attention_linears]
+    chosen: set[str] = set()
+    for name in [targets] if isinstance(targets, str) else targets:
+        matched = {path for path in every if path == name or path.endswith(f".{name}")}
+        if not matched:
+            leaves = sorted({path.rpartition(".")[2] for path in every})
+            raise LightAdaptError(
+                f"{owner}: {name!r} is no linear projection of the adapted blocks. "
+                f"{nearest(name, leaves)}There are: {', '.join(leaves)}, or 'all-linear', 'attention'."
+            )
+        chosen |= matched
+    return [path for path in every if path in chosen]
+
+
+def check_targets(owner: str, targets: Any) -> None:
+    """Raise unless `targets` is a name or a list of names."""
+    names = [targets] if isinstance(targets, str) else targets
+    if not (isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)):
+        raise LightAdaptError(
+            f"{owner}(targets={targets!r}): write 'all-linear', 'attention', or names such as ['query', 'value']."
+        )
+
+
+def check_whole(owner: str, field: str, value: Any) -> None:
+    """Raise unless a field is a whole number of at least 1."""
+    if type(value) is not int or value < 1:
+        raise LightAdaptError(f"{owner}({field}={value!r}): give a whole number of at least 1.")
+
+
+def check_number(owner: str, field: str, value: Any, *, least: float, below: float = float("inf")) -> None:
+    """Raise unless a field is a finite number in [least, below)."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and least <= value < below):
+        limit = f"from {least} to below {below}" if below != float("inf") else f"of at least {least}"
+        raise LightAdaptError(f"{owner}({field}={value!r}): give a number {limit}.")

@@ -1,0 +1,379 @@
+"""Tiny random models of every text model type that transformers knows, for checks that must hold for all of them.
+
+A configuration is made by rule: start from the default one and shrink what has a size, by the name of the field.
+`SPECIAL` holds the few values the rule cannot guess. The list of types is read from transformers at run time, so a new
+release brings its new types by itself:
+
+    for model_type in model_types():
+        for task in tasks_of(model_type):
+            loss = make_model(model_type, task)(**make_batch(model_type, task)).loss
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.models.auto import modeling_auto
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+TASKS = {
+    "classification": "AutoModelForSequenceClassification",
+    "tokens": "AutoModelForTokenClassification",
+    "qa": "AutoModelForQuestionAnswering",
+    "causal": "AutoModelForCausalLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+}
+
+VOCAB, LABELS = 211, 3
+PAD, BOS, EOS, OTHER = 0, 1, 2, 3  # OTHER stands for image, mask and other special tokens; batches hold ids from 5 on
+
+_SPEECH = "needs audio: in the mapping for speech to text"
+NOT_TEXT = {
+    "audioflamingo3": _SPEECH,
+    "encoder-decoder": "a wrapper around two models of other types",
+    "gemma4_assistant": "a draft head that reads the states of another model",
+    "gemma4_unified_assistant": "a draft head that reads the states of another model",
+    "git": "needs an image: its loss leaves out as many positions as an image has",
+    "glmasr": _SPEECH,
+    "granite_speech": _SPEECH,
+    "granite_speech_plus": _SPEECH,
+    "layoutlmv2": "needs the image of the page",
+    "lxmert": "needs the features of an image",
+    "moshi": "needs audio codes",
+    "moss_transcribe_diarize": _SPEECH,
+    "musicflamingo": _SPEECH,
+    "musicgen": "makes audio codes",
+    "musicgen_melody": "makes audio codes",
+    "nemo_speechlm": _SPEECH,
+    "qwen2_audio": _SPEECH,
+    "qwen3_asr": _SPEECH,
+    "vibevoice_asr": _SPEECH,
+    "voxtral": _SPEECH,
+    "voxtral_realtime": _SPEECH,
+    "whisper": "needs audio",
+}
+
+CANNOT: dict[str | tuple[str, str], str] = {
+    "gemma3n": "its image tower needs the packages timm and pillow; gemma3n_text is the same text model",
+}
+
+# (what the whole name of a field must match, its tiny value); the first match counts. A field whose default is None,
+# 0 or not a number keeps its default.
+SIZES: list[tuple[str, int]] = [
+    (r"num_hash_buckets", 64),
+    (r"vocab_size|\w+_vocab_size|vocab_size_per_layer_input", VOCAB),
+    (r"pad_token_id", PAD),
+    (r"bos_token_id", BOS),
+    (r"eos_token_id|sep_token_id", EOS),
+    (r"decoder_start_token_id", EOS),
+    # layers
+    (r"num_kv_shared_layers|num_dense_layers|first_k_dense_replace|moe_layer_(start|end)_index", 1),
+    (r"num_hidden_groups|num_nextn_predict_layers|num_mem_blocks", 1),
+    (r"n_layers?|(\w+_)?layers|depth|num_blocks|num_(hidden|encoder|decoder)_layers|conf_num_hidden_layers", 2),
+    # attention
+    (r"qk_rope_head_dim|qk_nope_head_dim", 8),
+    (r"(num_)?(key_value|kv)_heads|kv_n_heads|swa_num_key_value_heads|linear_num_key_heads|index_n_heads", 2),
+    (r"n_heads?|num_heads|(\w+_)?attention_heads|linear_num_(value_)?heads", 4),
+    (r"(\w+_)?head_dim|d_kv|d_head|dim_head|kv_channels|attention_head_size|query_pre_attn_scalar", 16),
+    (r"q_lora_rank|o_lora_rank", 24),
+    (r"kv_lora_rank|laurel_rank|\w+_lora_rank|adapter_rank|hc_lowrank", 16),
+    (
+        r"sliding_window|sliding_window_size|window_size|attention_window_size|local_attention|attention_chunk_size|attention_window",
+        8,
+    ),
+    (r"local_attention_window_len|keep_window_size", 8),
+    (r"index_topk", 4),
+    (r"rotary_dim", 8),
+    # mixtures of experts
+    (r"num_experts|n_routed_experts|num_local_experts|moe_num_experts", 4),
+    (r"num_experts_per_tok(en)?|moe_topk|moe_top_k|moe_k|top_k", 2),
+    (r"n_group|topk_group|num_expert_group", 2),
+    (r"num_shared_experts|n_shared_experts|moe_num_shared_experts|decoder_sparse_step|encoder_sparse_step", 1),
+    # widths
+    (r"(\w+_)?(intermediate_size|ffn_dim|ffn_hidden_size)|d_ff|dim_ff|dff|d_inner|intermediate_size_mlp", 48),
+    (r"hidden_dim|feed_forward_size|shared_experts_intermediate_size|ffn_inter_dim", 48),
+    (r"hidden_size_per_layer_input|embedding_size|input_embedding_size|output_embedding_size|embedding_dim", 32),
+    (r"hidden_size|d_model|n_embd|dim|emb_dim|embed_dim|word_embed_proj_dim|lru_width|pooler_hidden_size|d_embed", 64),
+    (r"\w+_hidden_size|hidden_size_global|ple_embed_dim", 64),
+    (r"\w+_embed_dim", 32),
+    # recurrent layers
+    (r"state_size|ssm_state_size|mamba_d_state", 8),
+    (r"mamba_n_heads|mamba_num_heads|n_mamba_heads", 8),
+    (r"mamba_d_head|mamba_head_dim", 16),
+    (r"mamba_d_ssm", 128),
+    (r"mamba_n_groups|mamba_ngroups|n_groups", 2),
+    (r"(mamba_)?chunk_size|block_size", 8),
+    # positions
+    (r"max_position_embeddings|max_\w+_position_embeddings|n_positions|n_ctx|max_seq_len|model_max_length", 128),
+    (r"original_max_position_embeddings|max_source_positions|max_target_positions|context_length", 128),
+    # pictures and sound of the types that also read text
+    (r"image_size", 32),
+    (r"num_position_embeddings", 16),
+    (r"\w+_token_(id|index)", OTHER),
+]
+
+# Fields that get their tiny value even where the default is None or 0.
+ALSO_NONE = (
+    *("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
+    *(
+        "head_dim",
+        "num_key_value_heads",
+        "n_routed_experts",
+        "n_shared_experts",
+        "num_experts_per_tok",
+        "n_group",
+        "topk_group",
+    ),
+)
+
+# The parts of a model that read pictures or sound stay unused, so they are made still smaller.
+SIDES = ("vision_config", "audio_config", "vq_config")
+SIDE_SIZES = {2: 1, 32: 16, 48: 16, 64: 16}
+
+# What the rule above does not get right, by type.
+SPECIAL: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1]},
+    "bert-generation": {"is_decoder": True},
+    "blt": {"use_cache": False, "encoder_hash_byte_group_vocab": 64},
+    "cohere_compass_text": {
+        "rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}
+        }
+    },
+    "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
+    "dots3_note": {
+        "audio_config": {"adapter_input_size": 16, "adapter_out_dim": 64, "downsample_hidden_size": 8},
+        "vision_config": {"adapter_in_dim": 16, "adapter_out_dim": 64},
+    },
+    "dots3_note_text": {
+        "swa_num_attention_heads": 4,
+        "swa_num_key_value_heads": 4,
+        "swa_q_lora_rank": 24,
+        "swa_kv_lora_rank": 16,
+        "swa_head_dim": 16,
+        "swa_qk_nope_head_dim": 8,
+        "swa_v_head_dim": 16,
+    },
+    "esmc": {"num_key_value_heads": 4},
+    "funnel": {"block_sizes": [1, 1], "num_decoder_layers": 1},
+    "fuyu": {"patch_size": 4},
+    "gemma3n_text": {
+        "num_hidden_layers": 4,
+        "num_kv_shared_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "activation_sparsity_pattern": [0.95, 0.0, 0.0, 0.0],
+    },
+    "got_ocr2": {"vision_config": {"output_channels": 8, "mlp_dim": 16}},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "layoutlmv3": {"coordinate_size": 12, "shape_size": 8, "input_size": 32},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "lilt": {"hidden_size": 96},
+    "longcat_flash": {"zero_expert_num": 2},
+    "luke": {"entity_vocab_size": 11, "entity_emb_size": 8},
+    "mamba2": {"num_heads": 8},
+    "markuplm": {"max_depth": 4},
+    "perceiver": {"num_latents": 16, "d_latents": 32, "num_self_attends_per_block": 2},
+    "phi4_multimodal": {
+        "vision_config": {"crop_size": 32},
+        "audio_config": {"ext_pw_out_channel": 16, "depthwise_separable_out_channel": 16, "nemo_conv_channels": 16},
+    },
+    "qwen4_exp_text": {
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 16,
+        "indexer_budget": 8,
+        "indexer_compress_ratio": 2,
+    },
+    "recurrent_gemma": {"num_hidden_layers": 3},
+    "reformer": {
+        "axial_pos_embds": False,
+        "attn_layers": ["local", "lsh"],
+        "local_attn_chunk_length": 4,
+        "lsh_attn_chunk_length": 4,
+        "hash_seed": 0,
+    },
+    "squeezebert": {"embedding_size": 64},
+    "xlstm": {"embedding_dim": 64, "use_cache": False},  # the cache overwrites what the backward pass needs
+    "zamba": {
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+        "num_hidden_layers": 3,
+        "layers_block_type": ["linear_attention", "hybrid", "hybrid"],
+    },
+}
+
+
+@cache
+def _sizes() -> list[tuple[re.Pattern[str], int]]:
+    return [(re.compile(pattern), value) for pattern, value in SIZES]
+
+
+def _tiny_value(name: str, value: Any) -> Any:
+    """The tiny value of a field, None where it keeps its default."""
+    if isinstance(value, float) and ("drop" in name or "jitter" in name):
+        return 0.0
+    if "token_id" in name and isinstance(value, list):
+        value = value[0]
+    if name not in ALSO_NONE and (not isinstance(value, int) or isinstance(value, bool) or value == 0):
+        return None
+    for pattern, tiny in _sizes():
+        if pattern.fullmatch(name):
+            return 1 if value == 1 and "token" not in name else tiny
+    return None
+
+
+def _per_layer(layers: int | None, given: dict[str, Any], at_least: int = 2) -> dict[str, list[Any]]:
+    """The lists with one entry for each layer: one layer of each kind, in the order in which they first appear."""
+    lists: dict[str, list[Any]] = {}
+    for name, value in given.items():
+        if isinstance(value, (list, tuple)) and len(value) == layers:
+            kinds = list(dict.fromkeys(v if not isinstance(v, list) else tuple(v) for v in value))
+            sizes = [_tiny_value(name.removesuffix("_per_layer"), kind) for kind in kinds]
+            if len(kinds) <= 4:
+                lists[name] = kinds if None in sizes else sizes[:1]
+    count = max([at_least, *map(len, lists.values())])
+    return {name: kinds + kinds[-1:] * (count - len(kinds)) for name, kinds in lists.items()}
+
+
+def _shrink(config_class: type[PreTrainedConfig], special: dict[str, Any], side: bool = False) -> PreTrainedConfig:
+    """A tiny configuration of this class, and of the configurations inside it."""
+    default = config_class()
+    held, renamed = vars(default), config_class.attribute_map
+    given = {field.name: held.get(renamed.get(field.name, field.name)) for field in fields(config_class)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if isinstance(value, PreTrainedConfig):
+            inner = {**SPECIAL.get(value.model_type, {}), **special.get(name, {})}
+            values[name] = _shrink(type(value), inner, side=side or name in SIDES)
+        elif (tiny := _tiny_value(name, value)) is not None:
+            values[name] = SIDE_SIZES.get(tiny, tiny) if side and "token" not in name else tiny
+    if "kv_lora_rank" in values:  # the latent is expanded to keys of all heads; only a part of each head is rotated
+        values["num_key_value_heads"] = values.get("num_attention_heads", 4)
+        values["head_dim"] = values["qk_rope_head_dim"]
+    values = {name: value for name, value in values.items() if name in given}
+    lists = _per_layer(getattr(default, "num_hidden_layers", None), given, special.get("num_hidden_layers", 2))
+    values.update(lists)
+    if lists and "num_hidden_layers" in given:
+        values["num_hidden_layers"] = len(next(iter(lists.values())))
+    for name, value in special.items():
+        if not isinstance(values.get(name), PreTrainedConfig):
+            values[name] = value
+    return config_class(**values)
+
+
+def tiny_config(model_type: str) -> PreTrainedConfig:
+    """A configuration of this type with two or three narrow layers, a vocabulary of 211 and no dropout."""
+    config = _shrink(CONFIG_MAPPING[model_type], SPECIAL.get(model_type, {}))
+    config.num_labels = LABELS
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = EOS
+    return config
+
+
+def _mapping(task: str) -> Any:
+    return getattr(transformers, TASKS[task])._model_mapping
+
+
+def _types(task: str) -> dict[str, Any]:
+    """Model type -> class name(s), as transformers lists them for this task."""
+    name = {
+        "classification": "SEQUENCE_CLASSIFICATION",
+        "tokens": "TOKEN_CLASSIFICATION",
+        "qa": "QUESTION_ANSWERING",
+        "causal": "CAUSAL_LM",
+        "seq2seq": "SEQ_TO_SEQ_CAUSAL_LM",
+    }[task]
+    return getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES")
+
+
+@cache
+def _is_encoder_decoder(model_type: str) -> bool:
+    return bool(getattr(CONFIG_MAPPING[model_type], "is_encoder_decoder", False))
+
+
+def tasks_of(model_type: str) -> list[str]:
+    """The tasks for which this type has a model; encoders and encoder-decoders are no causal language models."""
+    tasks = [task for task in TASKS if model_type in _types(task)]
+    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if "causal" in tasks and (masked or _is_encoder_decoder(model_type)):
+        tasks.remove("causal")
+    if model_type in NOT_TEXT or model_type in CANNOT:
+        return []
+    return [task for task in tasks if (model_type, task) not in CANNOT]
+
+
+@cache
+def _model_types() -> tuple[str, ...]:
+    known = sorted({model_type for task in TASKS for model_type in _types(task)} - set(NOT_TEXT) - set(CANNOT))
+    return tuple(model_type for model_type in known if tasks_of(model_type))
+
+
+def model_types() -> list[str]:
+    """All text model types of the five Auto mappings that can be built here."""
+    return list(_model_types())
+
+
+def model_class(model_type: str, task: str) -> type[PreTrainedModel]:
+    """The class that the Auto class of the task uses for this type."""
+    found = _mapping(task)[CONFIG_MAPPING[model_type]]
+    return found[0] if isinstance(found, tuple) else found
+
+
+def make_model(model_type: str, task: str, seed: int = 0) -> PreTrainedModel:
+    """A tiny model with random weights, in float32 and `eval()`, without dropout."""
+    config = tiny_config(model_type)
+    if task == "qa":
+        config.num_labels = 2  # a start and an end
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = getattr(transformers, TASKS[task]).from_config(config, dtype=torch.float32)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    if model_type == "xmod":
+        model.set_default_language("en_XX")
+    return model.eval()
+
+
+def make_batch(
+    model_type: str, task: str, *, rows: int = 2, length: int = 12, seed: int = 1, padded: bool = True
+) -> dict[str, Tensor]:
+    """Random ids with labels for the task; every second row ends in three padding tokens when `padded`."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, VOCAB, (rows, length), generator=generator)
+    mask = torch.ones_like(ids)
+    if padded:
+        ids[1::2, -3:], mask[1::2, -3:] = PAD, 0
+    last = mask.sum(1) - 1
+    if task == "classification" and _is_encoder_decoder(model_type):
+        ids[torch.arange(rows), last] = EOS  # the state at the last end-of-sequence token is classified
+    if model_type == "longformer" and task == "qa":
+        ids[:, [3, 5, 8]] = EOS  # question and text are told apart by three separators
+    batch = {"input_ids": ids, "attention_mask": mask}
+    if model_type in ("bros", "layoutlm", "layoutlmv3", "lilt"):
+        corner = torch.randint(0, 60, (rows, length, 2), generator=generator)
+        batch["bbox"] = torch.cat([corner, corner + 8], dim=-1)
+    if model_type == "fsmt":  # makes no decoder inputs from the labels
+        batch["decoder_input_ids"] = torch.randint(5, VOCAB, (rows, 7), generator=generator)
+    if task == "classification":
+        batch["labels"] = torch.arange(rows) % LABELS
+    elif task == "tokens":
+        labels = torch.randint(0, LABELS, (rows, length), generator=generator)
+        batch["labels"] = labels.masked_fill(mask == 0, -100)
+    elif task == "qa":
+        batch["start_positions"] = torch.arange(rows) % 3 + 1
+        batch["end_positions"] = torch.arange(rows) % 3 + 3
+    elif task == "causal":
+        batch["labels"] = ids.masked_fill(mask == 0, -100)
+    else:
+        batch["labels"] = torch.randint(5, VOCAB, (rows, 7), generator=generator)
+    return batch

@@ -1,0 +1,21 @@
+"""What a model is made of, whatever its name: blocks, projections, norms, embeddings and the head."""
+
+from lightadapt.anatomy.dry_run import DryRun, KeyValues, dry_run
+from lightadapt.anatomy.parts import Anatomy, Attention, Block, FeedForward, Layers
+from lightadapt.anatomy.reading import read_anatomy, read_instance
+from lightadapt.anatomy.structure import describe, outermost
+
+__all__ = [
+    "Anatomy",
+    "Attention",
+    "Block",
+    "DryRun",
+    "FeedForward",
+    "KeyValues",
+    "Layers",
+    "describe",
+    "dry_run",
+    "outermost",
+    "read_anatomy",
+    "read_instance",
+]

@@ -1,0 +1,256 @@
+"""One pass through a model without weights: what is called, in which order, and what a loss would reach.
+
+The module tree says what there is, not what is used: a class may carry projections that its forward pass never calls,
+or calls for images only. So the model is built on the meta device, where tensors have shapes but no values, and a
+short input is sent forward and backward. Token ids and masks keep their values, so that control flow which depends on
+them goes the way it goes for an ordinary text; what comes from weights has none, and is answered as zero where asked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+from transformers import PretrainedConfig, PreTrainedModel
+
+from lightadapt import attention
+from lightadapt.quiet import quiet
+
+LENGTH = 16
+"""Tokens of the input."""
+DECODER_LENGTH = 12
+"""Tokens of the decoder's input; another number, so that attention across is known by its shape."""
+FUNCTION = "lightadapt_dry_run"
+
+_VALUES = {Tensor.item: 0, Tensor.__bool__: False, Tensor.__int__: 0, Tensor.__float__: 0.0, Tensor.__index__: 0}
+_ALL = {torch.all, Tensor.all}
+_SEARCHES = {
+    *(torch.nonzero, Tensor.nonzero, torch.unique, Tensor.unique),
+    *(torch.unique_consecutive, Tensor.unique_consecutive, Tensor.tolist, Tensor.numpy),
+}
+_COPIES = {Tensor.to, Tensor.cpu, Tensor.type}
+_INDEXING = {Tensor.__getitem__, Tensor.__setitem__}
+
+
+@dataclass(frozen=True)
+class KeyValues:
+    """What reaches the attention function of one module."""
+
+    heads: int
+    """Heads of the keys: fewer than those of the queries where several share one."""
+    key_width: int
+    value_width: int
+    across: bool
+    """Whether the keys come from another sequence than the queries."""
+    interface: bool
+    """Whether the module calls transformers' attention interface; else it calls torch's functions itself."""
+
+
+@dataclass
+class DryRun:
+    """What a forward pass and a backward pass of a model touched. Modules are named by path."""
+
+    order: dict[str, int] = field(default_factory=dict)
+    """Every module that was called, with its turn."""
+    widths: dict[str, int] = field(default_factory=dict)
+    """Every module that was called with a hidden state, with the width of that."""
+    attention: dict[str, KeyValues] = field(default_factory=dict)
+    """Every module that computes attention."""
+    embedding: str | None = None
+    """The module that turned the token ids into vectors."""
+    idle: frozenset[str] | None = None
+    """Parameters that no output depends on; None when the passes could not be completed."""
+
+
+def dry_run(model: PreTrainedModel) -> DryRun:
+    """Run a model of the meta device; what was seen until the first thing that has no answer there.
+
+    The model is used up: its modules are left instrumented.
+    """
+    model.eval()
+    model.config._experts_implementation = "batched_mm"  # the one implementation whose shapes depend on no values
+    for module in model.modules():
+        if attention.has_own_config(module):
+            attention.redirect(module, FUNCTION)
+    runs = []
+    for inputs in _inputs(model):
+        observer = _Observer(inputs["input_ids"])
+        try:
+            with torch.random.fork_rng(devices=[]), quiet(), observer.watch(model):
+                with observer:
+                    loss = sum(value.float().sum() for value in _results(model(**inputs)))
+                if isinstance(loss, Tensor):
+                    torch.autograd.backward(loss)
+                    unreached = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+                    observer.run.idle = frozenset(unreached)
+        except Exception:  # an architecture may raise anything here; what was seen before holds
+            pass
+        if observer.run.idle is not None:
+            return observer.run
+        runs.append(observer.run)
+    return max(runs, key=lambda run: len(run.order))
+
+
+def _inputs(model: PreTrainedModel) -> Iterator[dict[str, Any]]:
+    """Inputs to try, those that show most first."""
+    accepted = inspect.signature(model.forward).parameters
+    tokens = _tokens(model.config, LENGTH)
+    inputs: dict[str, Any] = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    if "use_cache" in accepted:
+        inputs["use_cache"] = False
+    if "decoder_input_ids" in accepted:
+        yield inputs | {"decoder_input_ids": _tokens(model.config, DECODER_LENGTH)}
+        yield inputs | {"decoder_input_ids": tokens}
+    yield inputs
+    yield {"input_ids": tokens}
+
+
+def _tokens(config: PretrainedConfig, length: int) -> Tensor:
+    """One sequence of token ids that ends as a text does."""
+    text = config.get_text_config()
+    last = int(getattr(text, "vocab_size", None) or 100) - 1
+    tokens = torch.full((1, length), min(7, last))
+    end = getattr(text, "eos_token_id", None)
+    end = end[0] if isinstance(end, list) and end else end
+    if isinstance(end, int) and 0 <= end <= last:
+        tokens[0, -1] = end
+    return tokens
+
+
+def _results(outputs: Any) -> list[Tensor]:
+    """The outputs that a loss is computed from; of a bare backbone, its hidden state."""
+    values = dict(outputs) if isinstance(outputs, Mapping) else {"logits": outputs[0]}
+    heads = [value for name, value in values.items() if "logits" in name and isinstance(value, Tensor)]
+    return heads or [value for value in values.values() if isinstance(value, Tensor) and value.is_floating_point()][:1]
+
+
+class _Observer(TorchFunctionMode):
+    """Answers what the meta device cannot, and takes down what is called."""
+
+    current: Sequence[_Observer] = ()
+    """Those that are watching now, the innermost last."""
+
+    def __init__(self, tokens: Tensor) -> None:
+        super().__init__()
+        self.run = DryRun()
+        self._tokens = tokens.flatten().tolist()
+        self._stack: list[tuple[str, nn.Module]] = []
+        self._scores: dict[str, tuple[int, int, bool]] = {}
+        """Of modules that compute attention by products: heads, width of the keys, and whether it goes across."""
+        self._queries: dict[str, Tensor] = {}
+
+    @contextmanager
+    def watch(self, model: nn.Module) -> Iterator[None]:
+        """Take down every call of every module of the model."""
+        handles = []
+        for path, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
+            handles.append(module.register_forward_hook(lambda *_: self._stack.pop() and None))
+        before = _Observer.current
+        _Observer.current = (*before, self)
+        try:
+            yield
+        finally:
+            _Observer.current = before
+            for handle in handles:
+                handle.remove()
+
+    def _entering(self, path: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            self._stack.append((path, module))
+            self.run.order.setdefault(path, len(self.run.order))
+            if isinstance(module, nn.Embedding) and self._are_tokens(args):
+                self.run.embedding = self.run.embedding or path
+            for value in (*args, *kwargs.values()):
+                if isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2:
+                    self.run.widths.setdefault(path, value.shape[-1])
+                    break
+
+        return hook
+
+    def _are_tokens(self, args: tuple[Any, ...]) -> bool:
+        with torch._C.DisableTorchFunction():
+            return bool(args) and not args[0].is_meta and args[0].flatten().tolist() == self._tokens
+
+    @property
+    def _place(self) -> str:
+        """The innermost running module that has modules of its own."""
+        return next((path for path, module in reversed(self._stack) if any(True for _ in module.children())), "")
+
+    def record(self, query: Tensor, key: Tensor, value: Tensor, *, interface: bool) -> None:
+        """Take down one attention: (batch, heads, tokens, width) each."""
+        across = query.shape[-2] != key.shape[-2]
+        seen = KeyValues(key.shape[1], key.shape[-1], value.shape[-1], across, interface)
+        self.run.attention.setdefault(self._place, seen)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is nn.functional.scaled_dot_product_attention:
+            self.record(*args[:3], interface=False)
+        if function in _VALUES and args[0].is_meta:
+            return getattr(args[0], "_assumed", _VALUES[function])
+        if function in _SEARCHES and args[0].is_meta:  # as if every value were there, and the same
+            return function(torch.ones(args[0].shape, dtype=args[0].dtype), *args[1:], **kwargs)
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        if any(tensor.is_meta for tensor in tensors):
+            if function in _COPIES:
+                args, kwargs = _without_device(args, kwargs)
+            if not all(tensor.is_meta for tensor in tensors):
+                if function in _INDEXING:
+                    args = (args[0], tree_map(_as_indices, args[1]), *args[2:])
+                args, kwargs = tree_map(_to_meta, (args, kwargs))
+        result = function(*args, **kwargs)
+        if function in _ALL and result.is_meta:
+            result._assumed = True  # a mask that is asked whether it is full, is
+        self._follow(function, args, kwargs, result)
+        return result
+
+    def _follow(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """Recognise attention written as a product, a softmax and another product."""
+        place = self._place
+        if place in self.run.attention:
+            return
+        if place in self._scores:
+            pair = attention.factors(function, args, kwargs)
+            if pair:
+                heads, width, across = self._scores[place]
+                self.run.attention[place] = KeyValues(heads, width, pair[1].shape[-1], across, interface=False)
+        elif function in attention.SOFTMAX and place in self._queries and args[0].dim() == 4:
+            scores: Tensor = args[0]
+            across = scores.shape[-1] != scores.shape[-2]
+            self._scores[place] = (scores.shape[1], self._queries[place].shape[-1], across)
+        elif place not in self._queries and (pair := attention.factors(function, args, kwargs)):
+            self._queries[place] = pair[0]
+
+
+def _to_meta(value: Any) -> Any:
+    return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
+
+
+def _as_indices(value: Any) -> Any:
+    """A mask with values as the positions it selects, whose number is then known."""
+    if isinstance(value, Tensor) and not value.is_meta and value.dtype == torch.bool:
+        return value.nonzero(as_tuple=True)
+    return value
+
+
+def _without_device(args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """A copy that stays on the meta device."""
+    kept = [value for value in args if not isinstance(value, torch.device) and value not in ("cpu", "cuda")]
+    return tuple(kept), {name: value for name, value in kwargs.items() if name != "device"}
+
+
+def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+    for observer in _Observer.current[-1:]:
+        observer.record(query, key, value, interface=True)
+    return attention.original_function(module)(module, query, key, value, *args, **kwargs)
+
+
+attention.register(FUNCTION, _attend)

@@ -1,0 +1,75 @@
+"""From a class and a config to the anatomy, without a weight."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
+
+from lightadapt.anatomy.dry_run import dry_run
+from lightadapt.anatomy.parts import Anatomy
+from lightadapt.anatomy.structure import describe
+from lightadapt.errors import LightAdaptError
+from lightadapt.quiet import quiet
+
+
+def read_anatomy(model_class: type[PreTrainedModel], config: PretrainedConfig) -> Anatomy:
+    """The anatomy of what `model_class(config)` would be; the model is built on the meta device only.
+
+    Raises:
+        LightAdaptError: nothing to adapt was found, or backbone and head cannot be told apart.
+    """
+    with torch.device("meta"), quiet():
+        model = model_class(copy.deepcopy(config))
+    backbone = backbone_names(model)
+    return _checked(describe(model, backbone, dry_run(model), causal=_is_causal(config)), model)
+
+
+def read_instance(model: PreTrainedModel) -> Anatomy:
+    """The anatomy of a model that is there already."""
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    try:
+        anatomy = read_anatomy(type(model), model.config)
+    except Exception:  # a class of the user's own may need more than a config
+        anatomy = None
+    if anatomy is not None and anatomy.parameters == shapes:
+        return anatomy
+    return _checked(describe(model, backbone_names(model), causal=_is_causal(model.config)), model)
+
+
+def _is_causal(config: PretrainedConfig) -> bool:
+    """Whether transformers has the architecture as a language model that reads from left to right, and as no other."""
+    causal = type(config) in AutoModelForCausalLM._model_mapping
+    masked = type(config) in AutoModelForMaskedLM._model_mapping
+    return not config.is_encoder_decoder and ((causal and not masked) or bool(getattr(config, "is_decoder", False)))
+
+
+def _checked(anatomy: Anatomy, model: nn.Module) -> Anatomy:
+    if not anatomy.blocks:
+        raise LightAdaptError(
+            f"No repeated blocks with linear projections were found in {type(model).__name__}, so there is nowhere to "
+            "adapt. If it is a transformer, please report its config."
+        )
+    return anatomy
+
+
+def backbone_names(model: PreTrainedModel) -> Collection[str]:
+    """The parameter names of the bare model of this architecture.
+
+    `base_model_prefix` is wrong for several classes (T5, BART with question answering), so the bare model itself
+    is asked; only architectures unknown to AutoModel fall back on the prefix.
+    """
+    if type(model.config) in AutoModel._model_mapping:
+        with torch.device("meta"), quiet():
+            bare: nn.Module = AutoModel.from_config(copy.deepcopy(model.config))
+    else:
+        bare = model.base_model
+        if bare is model:
+            raise LightAdaptError(
+                f"{type(model).__name__} does not tell its backbone from its head: AutoModel does not know its config, "
+                f"and its base_model_prefix {model.base_model_prefix!r} names no attribute. Set base_model_prefix."
+            )
+    return {name for name, _ in bare.named_parameters()}

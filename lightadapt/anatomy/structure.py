@@ -1,0 +1,355 @@
+"""The anatomy of a model, read from its module tree, and from a dry run where there is one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from lightadapt.anatomy.dry_run import DryRun
+from lightadapt.anatomy.parts import Anatomy, Attention, Block, FeedForward
+
+_ATTENTION_CLASS = re.compile(r"Attention|Attn")
+_ATTENTION_NAME = re.compile(r"(^|_)(attn|attention)$", re.IGNORECASE)
+_ACROSS = re.compile(r"cross|enc_?dec|encoder_attn|enc_attn|inter_attention", re.IGNORECASE)
+_FUSED = re.compile(r"q_?k_?v|query_?key_?value|^c_attn$|^in_proj$|^pack", re.IGNORECASE)
+_ROLES = {
+    "query": re.compile(r"(^|_)(w?q|query|queries)(_|$)", re.IGNORECASE),
+    "key": re.compile(r"(^|_)(w?k|w?kv|key|keys)(_|$)", re.IGNORECASE),
+    "value": re.compile(r"(^|_)(w?v|w?kv|value|values)(_|$)", re.IGNORECASE),
+}
+_POSITION = re.compile(r"(^|_)(pos|position|positions|rel|relative)(_|$)")
+
+
+def describe(
+    model: nn.Module, backbone: Collection[str], run: DryRun | None = None, *, causal: bool = False
+) -> Anatomy:
+    """The anatomy of a model.
+
+    A task model carries its backbone below an attribute of any name, or spread over its top level, so a
+    parameter belongs to the backbone when the backbone knows its name with or without the first component.
+
+    Args:
+        backbone: the parameter names of the bare backbone.
+        run: what a dry run of a model of the same structure saw.
+        causal: whether a token sees only those before it.
+    """
+    return _Reader(model, backbone, run or DryRun(), causal).read()
+
+
+def outermost(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
+    """The fewest modules that hold these parameters and no others, in order of registration.
+
+    A parameter that shares its module with others, or hangs on the model itself, is in none.
+    """
+    found: list[str] = []
+    for path, module in model.named_modules():
+        if not path or any(path.startswith(f"{other}.") for other in found):
+            continue
+        inside = [f"{path}.{name}" for name, _ in module.named_parameters()]
+        if inside and all(name in names for name in inside):
+            found.append(path)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """The modules that make one block, and the list they are in."""
+
+    stack: str
+    paths: tuple[str, ...]
+
+
+class _Reader:
+    def __init__(self, model: nn.Module, backbone: Collection[str], run: DryRun, causal: bool) -> None:
+        self.model, self.run, self.causal = model, run, causal
+        self.modules = dict(model.named_modules())
+        self.parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+        self.head = frozenset(
+            name for name in self.parameters if name not in backbone and name.partition(".")[2] not in backbone
+        )
+        self.linears = {path: _widths(module) for path, module in self.modules.items() if _is_linear(module)}
+        self.idle = (run.idle or frozenset()) & self.parameters.keys()
+
+    def read(self) -> Anatomy:
+        items = [item for item in self._items() if not self._within(item.paths) <= self.head]
+        used = [item for item in items if any(path in self.run.order for path in item.paths)]
+        items = sorted(used, key=self._turn) if used else items
+        blocks = [self._block(item) for item in items]
+        found = tuple(block for block in blocks if block.linears or block.experts)
+        norms = tuple(path for path in self.modules if self._is_norm(path) and not self._within([path]) & self.head)
+        embedding, trunk = self._entrance(found)
+        return Anatomy(
+            blocks=found,
+            head=self.head,
+            parameters=self.parameters,
+            linears=self.linears,
+            norms=norms,
+            embedding=embedding,
+            trunk=trunk,
+            reader=self._reader(found),
+            causal=self.causal,
+            ties=_ties(self.model),
+            idle=self.idle,
+            traced=bool(used),
+        )
+
+    def _within(self, paths: Iterable[str]) -> set[str]:
+        prefixes = tuple(f"{path}." for path in paths)
+        return {name for name in self.parameters if name.startswith(prefixes)}
+
+    def _turn(self, item: _Item) -> int:
+        return min(self.run.order.get(path, len(self.run.order)) for path in item.paths)
+
+    def _in_use(self, path: str) -> bool:
+        """Whether a module is called, and any output depends on its weight, as far as the dry run can tell."""
+        called = not self.run.order or path in self.run.order
+        return called and f"{path}.weight" not in self.idle
+
+    def _is_norm(self, path: str) -> bool:
+        module = self.modules[path]
+        own = list(module.parameters())
+        return (
+            "norm" in type(module).__name__.lower()
+            and bool(own)
+            and all(parameter.dim() == 1 for parameter in own)
+            and self._in_use(path)
+        )
+
+    # ---- blocks
+
+    def _items(self) -> Iterator[_Item]:
+        """The items of the outermost lists of modules that hold linears; a list inside such a list is opened too."""
+        stacks: list[str] = []
+        for path, module in self.modules.items():
+            if not isinstance(module, nn.ModuleList) or any(path.startswith(f"{stack}.") for stack in stacks):
+                continue
+            if any(map(_is_linear, module.modules())) and not all(map(_is_linear, module)):
+                stacks.append(path)
+        done: set[str] = set()
+        for stack in stacks:
+            if stack in done:
+                continue
+            beside = self._beside(stack, stacks)
+            done |= beside
+            for path in _open(self.modules, stack):
+                number = path.removeprefix(f"{stack}.")
+                yield _Item(stack, (path, *(f"{other}.{number}" for other in sorted(beside - {stack}))))
+
+    def _beside(self, stack: str, stacks: Sequence[str]) -> set[str]:
+        """The lists that together make the blocks of a stack: XLM keeps attentions and feed-forwards apart."""
+        parent, length = stack.rpartition(".")[0], len(list(self.modules[stack].children()))
+        siblings = {
+            path
+            for path, module in self.modules.items()
+            if isinstance(module, nn.ModuleList) and path.rpartition(".")[0] == parent and len(module) == length
+        }
+        with_linears = siblings & set(stacks)
+        with_attention = {path for path in with_linears if self._holds_attention(path)}
+        return siblings if len(with_linears) > 1 == len(with_attention) else {stack}
+
+    def _holds_attention(self, path: str) -> bool:
+        return any(_ATTENTION_CLASS.search(type(module).__name__) for module in self.modules[path].modules())
+
+    def _block(self, item: _Item) -> Block:
+        inside = [path for path in self.modules if any(path == p or path.startswith(f"{p}.") for p in item.paths)]
+        linears = [path for path in inside if path in self.linears and self._in_use(path)]
+        linears.sort(key=lambda path: self.run.order.get(path, 0))
+        width = self._width(item, linears)
+        attentions = [self._attention(path, linears, width) for path in self._attention_paths(item, inside)]
+        taken = tuple(f"{attention.path}." for attention in attentions)
+        rest = [path for path in linears if not path.startswith(taken)]
+        feed_forward = self._feed_forward(item, rest, taken, width)
+        gates = feed_forward.gates if feed_forward else ()
+        return Block(
+            paths=item.paths,
+            stack=item.stack,
+            width=width,
+            attentions=tuple(attentions),
+            feed_forward=feed_forward,
+            linears=tuple(path for path in linears if path not in gates),
+            norms=tuple(path for path in inside if self._is_norm(path)),
+        )
+
+    def _width(self, item: _Item, linears: Sequence[str]) -> int | None:
+        """Width of the residual stream: of what the block is given, else of what its first linear reads."""
+        seen = [self.run.widths[path] for path in item.paths if path in self.run.widths]
+        return seen[0] if seen else next((self.linears[path][0] for path in linears), None)
+
+    # ---- attention
+
+    def _attention_paths(self, item: _Item, inside: Sequence[str]) -> list[str]:
+        """The outermost modules that are named attention and hold linears or matrices, or were seen to attend."""
+        found: list[str] = []
+        for path in inside:
+            if path in self.linears or any(path.startswith(f"{other}.") for other in found):
+                continue
+            if path in item.paths and len(item.paths) == 1:  # a block may be named for its attention
+                continue
+            module, name = self.modules[path], path.rpartition(".")[2]
+            called = _ATTENTION_CLASS.search(type(module).__name__) or _ATTENTION_NAME.search(name)
+            if called and (self.run.order and path not in self.run.order):
+                continue
+            matrices = sum(_is_linear(each) for each in module.modules())
+            matrices += sum(parameter.dim() == 3 for parameter in module.parameters())
+            if (called or path in self.run.attention) and matrices >= 2:
+                found.append(path)
+        return found
+
+    def _attention(self, path: str, linears: Sequence[str], width: int | None) -> Attention:
+        roles: dict[str, list[str]] = {name: [] for name in ("query", "key", "value", "fused", "other")}
+        for linear in linears:
+            if not linear.startswith(f"{path}."):
+                continue
+            leaf = linear.rpartition(".")[2]
+            if _FUSED.search(leaf):
+                matched = ["fused"]
+            elif _POSITION.search(leaf):
+                matched = ["other"]
+            else:
+                matched = [name for name, pattern in _ROLES.items() if pattern.search(leaf)] or ["other"]
+            for name in matched:
+                roles[name].append(linear)
+        writing = [
+            linear
+            for linear in roles["other"]
+            if width in (None, self.linears[linear][1]) and not _POSITION.search(linear.rpartition(".")[2])
+        ]
+        output = writing[-1:]
+        roles["other"] = [linear for linear in roles["other"] if linear not in output]
+        cores = [core for core in self.run.attention if core == path or core.startswith(f"{path}.")]
+        core = cores[0] if cores else None
+        seen = self.run.attention.get(core or "")
+        name = f"{path.rpartition('.')[2]} {type(self.modules[path]).__name__}"
+        return Attention(
+            path=path,
+            output=tuple(output),
+            core=core,
+            key_values=seen,
+            across=bool(seen and seen.across) or bool(_ACROSS.search(name)),
+            **{name: tuple(paths) for name, paths in roles.items()},
+        )
+
+    # ---- feed-forward
+
+    def _feed_forward(
+        self, item: _Item, linears: Sequence[str], attentions: tuple[str, ...], width: int | None
+    ) -> FeedForward | None:
+        experts = [
+            name
+            for name in self._within(item.paths)
+            if self._is_expert(name) and not name.startswith(attentions or ("\0",))
+        ]
+        experts.sort(key=list(self.parameters).index)
+        if not linears and not experts:
+            return None
+        counts = {1, *(self.parameters[name][0] for name in experts)}
+        counts |= {self._list_around(path, item) for path in linears} - {0}
+        gates = [path for path in linears if self.linears[path][1] in counts and self.linears[path][1] != width]
+        linears = [path for path in linears if path not in gates]
+        down = [path for path in linears if width in (None, self.linears[path][1])][-1:]
+        if len(linears) == 1 and self.linears[linears[0]][0] == width:
+            down = []  # a projection alone reads the stream; what writes is no linear
+        up = [path for path in linears if self.linears[path][0] == width and path not in down]
+        other = [path for path in linears if path not in up and path not in down]
+        parent = _common_parent([*linears, *gates, *experts])
+        while parent and isinstance(self.modules[parent], (nn.ModuleList, nn.ModuleDict)):
+            parent = parent.rpartition(".")[0]
+        around = [path for path in item.paths if f"{parent}.".startswith(f"{path}.")]
+        if experts and around:  # the router beside them belongs to it
+            parent = ".".join(parent.split(".")[: around[0].count(".") + 2])
+        return FeedForward(
+            path=parent if around and (parent not in item.paths or len(item.paths) > 1) else None,
+            up=tuple(up),
+            down=tuple(down),
+            other=tuple(other),
+            gates=tuple(gates),
+            experts=tuple(experts),
+        )
+
+    def _is_expert(self, name: str) -> bool:
+        shape = self.parameters[name]
+        owner = self.modules[name.rpartition(".")[0]]
+        return (
+            len(shape) == 3
+            and min(shape) > 1
+            and name not in self.idle
+            and not isinstance(owner, (nn.Conv1d, nn.Conv2d))
+            and "conv" not in name.rpartition(".")[0].rpartition(".")[2].lower()
+        )
+
+    def _list_around(self, path: str, item: _Item) -> int:
+        """The length of the list of experts that a projection lies in; 0 when it is in none below its block."""
+        while (path := path.rpartition(".")[0]) and path not in item.paths:
+            module = self.modules[path]
+            if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+                return len(module)
+        return 0
+
+    # ---- the entrance
+
+    def _entrance(self, blocks: Sequence[Block]) -> tuple[str | None, str | None]:
+        """The embedding of the token ids and the smallest module that holds it and the first stack."""
+        embedding = self.run.embedding
+        if embedding is None or not blocks:
+            return None, None
+        table = self.modules[embedding]
+        assert isinstance(table, nn.Embedding)
+        # An encoder-decoder may name one table several times; the name inside the first stack's module counts.
+        names = [path for path, module in self.model.named_modules(remove_duplicate=False) if _same(module, table)]
+        trunks = [_common_parent([f"{name}.weight", f"{blocks[0].path}.weight"]) for name in names]
+        return embedding, max(trunks, key=lambda path: path.count(".") + bool(path))
+
+    def _reader(self, blocks: Sequence[Block]) -> str | None:
+        """The module of the first stack that attends to another one."""
+        for block in blocks:
+            if block.stack != blocks[0].stack and any(attention.across for attention in block.attentions):
+                return block.stack.rpartition(".")[0]
+        return None
+
+
+def _same(module: nn.Module, table: nn.Embedding) -> bool:
+    return module is table or (isinstance(module, nn.Embedding) and module.weight is table.weight)
+
+
+def _ties(model: nn.Module) -> Mapping[str, str]:
+    first: dict[int, str] = {}
+    ties = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) in first:
+            ties[name] = first[id(parameter)]
+        first.setdefault(id(parameter), name)
+    return ties
+
+
+def _open(modules: Mapping[str, nn.Module], stack: str) -> Iterator[str]:
+    for number, item in modules[stack].named_children():
+        if isinstance(item, nn.ModuleList):
+            yield from _open(modules, f"{stack}.{number}")
+        else:
+            yield f"{stack}.{number}"
+
+
+def _common_parent(names: Sequence[str]) -> str:
+    """The path of the smallest module that holds all of these modules or parameters."""
+    parts = [name.split(".")[:-1] for name in names]
+    common = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return ".".join(common)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Linear, Conv1D))  # quantized linears derive from nn.Linear
+
+
+def _widths(module: nn.Module) -> tuple[int, int]:
+    if isinstance(module, Conv1D):
+        return module.weight.shape[0], module.weight.shape[1]
+    assert isinstance(module, nn.Linear)
+    return module.in_features, module.out_features

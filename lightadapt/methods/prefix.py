@@ -1,0 +1,94 @@
+"""Prefix tuning: learned keys and values inside every attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from lightadapt.anatomy import Anatomy, Block
+from lightadapt.errors import LightAdaptError
+from lightadapt.methods.method import Method, check_number, check_whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from lightadapt.tuners import PrefixConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefix(Method):
+    """Keys and values in front of those of the tokens (Li and Liang 2021), in every attention of a token to its text.
+
+    >>> Prefix(length=30).length
+    30
+    """
+
+    name: ClassVar[str] = "prefix"
+    learning_rate: ClassVar[float] = 5e-3
+
+    length: int = 20
+    """Learned positions in each attention."""
+    text: str | None = None
+    """Start from the keys and values that the base model has for this text; None: from random numbers."""
+    deviation: float = 0.02
+    """Standard deviation of the random numbers."""
+
+    def __post_init__(self) -> None:
+        check_whole("Prefix", "length", self.length)
+        check_number("Prefix", "deviation", self.deviation, least=0)
+        if self.text is not None and not (isinstance(self.text, str) and self.text.strip()):
+            raise LightAdaptError(f"Prefix(text={self.text!r}): give a text, or leave it out.")
+
+    def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> PrefixConfig:
+        from lightadapt.tuners import PrefixConfig
+
+        cores = {
+            attention.core: attention.key_values
+            for block in blocks
+            for attention in block.attentions
+            if attention.core is not None and attention.key_values is not None and not attention.across
+        }
+        if not cores:
+            raise LightAdaptError(
+                "Prefix: no attention of tokens to their own text was seen in the adapted blocks, so there are no keys "
+                "and values to add to. Use 'lora', or 'bottleneck' with placement='parallel', which does what a prefix "
+                "does (He et al. 2022)."
+            )
+        return PrefixConfig(
+            target_modules=set(cores),
+            num_virtual_tokens=self.length,
+            shapes={core: (seen.heads, seen.key_width, seen.value_width) for core, seen in cores.items()},
+            interface=[core for core, seen in cores.items() if seen.interface],
+            deviation=self.deviation,
+        )
+
+    def start(self, model: PreTrainedModel, tokenizer: Any) -> None:
+        if self.text is None:
+            return
+        from lightadapt.tuners import PrefixLayer
+
+        tokens = tokenizer(self.text, add_special_tokens=False)["input_ids"]
+        tokens = (tokens * (self.length // max(len(tokens), 1) + 1))[: self.length]
+        layers: list[Any] = [module for module in model.modules() if isinstance(module, PrefixLayer)]
+        inputs = {"input_ids": torch.tensor([tokens], device=model.device)}
+        if model.config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = inputs["input_ids"]
+        for layer in layers:
+            layer.enable_adapters(False)
+            layer.watching = True
+        with torch.no_grad():
+            model.base_model(**inputs)
+            for layer in layers:
+                layer.watching = False
+                layer.enable_adapters(True)
+                self._take_over(layer)
+
+    def _take_over(self, layer: Any) -> None:
+        seen, layer.seen = layer.seen, None
+        prefix = layer.current()
+        for parameter, values in zip(prefix or (), seen or (), strict=False):
+            if values.shape[1:] == parameter.shape:
+                parameter.copy_(values[0])

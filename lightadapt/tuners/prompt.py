@@ -1,0 +1,237 @@
+"""Prompt tuning (Lester et al. 2021): learned vectors among the token embeddings, which the head never sees.
+
+The tokens of the prompt go in where the ids enter the first stack and come out where its hidden states leave it, so
+that labels, spans and pooled positions mean the same tokens as without a prompt.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from lightadapt.errors import LightAdaptError
+from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
+from lightadapt.tuners.attached import AttachedLayer, AttachingTuner
+
+PEFT_TYPE = "LIGHTADAPT_PROMPT"
+CACHES = ("past_key_values", "cache_params")
+
+
+@dataclass
+class PromptConfig(PeftConfig):  # type: ignore[misc]
+    """What PEFT needs to know to attach the prompt again."""
+
+    target_modules: set[str] | list[str] | None = None
+    """The embedding of the token ids."""
+    num_virtual_tokens: int = 20
+    trunk: str = ""
+    """The module that takes the ids through the first stack; empty for the model itself."""
+    reader: str | None = None
+    """The decoder that attends to what the trunk gives; None without one."""
+    position: int = 0
+    """How many tokens stand before the prompt: 1 keeps the first token of an encoder, which many heads read."""
+    placeholder: int = 1
+    """The token id whose embeddings the prompt replaces; not the padding."""
+    deviation: float = 0.5
+    """Standard deviation of the start, in units of that of the embeddings."""
+    modules_to_save: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = tuner_kind(PEFT_TYPE)
+        self.target_modules = set(self.target_modules or ())
+
+
+class PromptLayer(AttachedLayer):
+    """The prompts of one embedding, each (length, width of the embedding)."""
+
+    attribute: ClassVar[str] = "lightadapt_prompt_layer"
+    adapter_layer_names: ClassVar[tuple[str, ...]] = ("prompts",)
+    other_param_names: ClassVar[tuple[str, ...]] = ("settings",)
+
+    def __init__(self, host: nn.Module) -> None:
+        super().__init__(host)
+        self.prompts = nn.ParameterDict()
+        self.settings: dict[str, PromptConfig] = {}
+        self._hooked: list[nn.Module] = []
+        self._ids: Tensor | None = None
+        """The ids with the placeholders, from the trunk's entrance until they are embedded."""
+        self._lengths: list[int | None] = []
+        """For each running trunk, its number of tokens with the prompt; None where nothing was inserted."""
+        self._prompted: WeakSet[Any] = WeakSet()
+        """Caches that hold the prompt already."""
+        self._handles.append(host.register_forward_hook(self._embed))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PromptLayer:
+        self._prompted = WeakSet()  # cannot be copied, and means nothing to a copy
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(
+            {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items() if name != "_prompted"}
+        )
+        copied._prompted = WeakSet()
+        return copied
+
+    def fill(self, name: str, config: PromptConfig) -> None:
+        weight: Tensor = self.host.weight  # type: ignore[assignment]
+        start = torch.randn(config.num_virtual_tokens, weight.shape[1]) * config.deviation
+        spread = weight.detach().float().std().to("cpu") if not weight.is_meta else 1.0
+        self.prompts[name] = nn.Parameter((start * spread).to(weight.device))
+        self.settings[name] = config
+
+    def reach(self, trunk: nn.Module, reader: nn.Module | None) -> None:
+        """Lengthen what goes into the trunk, shorten what comes out, and tell the reader of the difference."""
+        if any(trunk is module for module in self._hooked):
+            return
+        self._hooked.append(trunk)
+        self._handles.append(trunk.register_forward_pre_hook(self._enter, with_kwargs=True))
+        if reader is None:
+            self._handles.append(trunk.register_forward_hook(self._leave, with_kwargs=True))
+        else:
+            self._handles.append(trunk.register_forward_hook(self._leave_long, with_kwargs=True))
+            self._handles.append(reader.register_forward_pre_hook(self._inform, with_kwargs=True))
+
+    # ---- the entrance
+
+    def _enter(self, trunk: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        name = self.running
+        self._lengths.append(None)
+        if name is None:
+            return None
+        kwargs = dict(zip(inspect.signature(trunk.forward).parameters, args, strict=False)) | kwargs
+        length, position = len(self.prompts[name]), self.settings[name].position
+        if any(kwargs.get(cache) is not None and kwargs[cache] in self._prompted for cache in CACHES):
+            return (), self._go_on(kwargs, length, position)
+        ids = kwargs.get("input_ids")
+        if ids is None:
+            raise LightAdaptError("Prompt tuning needs input_ids: with inputs_embeds there is no place for the prompt.")
+        for key, value in kwargs.items():
+            if torch.is_tensor(value) and value.shape[:2] == ids.shape[:2]:
+                kwargs[key] = _lengthen(key, value, length, position)
+            elif key == "attention_mask" and value is not None:
+                raise LightAdaptError("Prompt tuning needs an attention_mask of shape (batch, tokens).")
+            elif key == "cache_position" and value is not None:
+                kwargs[key] = torch.arange(ids.shape[1] + length, device=ids.device)
+        kwargs["input_ids"][:, position : position + length] = self.settings[name].placeholder
+        self._ids = kwargs["input_ids"]
+        self._lengths[-1] = self._ids.shape[1]
+        self._prompted.update(kwargs[cache] for cache in CACHES if kwargs.get(cache) is not None)
+        return (), kwargs
+
+    def _go_on(self, kwargs: dict[str, Any], length: int, position: int) -> dict[str, Any]:
+        """The inputs of a later step of generation, whose prompt is in the cache."""
+        mask = kwargs.get("attention_mask")
+        if torch.is_tensor(mask) and mask.dim() == 2:
+            kwargs["attention_mask"] = _lengthen("attention_mask", mask, length, position)
+        for key in ("position_ids", "cache_position"):
+            if kwargs.get(key) is not None:
+                kwargs[key] = kwargs[key] + length
+        return kwargs
+
+    def _embed(self, embedding: nn.Module, args: Any, output: Tensor) -> Tensor:
+        """Put the prompt in the place of its placeholders."""
+        name, ids = self.running, self._ids
+        if name is None or ids is None or not args:
+            return output
+        prompt, position = self.prompts[name].to(output.dtype), self.settings[name].position
+        after = position + len(prompt)
+        if args[0].shape == ids.shape and torch.equal(args[0], ids):
+            self._ids = None
+            prompt = prompt.expand(len(output), -1, -1)
+            return torch.cat([output[:, :position], prompt, output[:, after:]], 1)
+        if args[0].shape == ids.T.shape and torch.equal(args[0], ids.T):  # tokens first, batch second
+            self._ids = None
+            prompt = prompt[:, None].expand(-1, output.shape[1], -1)
+            return torch.cat([output[:position], prompt, output[after:]], 0)
+        return output
+
+    # ---- the exit
+
+    def _leave_long(self, trunk: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        self._close(trunk, output)
+
+    def _close(self, trunk: nn.Module, output: Any) -> int | None:
+        """Check that the prompt was embedded; the number of tokens with it, None where nothing was inserted."""
+        if self._ids is not None:
+            self._ids = None
+            raise LightAdaptError(
+                f"The prompt did not reach the model: {type(trunk).__name__} does not embed its input_ids as they are. "
+                "Use method='prefix' or 'lora'."
+            )
+        if isinstance(output, dict):
+            self._prompted.update(output[cache] for cache in CACHES if self._lengths[-1] and _is_cache(output, cache))
+        return self._lengths.pop()
+
+    def _leave(self, trunk: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        """The output without the tokens of the prompt."""
+        length = self._close(trunk, output)
+        name = self.running
+        if name is None or length is None:
+            return output
+        position = self.settings[name].position
+
+        def cut(value: Any) -> Any:
+            if isinstance(value, tuple) and type(value) is tuple:
+                return tuple(map(cut, value))
+            if torch.is_tensor(value) and value.dim() == 3 and value.shape[1] == length:
+                return torch.cat([value[:, :position], value[:, position + len(self.prompts[name]) :]], 1)
+            return value
+
+        if isinstance(output, dict):
+            for key, value in output.items():
+                if key not in ("attentions", *CACHES):
+                    output[key] = cut(value)
+            return output
+        return cut(output)
+
+    def _inform(self, reader: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        """Let the mask of what the decoder attends to cover the prompt."""
+        name = self.running
+        if name is None:
+            return None
+        kwargs = dict(zip(inspect.signature(reader.forward).parameters, args, strict=False)) | kwargs
+        hidden, mask = kwargs.get("encoder_hidden_states"), kwargs.get("encoder_attention_mask")
+        length = len(self.prompts[name])
+        if torch.is_tensor(hidden) and torch.is_tensor(mask) and hidden.shape[1] == mask.shape[-1] + length:
+            position = self.settings[name].position
+            kwargs["encoder_attention_mask"] = _lengthen("attention_mask", mask, length, position)
+        return (), kwargs
+
+
+def _lengthen(name: str, value: Tensor, length: int, position: int) -> Tensor:
+    """A tensor (batch, tokens, …) with room for the prompt."""
+    before, after = value[:, :position], value[:, position:]
+    shape = (len(value), length, *value.shape[2:])
+    if name == "attention_mask":
+        middle = value.new_ones(shape)
+    elif name == "position_ids":
+        first = before[:, -1:] + 1 if position else value.new_zeros(len(value), 1)
+        middle, after = first + torch.arange(length, device=value.device), after + length
+    else:
+        middle = value[:, :1].expand(shape).clone()
+    return torch.cat([before, middle, after], 1)
+
+
+def _is_cache(output: dict[str, Any], name: str) -> bool:
+    return output.get(name) is not None and not isinstance(output[name], tuple)
+
+
+class PromptTuner(AttachingTuner):
+    """PEFT's way to insert, save, switch and take out prompts."""
+
+    prefix = "lightadapt_prompt_"
+    tuner_layer_cls = PromptLayer
+
+    def fill(self, layer: Any, config: Any, name: str, path: str) -> None:
+        trunk = self.model.get_submodule(config.trunk)
+        layer.reach(trunk, None if config.reader is None else self.model.get_submodule(config.reader))
+        layer.fill(name, config)
+
+
+register_tuner(PEFT_TYPE, PromptConfig, PromptTuner)
