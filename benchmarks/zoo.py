@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from functools import cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -23,12 +23,19 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-TASKS = {
+TASKS: dict[str, str] = {
     "classification": "AutoModelForSequenceClassification",
     "tokens": "AutoModelForTokenClassification",
     "qa": "AutoModelForQuestionAnswering",
     "causal": "AutoModelForCausalLM",
     "seq2seq": "AutoModelForSeq2SeqLM",
+}
+_LISTS = {
+    "classification": "SEQUENCE_CLASSIFICATION",
+    "tokens": "TOKEN_CLASSIFICATION",
+    "qa": "QUESTION_ANSWERING",
+    "causal": "CAUSAL_LM",
+    "seq2seq": "SEQ_TO_SEQ_CAUSAL_LM",
 }
 
 VOCAB, LABELS = 211, 3
@@ -62,76 +69,73 @@ NOT_TEXT = {
 
 CANNOT: dict[str | tuple[str, str], str] = {
     "gemma3n": "its image tower needs the packages timm and pillow; gemma3n_text is the same text model",
+    "mra": "its attention is a CUDA kernel, fetched from the Hub; without it the attention gives zeros",
 }
 
 # (what the whole name of a field must match, its tiny value); the first match counts. A field whose default is None,
-# 0 or not a number keeps its default.
+# 0 or not an integer keeps its default, and so does a size of 1.
 SIZES: list[tuple[str, int]] = [
+    # tokens
     (r"num_hash_buckets", 64),
+    (r"type_vocab_size", 2),
     (r"vocab_size|\w+_vocab_size|vocab_size_per_layer_input", VOCAB),
     (r"pad_token_id", PAD),
     (r"bos_token_id", BOS),
-    (r"eos_token_id|sep_token_id", EOS),
-    (r"decoder_start_token_id", EOS),
+    (r"(forced_)?eos_token_id|sep_token_id|decoder_start_token_id", EOS),
+    (r"\w+_token_(id|index)", OTHER),
     # layers
-    (r"num_kv_shared_layers|num_dense_layers|first_k_dense_replace|moe_layer_(start|end)_index", 1),
-    (r"num_hidden_groups|num_nextn_predict_layers|num_mem_blocks", 1),
-    (r"n_layers?|(\w+_)?layers|depth|num_blocks|num_(hidden|encoder|decoder)_layers|conf_num_hidden_layers", 2),
+    (r"num_dense_layers|first_k_dense_replace|moe_layer_(start|end)_index", 1),
+    (r"n_layers?|num_(hidden_)?layers|\w+_layers|depth|num_blocks", 2),
     # attention
-    (r"qk_rope_head_dim|qk_nope_head_dim", 8),
-    (r"(num_)?(key_value|kv)_heads|kv_n_heads|swa_num_key_value_heads|linear_num_key_heads|index_n_heads", 2),
+    (r"qk_rope_head_dim|qk_nope_head_dim|rotary_dim", 8),
+    (r"(num_|n_)?(key_value|kv)_heads|kv_n_heads|swa_num_key_value_heads|linear_num_key_heads|index_n_heads", 2),
+    (r"mamba_n_heads|mamba_num_heads|n_mamba_heads", 8),
     (r"n_heads?|num_heads|(\w+_)?attention_heads|linear_num_(value_)?heads", 4),
     (r"(\w+_)?head_dim|d_kv|d_head|dim_head|kv_channels|attention_head_size|query_pre_attn_scalar", 16),
     (r"q_lora_rank|o_lora_rank", 24),
-    (r"kv_lora_rank|laurel_rank|\w+_lora_rank|adapter_rank|hc_lowrank", 16),
-    (
-        r"sliding_window|sliding_window_size|window_size|attention_window_size|local_attention|attention_chunk_size|attention_window",
-        8,
-    ),
-    (r"local_attention_window_len|keep_window_size", 8),
+    (r"kv_lora_rank|laurel_rank|adapter_rank|hc_lowrank", 16),
+    (r"sliding_window(_size)?|window_size|attention_window(_size)?|local_attention(_window_len)?", 8),
+    (r"attention_chunk_size|keep_window_size", 8),
     (r"index_topk", 4),
-    (r"rotary_dim", 8),
     # mixtures of experts
     (r"num_experts|n_routed_experts|num_local_experts|moe_num_experts", 4),
-    (r"num_experts_per_tok(en)?|moe_topk|moe_top_k|moe_k|top_k", 2),
-    (r"n_group|topk_group|num_expert_group", 2),
-    (r"num_shared_experts|n_shared_experts|moe_num_shared_experts|decoder_sparse_step|encoder_sparse_step", 1),
+    (r"num_experts_per_tok|moe_topk|moe_top_k|moe_k|n_group|topk_group", 2),
+    (r"num_shared_experts|n_shared_experts|moe_num_shared_experts|(en|de)coder_sparse_step", 1),
     # widths
-    (r"(\w+_)?(intermediate_size|ffn_dim|ffn_hidden_size)|d_ff|dim_ff|dff|d_inner|intermediate_size_mlp", 48),
-    (r"hidden_dim|feed_forward_size|shared_experts_intermediate_size|ffn_inter_dim", 48),
-    (r"hidden_size_per_layer_input|embedding_size|input_embedding_size|output_embedding_size|embedding_dim", 32),
-    (r"hidden_size|d_model|n_embd|dim|emb_dim|embed_dim|word_embed_proj_dim|lru_width|pooler_hidden_size|d_embed", 64),
-    (r"\w+_hidden_size|hidden_size_global|ple_embed_dim", 64),
+    (r"(\w+_)?(intermediate_size|ffn_dim|ffn_hidden_size)|intermediate_size_mlp", 48),
+    (r"d_ff|dim_ff|dff|d_inner|hidden_dim|feed_forward_size", 48),
+    (r"(\w+_)?embedding_size|embedding_dim|hidden_size_per_layer_input", 32),
+    (r"(\w+_)?hidden_size|hidden_size_global|d_model|n_embd|dim|emb_dim|embed_dim|ple_embed_dim", 64),
+    (r"word_embed_proj_dim|lru_width", 64),
     (r"\w+_embed_dim", 32),
     # recurrent layers
     (r"state_size|ssm_state_size|mamba_d_state", 8),
-    (r"mamba_n_heads|mamba_num_heads|n_mamba_heads", 8),
-    (r"mamba_d_head|mamba_head_dim", 16),
+    (r"mamba_d_head", 16),
     (r"mamba_d_ssm", 128),
-    (r"mamba_n_groups|mamba_ngroups|n_groups", 2),
+    (r"mamba_n_groups|n_groups", 2),
     (r"(mamba_)?chunk_size|block_size", 8),
     # positions
-    (r"max_position_embeddings|max_\w+_position_embeddings|n_positions|n_ctx|max_seq_len|model_max_length", 128),
-    (r"original_max_position_embeddings|max_source_positions|max_target_positions|context_length", 128),
-    # pictures and sound of the types that also read text
+    (r"max_position_embeddings|\w+_position_embeddings|n_positions|n_ctx|max_seq_len|context_length", 128),
+    (r"max_source_positions", 128),
+    # pictures
     (r"image_size", 32),
-    (r"num_position_embeddings", 16),
-    (r"\w+_token_(id|index)", OTHER),
 ]
 
 # Fields that get their tiny value even where the default is None or 0.
-ALSO_NONE = (
-    *("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
-    *(
-        "head_dim",
-        "num_key_value_heads",
-        "n_routed_experts",
-        "n_shared_experts",
-        "num_experts_per_tok",
-        "n_group",
-        "topk_group",
-    ),
-)
+ALSO_NONE = {
+    "vocab_size",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "decoder_start_token_id",
+    "head_dim",
+    "num_key_value_heads",
+    "n_routed_experts",
+    "n_shared_experts",
+    "num_experts_per_tok",
+    "n_group",
+    "topk_group",
+}
 
 # The parts of a model that read pictures or sound stay unused, so they are made still smaller.
 SIDES = ("vision_config", "audio_config", "vq_config")
@@ -148,6 +152,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
         }
     },
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
+    "deepseek_v4": {
+        "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 4}  # shorter than the text
+    },
     "dots3_note": {
         "audio_config": {"adapter_input_size": 16, "adapter_out_dim": 64, "downsample_hidden_size": 8},
         "vision_config": {"adapter_in_dim": 16, "adapter_out_dim": 64},
@@ -162,6 +169,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "swa_v_head_dim": 16,
     },
     "esmc": {"num_key_value_heads": 4},
+    "flint": {"mlp_only_layers": [0]},
     "funnel": {"block_sizes": [1, 1], "num_decoder_layers": 1},
     "fuyu": {"patch_size": 4},
     "gemma3n_text": {
@@ -173,8 +181,10 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "got_ocr2": {"vision_config": {"output_channels": 8, "mlp_dim": 16}},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
+    "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 2},
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
-    "layoutlmv3": {"coordinate_size": 12, "shape_size": 8, "input_size": 32},
+    "layoutlmv3": {"coordinate_size": 12, "shape_size": 8, "input_size": 32, "patch_size": 8},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "lilt": {"hidden_size": 96},
     "longcat_flash": {"zero_expert_num": 2},
@@ -212,36 +222,28 @@ SPECIAL: dict[str, dict[str, Any]] = {
 }
 
 
-@cache
-def _sizes() -> list[tuple[re.Pattern[str], int]]:
-    return [(re.compile(pattern), value) for pattern, value in SIZES]
-
-
 def _tiny_value(name: str, value: Any) -> Any:
     """The tiny value of a field, None where it keeps its default."""
     if isinstance(value, float) and ("drop" in name or "jitter" in name):
         return 0.0
-    if "token_id" in name and isinstance(value, list):
+    if name.endswith("_token_id") and isinstance(value, list):
         value = value[0]
     if name not in ALSO_NONE and (not isinstance(value, int) or isinstance(value, bool) or value == 0):
         return None
-    for pattern, tiny in _sizes():
-        if pattern.fullmatch(name):
-            return 1 if value == 1 and "token" not in name else tiny
-    return None
+    if value == 1 and "_token_" not in name:
+        return None
+    return next((tiny for pattern, tiny in SIZES if re.fullmatch(pattern, name)), None)
 
 
-def _per_layer(layers: int | None, given: dict[str, Any], at_least: int = 2) -> dict[str, list[Any]]:
+def _tiny_lists(given: dict[str, Any], layers: int, at_least: int) -> dict[str, list[Any]]:
     """The lists with one entry for each layer: one layer of each kind, in the order in which they first appear."""
-    lists: dict[str, list[Any]] = {}
+    kinds: dict[str, list[Any]] = {}
     for name, value in given.items():
-        if isinstance(value, (list, tuple)) and len(value) == layers:
-            kinds = list(dict.fromkeys(v if not isinstance(v, list) else tuple(v) for v in value))
-            sizes = [_tiny_value(name.removesuffix("_per_layer"), kind) for kind in kinds]
-            if len(kinds) <= 4:
-                lists[name] = kinds if None in sizes else sizes[:1]
-    count = max([at_least, *map(len, lists.values())])
-    return {name: kinds + kinds[-1:] * (count - len(kinds)) for name, kinds in lists.items()}
+        if isinstance(value, (list, tuple)) and len(value) == layers and len(set(map(str, value))) <= 4:
+            tiny = [_tiny_value(name.removesuffix("_per_layer"), entry) for entry in value]
+            kinds[name] = list(dict.fromkeys(value if None in tiny else tiny))
+    count = max([at_least, *map(len, kinds.values())])
+    return {name: found + found[-1:] * (count - len(found)) for name, found in kinds.items()}
 
 
 def _shrink(config_class: type[PreTrainedConfig], special: dict[str, Any], side: bool = False) -> PreTrainedConfig:
@@ -255,15 +257,15 @@ def _shrink(config_class: type[PreTrainedConfig], special: dict[str, Any], side:
             inner = {**SPECIAL.get(value.model_type, {}), **special.get(name, {})}
             values[name] = _shrink(type(value), inner, side=side or name in SIDES)
         elif (tiny := _tiny_value(name, value)) is not None:
-            values[name] = SIDE_SIZES.get(tiny, tiny) if side and "token" not in name else tiny
+            values[name] = SIDE_SIZES.get(tiny, tiny) if side and "_token_" not in name else tiny
     if "kv_lora_rank" in values:  # the latent is expanded to keys of all heads; only a part of each head is rotated
-        values["num_key_value_heads"] = values.get("num_attention_heads", 4)
-        values["head_dim"] = values["qk_rope_head_dim"]
-    values = {name: value for name, value in values.items() if name in given}
-    lists = _per_layer(getattr(default, "num_hidden_layers", None), given, special.get("num_hidden_layers", 2))
-    values.update(lists)
-    if lists and "num_hidden_layers" in given:
-        values["num_hidden_layers"] = len(next(iter(lists.values())))
+        tied = {"num_key_value_heads": values.get("num_attention_heads"), "head_dim": values["qk_rope_head_dim"]}
+        values.update({name: value for name, value in tied.items() if name in given})
+    if isinstance(layers := getattr(default, "num_hidden_layers", None), int):
+        lists = _tiny_lists(given, layers, special.get("num_hidden_layers", 2))
+        if lists and "num_hidden_layers" in given:
+            values["num_hidden_layers"] = len(next(iter(lists.values())))
+        values.update(lists)
     for name, value in special.items():
         if not isinstance(values.get(name), PreTrainedConfig):
             values[name] = value
@@ -279,52 +281,34 @@ def tiny_config(model_type: str) -> PreTrainedConfig:
     return config
 
 
-def _mapping(task: str) -> Any:
-    return getattr(transformers, TASKS[task])._model_mapping
-
-
 def _types(task: str) -> dict[str, Any]:
-    """Model type -> class name(s), as transformers lists them for this task."""
-    name = {
-        "classification": "SEQUENCE_CLASSIFICATION",
-        "tokens": "TOKEN_CLASSIFICATION",
-        "qa": "QUESTION_ANSWERING",
-        "causal": "CAUSAL_LM",
-        "seq2seq": "SEQ_TO_SEQ_CAUSAL_LM",
-    }[task]
-    return getattr(modeling_auto, f"MODEL_FOR_{name}_MAPPING_NAMES")
+    """Model type -> name of its class, as transformers lists them for this task."""
+    return getattr(modeling_auto, f"MODEL_FOR_{_LISTS[task]}_MAPPING_NAMES")
 
 
-@cache
 def _is_encoder_decoder(model_type: str) -> bool:
     return bool(getattr(CONFIG_MAPPING[model_type], "is_encoder_decoder", False))
 
 
 def tasks_of(model_type: str) -> list[str]:
     """The tasks for which this type has a model; encoders and encoder-decoders are no causal language models."""
-    tasks = [task for task in TASKS if model_type in _types(task)]
-    masked = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if "causal" in tasks and (masked or _is_encoder_decoder(model_type)):
-        tasks.remove("causal")
     if model_type in NOT_TEXT or model_type in CANNOT:
         return []
-    return [task for task in tasks if (model_type, task) not in CANNOT]
-
-
-@cache
-def _model_types() -> tuple[str, ...]:
-    known = sorted({model_type for task in TASKS for model_type in _types(task)} - set(NOT_TEXT) - set(CANNOT))
-    return tuple(model_type for model_type in known if tasks_of(model_type))
+    tasks = [task for task in TASKS if model_type in _types(task) and (model_type, task) not in CANNOT]
+    encoder = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if "causal" in tasks and (encoder or _is_encoder_decoder(model_type)):
+        tasks.remove("causal")
+    return tasks
 
 
 def model_types() -> list[str]:
-    """All text model types of the five Auto mappings that can be built here."""
-    return list(_model_types())
+    """All types of the five Auto mappings that read text and can be built here."""
+    return sorted(model_type for model_type in {*chain(*map(_types, TASKS))} if tasks_of(model_type))
 
 
 def model_class(model_type: str, task: str) -> type[PreTrainedModel]:
     """The class that the Auto class of the task uses for this type."""
-    found = _mapping(task)[CONFIG_MAPPING[model_type]]
+    found = getattr(transformers, TASKS[task])._model_mapping[CONFIG_MAPPING[model_type]]
     return found[0] if isinstance(found, tuple) else found
 
 
@@ -336,9 +320,15 @@ def make_model(model_type: str, task: str, seed: int = 0) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = getattr(transformers, TASKS[task]).from_config(config, dtype=torch.float32)
+        for parameter in model.parameters():
+            if not parameter.any():  # where training starts from zero, a trained model is somewhere else
+                nn.init.normal_(parameter, std=0.02)
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)):
             module.p = 0.0
+        for name, value in vars(module).items():
+            if isinstance(value, float) and "drop" in name:
+                setattr(module, name, 0.0)
     if model_type == "xmod":
         model.set_default_language("en_XX")
     return model.eval()
@@ -348,6 +338,8 @@ def make_batch(
     model_type: str, task: str, *, rows: int = 2, length: int = 12, seed: int = 1, padded: bool = True
 ) -> dict[str, Tensor]:
     """Random ids with labels for the task; every second row ends in three padding tokens when `padded`."""
+    if model_type == "reformer":
+        length += -length % 4  # whole chunks
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(5, VOCAB, (rows, length), generator=generator)
     mask = torch.ones_like(ids)

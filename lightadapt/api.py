@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,18 @@ from typing import Any
 import torch
 
 from lightadapt import checkpoint
+from lightadapt.adaptation import Adaptation
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
-from lightadapt.data import Data, is_collection
+from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
 from lightadapt.loading import Base, Blueprint, draw, load_base
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
+from lightadapt.peft_bridge import ADAPTER
 from lightadapt.source import Model, find_source, load_tokenizer
-from lightadapt.tasks import TASKS, Task, resolve_task
+from lightadapt.tasks import TASKS, Task, read_labels, resolve_task
 from lightadapt.tasks.task import Label
 
 
@@ -64,7 +66,7 @@ def adapt(
         raise LightAdaptError(f"seed={seed!r}: give a whole number from 0 to 2**32 - 1.")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
     if labels is not None:
-        chosen_task = chosen_task.with_labels(_read_labels(chosen_task, labels))
+        chosen_task = chosen_task.with_labels(read_labels(chosen_task, labels))
     source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
     blueprint = draw(source, chosen_task)
     plan = chosen_method.plan(blueprint.anatomy, layers)
@@ -72,7 +74,9 @@ def adapt(
     number_format = _number_format(blueprint, plan, dtype, place)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
     base = load_base(blueprint, dtype=number_format, seed=seed, device=place)
-    return Adapted(base, chosen_method, plan, chosen_tokenizer, layers=layers, seed=seed)
+    made = Adaptation(base, chosen_method, plan, chosen_tokenizer, name=ADAPTER, layers=layers, seed=seed)
+    chosen_method.start(made.model, chosen_tokenizer)
+    return Adapted(made)
 
 
 def load(
@@ -113,7 +117,8 @@ def load(
     tokenizer = load_tokenizer(source, artifact.path, task)
     loaded = load_base(blueprint, dtype=number_format, seed=saved["seed"], device=place, head=head)
     _check_base(artifact, loaded, number_format)
-    adapted = Adapted(loaded, method, plan, tokenizer, layers=saved["layers"], seed=saved["seed"])
+    made = Adaptation(loaded, method, plan, tokenizer, name=ADAPTER, layers=saved["layers"], seed=saved["seed"])
+    adapted = Adapted(made)
     adapted.restore(artifact)
     return adapted
 
@@ -148,16 +153,6 @@ def _number_format(blueprint: Blueprint, plan: Plan, dtype: Any, device: torch.d
     if dtype != "auto" and choose_dtype(dtype, device, trains_base=False) != own:
         raise LightAdaptError(f"dtype={dtype!r}: the model given is in {own} and is used as it is. Leave dtype out.")
     return choose_dtype(own, device, trains_base=trains_base)
-
-
-def _read_labels(task: Task, labels: Any) -> Sequence[Label]:
-    """The labels themselves, or those that occur in data."""
-    if is_collection(labels):
-        names = sorted(labels) if isinstance(labels, (set, frozenset)) else list(labels)
-        if not names or not all(isinstance(name, Mapping) for name in names):
-            return names
-        labels = names
-    return task.find_labels(task.parse(task.read(labels)))
 
 
 def _saved_object(known: dict[str, Any], saved: dict[str, Any], path: str | Path, **more: Any) -> Any:

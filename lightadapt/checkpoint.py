@@ -39,18 +39,21 @@ class Artifact:
     tensors: dict[str, torch.Tensor]
 
 
-def trained_tensors(model: PreTrainedModel, trained: Iterable[str], modules: Iterable[str]) -> dict[str, torch.Tensor]:
+def trained_tensors(
+    model: PreTrainedModel, trained: Iterable[str], modules: Iterable[str], adapter: str = peft_bridge.ADAPTER
+) -> dict[str, torch.Tensor]:
     """Everything that training changes, under the names of PEFT's files.
 
     Args:
         trained: parameters of the model itself that are trained.
         modules: modules that are trained as a whole; their buffers belong to them.
+        adapter: the name of the adapter.
     """
     state = model.state_dict()
     inside = tuple(f"{path}." for path in modules)
     owned = {name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named}  # ties once
     names = set(trained) | {name for name in state.keys() & owned if name.startswith(inside)}
-    tensors = peft_bridge.adapter_tensors(model) | {name: state[name] for name in names}
+    tensors = peft_bridge.adapter_tensors(model, adapter) | {name: state[name] for name in names}
     return {f"{peft_bridge.PREFIX}{name}": tensors[name] for name in sorted(tensors)}
 
 
@@ -60,13 +63,14 @@ def restore(
     modules: Iterable[str],
     tensors: Mapping[str, torch.Tensor],
     where: Path,
+    adapter: str = peft_bridge.ADAPTER,
 ) -> None:
     """Write saved tensors into the model.
 
     Raises:
         ArtifactError: a tensor is missing, is not known to the model, or has another shape; nothing is written.
     """
-    expected = trained_tensors(model, trained, modules)
+    expected = trained_tensors(model, trained, modules, adapter)
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     for names, what in ((missing, "is missing"), (extra, "is not part of this adaptation")):
         if names:
@@ -79,10 +83,10 @@ def restore(
                 f"{list(expected[name].shape)}. The artifact belongs to another base or task."
             )
     plain = {name.removeprefix(peft_bridge.PREFIX): tensor for name, tensor in tensors.items()}
-    adapter = peft_bridge.adapter_tensors(model).keys()
-    if adapter:
-        peft_bridge.load_adapter_tensors(model, {name: plain[name] for name in adapter})
-    model.load_state_dict({name: plain[name] for name in plain.keys() - adapter}, strict=False)
+    inserted = peft_bridge.adapter_tensors(model, adapter).keys()
+    if inserted:
+        peft_bridge.load_adapter_tensors(model, {name: plain[name] for name in inserted}, adapter)
+    model.load_state_dict({name: plain[name] for name in plain.keys() - inserted}, strict=False)
 
 
 def write_artifact(

@@ -7,14 +7,14 @@ from collections.abc import Collection, Sequence
 from torch import nn
 
 
-def describe_parameters(model: nn.Module, head: Collection[str]) -> dict[str, str]:
+def describe_parameters(model: nn.Module, head: Collection[str], trainable: Collection[str]) -> dict[str, str]:
     """How much is trained, and the memory of the weights by number format."""
     total = trained = in_head = 0
     sizes: dict[str, int] = {}
     for name, parameter in model.named_parameters():
         count = parameter.numel()
         total += count
-        trained += count if parameter.requires_grad else 0
+        trained += count if name in trainable else 0
         in_head += count if name in head else 0
         kind = str(parameter.dtype).removeprefix("torch.")
         sizes[kind] = sizes.get(kind, 0) + count * parameter.element_size()

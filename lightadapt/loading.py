@@ -53,6 +53,8 @@ class Base:
     """Parameters that are trained with the task: outside the backbone, or freshly initialised."""
     trained_head: bool
     """Whether the head came with the checkpoint."""
+    dtype: torch.dtype
+    """Number format of the frozen weights."""
     fingerprint: dict[str, str]
 
 
@@ -162,7 +164,7 @@ def load_base(
     model.to(device)  # type: ignore[arg-type]
     model.eval()
     frozen = anatomy.parameters.keys() - head
-    return Base(model, blueprint, head, trained_head, take_fingerprint(model, frozen, anatomy.linears))
+    return Base(model, blueprint, head, trained_head, dtype, take_fingerprint(model, frozen, anatomy.linears))
 
 
 def _head_of_another_task(blueprint: Blueprint) -> bool:

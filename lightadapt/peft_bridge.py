@@ -5,14 +5,23 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    get_peft_model_state_dict,
+    inject_adapter_in_model,
+    set_peft_model_state_dict,
+)
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.ln_tuning.layer import LNTuningLayer
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.constants import DUMMY_TARGET_MODULES
+from torch import nn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["BaseTuner", "BaseTunerLayer", "PeftConfig", "register_tuner", "tuner_kind"]
 
 ADAPTER = "default"
+"""The name of the first adapter."""
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -60,48 +70,141 @@ def register_tuner(name: str, config: type[PeftConfig], tuner: type[BaseTuner]) 
     PEFT_TYPE_TO_PREFIX_MAPPING[kind] = f"{name.lower()}_"
 
 
-def insert(model: PreTrainedModel, config: PeftConfig) -> None:
-    """Insert the adapter into the model in place; the model keeps its class and its forward."""
-    model.add_adapter(copy.deepcopy(config), ADAPTER)  # PEFT changes the config it is given
+def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> None:
+    """Insert an adapter into the model in place; the model keeps its class and its forward."""
+    config = copy.deepcopy(config)  # PEFT changes the config it is given
+    if isinstance(config, LoraConfig):
+        # PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits
+        # other modules of these names, too (shared experts). It does so for models with a config only.
+        holder = nn.Module()
+        holder.add_module("model", model)
+        inject_adapter_in_model(config, holder, name)
+        model.peft_config = {**getattr(model, "peft_config", {}), name: config}
+        model._hf_peft_config_loaded = True
+    else:
+        model.add_adapter(config, name)
+    if model.dtype != torch.float32:
+        for layer in _layers(model):
+            if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
+                _compute_in_float32(layer.ln_tuning_layers[name])
 
 
-def adapted_modules(model: PreTrainedModel) -> list[str]:
-    """The paths of the modules that an adapter layer is around."""
-    return [path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
+def _compute_in_float32(norm: nn.Module) -> None:
+    """A norm that is trained has float32 weights, among neighbours that compute in half precision."""
+    norm.register_forward_hook(partial(_return_as, next(norm.parameters()).dtype))
+    norm.register_forward_pre_hook(_take_as_float32)
+    norm.float()
 
 
-def adapter_tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+def _take_as_float32(norm: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (args[0].float(), *args[1:])
+
+
+def _return_as(dtype: torch.dtype, norm: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.to(dtype)
+
+
+def _layers(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+
+
+def _names(layer: Any) -> set[str]:
+    """The adapters that a layer holds."""
+    return set(layer._all_available_adapter_names())
+
+
+def adapted_modules(model: nn.Module, name: str = ADAPTER) -> list[str]:
+    """The paths of the modules that the adapter works on."""
+    return [
+        path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer) and name in _names(module)
+    ]
+
+
+def use(model: nn.Module, name: str | None) -> None:
+    """Let the layers that hold this adapter apply it, and all others none; None: the base model alone."""
+    for layer in _layers(model):
+        if name in _names(layer):
+            layer.enable_adapters(True)
+            layer.set_adapter(name)
+        else:
+            layer.enable_adapters(False)
+
+
+def adapter_tensors(model: PreTrainedModel, name: str = ADAPTER) -> dict[str, torch.Tensor]:
     """The adapter's tensors under the names of PEFT's files, without their prefix; none without an adapter."""
-    if not adapted_modules(model):
+    return {_without_foreign_layers(model, key, name): tensor for key, tensor in _tensors(model, name).items()}
+
+
+def _tensors(model: PreTrainedModel, name: str) -> dict[str, torch.Tensor]:
+    """The adapter's tensors as PEFT names them, with the layers of other adapters in their paths."""
+    if not adapted_modules(model, name):
         return {}
-    return dict(get_peft_model_state_dict(model, adapter_name=ADAPTER, save_embedding_layers=False))
+    others = tuple(  # PEFT tells adapters apart by the model's own list, which knows none of those that share its base
+        f"{path}.{attribute}.{other}"
+        for path, module in model.named_modules()
+        if isinstance(module, BaseTunerLayer)
+        for attribute in (*module.adapter_layer_names, *module.other_param_names)
+        for other in _names(module) - {name}
+    )
+    state = model.state_dict()
+    if others:
+        state = {key: value for key, value in state.items() if not _lies_in(key, others)}
+    return dict(get_peft_model_state_dict(model, state, adapter_name=name, save_embedding_layers=False))
 
 
-def adapter_parameters(model: PreTrainedModel) -> set[str]:
+def _without_foreign_layers(model: nn.Module, key: str, name: str) -> str:
+    """The key as it would be without the layers that other adapters have wrapped around the module."""
+    kept: list[str] = []
+    module: Any = model
+    for part in key.split("."):
+        foreign = part == "base_layer" and isinstance(module, BaseTunerLayer) and name not in _names(module)
+        kept += [] if foreign else [part]
+        module = getattr(module, part, None)
+    return ".".join(kept)
+
+
+def _lies_in(key: str, paths: Sequence[str]) -> bool:
+    return any(key == path or key.startswith(f"{path}.") for path in paths)
+
+
+def adapter_parameters(model: nn.Module, name: str = ADAPTER) -> set[str]:
     """The names in `named_parameters()` of the adapter's own parameters."""
     names = set()
     for path, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):
-            inside = {f"{path}.{name}" for name, _ in module.named_parameters()}
-            names |= {name for name in inside if not name.startswith(f"{path}.base_layer.")}
+            own = [f"{path}.{attribute}.{name}" for attribute in module.adapter_layer_names]
+            inside = {f"{path}.{inner}" for inner, _ in module.named_parameters()}
+            names |= {each for each in inside if _lies_in(each, own)}
     return names
 
 
-def load_adapter_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor]) -> None:
+def original_name(parameter: str) -> str:
+    """The name that a parameter of the model has without the layers that PEFT wraps around its module."""
+    return parameter.replace(".base_layer", "")
+
+
+def load_adapter_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], name: str = ADAPTER) -> None:
     """Write tensors named as by `adapter_tensors` into the inserted adapter."""
-    set_peft_model_state_dict(model, dict(tensors), adapter_name=ADAPTER)
+    places = _tensors(model, name)
+    named = {place: tensors[_without_foreign_layers(model, place, name)] for place in places}
+    set_peft_model_state_dict(model, named, adapter_name=name)
 
 
-def fold(model: PreTrainedModel) -> None:
-    """Add the adapter to the weights and take its layers out, in place.
+def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:
+    """Add the adapter to the weights and take all adapters out, in place.
 
     Raises:
         NotImplementedError: the adapter is no change of weights.
     """
-    for path, module in list(model.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            module.merge(safe_merge=True)
-            model.set_submodule(path, module.get_base_layer())
+    layers = _layers(model)
+    for layer in layers:
+        if name in _names(layer):
+            layer.merge(safe_merge=True)
+    for layer in layers:
+        if hasattr(layer, "detach_from_host"):
+            layer.detach_from_host()
+    while wrapped := [path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)]:
+        model.set_submodule(wrapped[0], model.get_submodule(wrapped[0]).get_base_layer())
     if hasattr(model, "peft_config"):
         del model.peft_config
     model._hf_peft_config_loaded = False
@@ -124,13 +227,13 @@ def make_config(content: Mapping[str, Any]) -> PeftConfig:
 
 
 def write_config(
-    path: Path, model: PreTrainedModel, modules: Sequence[str], base: str | None, revision: str | None
+    path: Path, model: PreTrainedModel, name: str, modules: Sequence[str], base: str | None, revision: str | None
 ) -> None:
     """Write adapter_config.json such that stock PEFT restores the adapter and `modules` (head, trained blocks).
 
     Without an adapter it is a LoRA config that targets nothing, which PEFT has for this case.
     """
-    config = copy.deepcopy(model.peft_config[ADAPTER]) if adapted_modules(model) else _config_without_adapter()
+    config = copy.deepcopy(model.peft_config[name]) if adapted_modules(model, name) else _config_without_adapter()
     content = config.to_dict()
     content.update(modules_to_save=list(modules), base_model_name_or_path=base, revision=revision, inference_mode=True)
     path.write_text(json.dumps(content, indent=2, sort_keys=True, default=_as_json) + "\n", encoding="utf-8")

@@ -22,6 +22,7 @@ LAYERS = [
     {"source", "checkpoint"},
     {"head"},
     {"loading"},
+    {"adaptation", "sharing"},
     {"adapted"},
     {"api"},
     {"demo"},

@@ -27,7 +27,7 @@ def no_weights(monkeypatch):
 BAD_CALLS = [
     (("NER",), {}, "Unknown task 'NER'. Did you mean 'ner'? Tasks: classification, ner"),
     (("summarisation",), {}, "Unknown task 'summarisation'. Tasks: classification, ner"),
-    (("ner", "lorra"), {}, "Unknown method 'lorra'. Did you mean 'lora'? Methods: lora, probe, full"),
+    (("ner", "lorra"), {}, "Unknown method 'lorra'. Did you mean 'lora'? Methods: lora, dora, rslora, prefix, "),
     (("ner",), {"layers": "last:9"}, "layers='last:9': the model has 3 blocks; choose 1 to 3"),
     (("ner",), {"layers": "top:1"}, "write 'last:2', 'first:2', or a list of indices"),
     (("ner",), {"layers": [3]}, "layers=[3]: 3 is not a block; the model has 3, numbered 0 to 2"),
@@ -39,7 +39,13 @@ BAD_CALLS = [
     (("ner",), {"device": "meta"}, "device='meta' cannot be used"),
     (("classification",), {"labels": ["a", ""]}, "labels holds an empty name"),
     (("classification",), {"labels": ["a", None]}, "labels holds values of type NoneType, str"),
-    (("ner", peft.LoraConfig()), {}, "configs of PEFT come with a later version"),
+    (
+        ("ner", peft.PromptEncoderConfig(num_virtual_tokens=4)),
+        {},
+        "P_TUNING does not work inside a model but around it",
+    ),
+    (("ner", peft.LoraConfig(target_modules=["query", "nothing"])), {}, "the target 'nothing' matches no module"),
+    (("ner", [la.LoRA(), la.Probe()]), {}, "method is a list: one adaptation has one method"),
     (
         ("ner", la.LoRA(targets=["querry"])),
         {},
@@ -151,7 +157,7 @@ def test_long_texts_are_cut_with_one_warning(tiny):
 
 def test_positions_behind_a_padding_row_are_not_counted(tiny):
     ner = la.adapt(tiny("roberta"), "ner", labels=["PER"])
-    assert ner._max_length == 65  # 66 rows, of which RoBERTa leaves those up to the padding's (here row 0) unused
+    assert ner._now.max_length == 65  # 66 rows, of which RoBERTa leaves those up to the padding's (here row 0) unused
     assert len(ner.predict([["word"] * 500])) == 1
 
 

@@ -205,7 +205,7 @@ def test_weights_of_an_evaluation_that_was_not_kept_have_no_scores(classifier, m
     adapted = classifier()
     history = adapted.fit(messages, messages, epochs=1, args={"load_best_model_at_end": False})
     assert history.best is None
-    assert adapted._manifest()["metrics"] == {}
+    assert adapted._now.manifest()["metrics"] == {}
 
 
 def test_small_data_is_seen_more_often():
@@ -408,13 +408,13 @@ def test_the_progress_bar_can_be_silenced(classifier, messages, capfd):
 
 def test_the_model_works_in_a_plain_trainer(classifier, messages, tmp_path):
     adapted = classifier()
-    features = adapted._encode(adapted.task.parse(adapted.task.read(messages)), targets=True)
+    features = adapted._now.encode(adapted.task.parse(adapted.task.read(messages)), targets=True)
     trainer = Trainer(
         adapted.model,
         TrainingArguments(tmp_path, num_train_epochs=1, report_to="none", use_cpu=True, remove_unused_columns=False),
         train_dataset=features,
         eval_dataset=features[:20],
-        data_collator=adapted._collate,
+        data_collator=adapted._now.collate,
         compute_metrics=lambda prediction: {"hits": float((prediction[0].argmax(-1) == prediction[1]).mean())},
     )
     trainer.train()

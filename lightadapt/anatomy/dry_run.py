@@ -30,7 +30,7 @@ DECODER_LENGTH = 12
 FUNCTION = "lightadapt_dry_run"
 
 _VALUES = {Tensor.item: 0, Tensor.__bool__: False, Tensor.__int__: 0, Tensor.__float__: 0.0, Tensor.__index__: 0}
-_ALL = {torch.all, Tensor.all}
+_ALL = {torch.all, Tensor.all, torch._is_all_true}
 _SEARCHES = {
     *(torch.nonzero, Tensor.nonzero, torch.unique, Tensor.unique),
     *(torch.unique_consecutive, Tensor.unique_consecutive, Tensor.tolist, Tensor.numpy),
@@ -65,8 +65,14 @@ class DryRun:
     """Every module that computes attention."""
     embedding: str | None = None
     """The module that turned the token ids into vectors."""
+    readers: list[str] = field(default_factory=list)
+    """The modules that were given the token ids."""
+    misfits: set[str] = field(default_factory=set)
+    """Linear modules whose output is not their input times their weight, by its shape."""
+    finished: bool = False
+    """Whether the forward pass came to its end; else what was not called might have been."""
     idle: frozenset[str] | None = None
-    """Parameters that no output depends on; None when the passes could not be completed."""
+    """Parameters that no output depends on; None when the backward pass could not be completed."""
 
 
 def dry_run(model: PreTrainedModel) -> DryRun:
@@ -85,7 +91,9 @@ def dry_run(model: PreTrainedModel) -> DryRun:
         try:
             with torch.random.fork_rng(devices=[]), quiet(), observer.watch(model):
                 with observer:
-                    loss = sum(value.float().sum() for value in _results(model(**inputs)))
+                    outputs = model(**inputs)
+                    observer.run.finished = True
+                    loss = sum(value.float().sum() for value in _results(outputs))
                 if isinstance(loss, Tensor):
                     torch.autograd.backward(loss)
                     unreached = {name for name, parameter in model.named_parameters() if parameter.grad is None}
@@ -95,7 +103,7 @@ def dry_run(model: PreTrainedModel) -> DryRun:
         if observer.run.idle is not None:
             return observer.run
         runs.append(observer.run)
-    return max(runs, key=lambda run: len(run.order))
+    return max(runs, key=lambda run: (run.finished, len(run.order)))
 
 
 def _inputs(model: PreTrainedModel) -> Iterator[dict[str, Any]]:
@@ -144,7 +152,8 @@ class _Observer(TorchFunctionMode):
         self._stack: list[tuple[str, nn.Module]] = []
         self._scores: dict[str, tuple[int, int, bool]] = {}
         """Of modules that compute attention by products: heads, width of the keys, and whether it goes across."""
-        self._queries: dict[str, Tensor] = {}
+        self._products: dict[str, list[tuple[Tensor, int]]] = {}
+        """Of modules that multiply activations: the first factor, and the number of values of the product."""
 
     @contextmanager
     def watch(self, model: nn.Module) -> Iterator[None]:
@@ -152,7 +161,7 @@ class _Observer(TorchFunctionMode):
         handles = []
         for path, module in model.named_modules():
             handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
-            handles.append(module.register_forward_hook(lambda *_: self._stack.pop() and None))
+            handles.append(module.register_forward_hook(self._leave))
         before = _Observer.current
         _Observer.current = (*before, self)
         try:
@@ -166,8 +175,11 @@ class _Observer(TorchFunctionMode):
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._stack.append((path, module))
             self.run.order.setdefault(path, len(self.run.order))
-            if isinstance(module, nn.Embedding) and self._are_tokens(args):
-                self.run.embedding = self.run.embedding or path
+            if any(map(self._are_tokens, (*args, *kwargs.values()))):
+                if isinstance(module, nn.Embedding):
+                    self.run.embedding = self.run.embedding or path
+                else:
+                    self.run.readers.append(path)
             for value in (*args, *kwargs.values()):
                 if isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2:
                     self.run.widths.setdefault(path, value.shape[-1])
@@ -175,9 +187,17 @@ class _Observer(TorchFunctionMode):
 
         return hook
 
-    def _are_tokens(self, args: tuple[Any, ...]) -> bool:
+    def _are_tokens(self, value: Any) -> bool:
         with torch._C.DisableTorchFunction():
-            return bool(args) and not args[0].is_meta and args[0].flatten().tolist() == self._tokens
+            real = isinstance(value, Tensor) and not value.is_meta
+            return real and value.numel() == len(self._tokens) and value.flatten().tolist() == self._tokens
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        path, _ = self._stack.pop()
+        if isinstance(module, nn.Linear) and args:
+            fits = args[0].shape[-1] == module.in_features and output.shape[-1] == module.out_features
+            if not fits or args[0].shape[:-1] != output.shape[:-1]:
+                self.run.misfits.add(path)
 
     @property
     def _place(self) -> str:
@@ -222,12 +242,14 @@ class _Observer(TorchFunctionMode):
             if pair:
                 heads, width, across = self._scores[place]
                 self.run.attention[place] = KeyValues(heads, width, pair[1].shape[-1], across, interface=False)
-        elif function in attention.SOFTMAX and place in self._queries and args[0].dim() == 4:
+        elif function in attention.SOFTMAX and args[0].dim() == 4:
             scores: Tensor = args[0]
-            across = scores.shape[-1] != scores.shape[-2]
-            self._scores[place] = (scores.shape[1], self._queries[place].shape[-1], across)
-        elif place not in self._queries and (pair := attention.factors(function, args, kwargs)):
-            self._queries[place] = pair[0]
+            query = next((q for q, values in self._products.get(place, ()) if values == scores.numel()), None)
+            if query is not None:
+                across = scores.shape[-1] != scores.shape[-2]
+                self._scores[place] = (scores.shape[1], query.shape[-1], across)
+        elif pair := attention.factors(function, args, kwargs):
+            self._products.setdefault(place, []).append((pair[0], result.numel()))
 
 
 def _to_meta(value: Any) -> Any:

@@ -63,7 +63,7 @@ class Block:
     width: int | None
     """Width of the residual stream."""
     attentions: tuple[Attention, ...]
-    feed_forward: FeedForward | None
+    feed_forwards: tuple[FeedForward, ...]
     linears: tuple[str, ...]
     """Every linear projection that is in use, gates of experts apart."""
     norms: tuple[str, ...]
@@ -79,7 +79,7 @@ class Block:
 
     @property
     def experts(self) -> tuple[str, ...]:
-        return self.feed_forward.experts if self.feed_forward else ()
+        return tuple(name for part in self.feed_forwards for name in part.experts)
 
 
 @dataclass(frozen=True)

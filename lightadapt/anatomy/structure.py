@@ -77,7 +77,11 @@ class _Reader:
     def read(self) -> Anatomy:
         items = [item for item in self._items() if not self._within(item.paths) <= self.head]
         used = [item for item in items if any(path in self.run.order for path in item.paths)]
-        items = sorted(used, key=self._turn) if used else items
+        if not used:  # it stopped before the first block
+            self.run = DryRun()
+        elif self.run.finished:
+            items = used
+        items = sorted(items, key=self._turn)
         blocks = [self._block(item) for item in items]
         found = tuple(block for block in blocks if block.linears or block.experts)
         norms = tuple(path for path in self.modules if self._is_norm(path) and not self._within([path]) & self.head)
@@ -94,7 +98,7 @@ class _Reader:
             causal=self.causal,
             ties=_ties(self.model),
             idle=self.idle,
-            traced=bool(used),
+            traced=self.run.finished,
         )
 
     def _within(self, paths: Iterable[str]) -> set[str]:
@@ -106,8 +110,19 @@ class _Reader:
 
     def _in_use(self, path: str) -> bool:
         """Whether a module is called, and any output depends on its weight, as far as the dry run can tell."""
-        called = not self.run.order or path in self.run.order
-        return called and f"{path}.weight" not in self.idle
+        called = not self.run.finished or path in self.run.order
+        return called and f"{path}.weight" not in self.idle and path not in self.run.misfits
+
+    def _is_fused(self, path: str) -> bool:
+        """Whether this is the last projection of a mixer with a convolution, as in Mamba.
+
+        Such mixers have kernels for GPUs that do convolution, scan and projection in one go, and read the weights of
+        the projection without calling it.
+        """
+        mixer = self.modules[path.rpartition(".")[0]]
+        beside = [child for child in mixer.children() if _is_linear(child)]
+        convolves = any(isinstance(child, nn.Conv1d) and child.groups > 1 for child in mixer.children())
+        return convolves and self.modules[path] is beside[-1]
 
     def _is_norm(self, path: str) -> bool:
         module = self.modules[path]
@@ -156,20 +171,20 @@ class _Reader:
 
     def _block(self, item: _Item) -> Block:
         inside = [path for path in self.modules if any(path == p or path.startswith(f"{p}.") for p in item.paths)]
-        linears = [path for path in inside if path in self.linears and self._in_use(path)]
+        linears = [path for path in inside if path in self.linears and self._in_use(path) and not self._is_fused(path)]
         linears.sort(key=lambda path: self.run.order.get(path, 0))
         width = self._width(item, linears)
         attentions = [self._attention(path, linears, width) for path in self._attention_paths(item, inside)]
         taken = tuple(f"{attention.path}." for attention in attentions)
         rest = [path for path in linears if not path.startswith(taken)]
-        feed_forward = self._feed_forward(item, rest, taken, width)
-        gates = feed_forward.gates if feed_forward else ()
+        feed_forwards = self._feed_forwards(item, rest, taken, width)
+        gates = {path for part in feed_forwards for path in part.gates}
         return Block(
             paths=item.paths,
             stack=item.stack,
             width=width,
             attentions=tuple(attentions),
-            feed_forward=feed_forward,
+            feed_forwards=feed_forwards,
             linears=tuple(path for path in linears if path not in gates),
             norms=tuple(path for path in inside if self._is_norm(path)),
         )
@@ -191,7 +206,7 @@ class _Reader:
                 continue
             module, name = self.modules[path], path.rpartition(".")[2]
             called = _ATTENTION_CLASS.search(type(module).__name__) or _ATTENTION_NAME.search(name)
-            if called and (self.run.order and path not in self.run.order):
+            if self.run.finished and path not in self.run.order:
                 continue
             matrices = sum(_is_linear(each) for each in module.modules())
             matrices += sum(parameter.dim() == 3 for parameter in module.parameters())
@@ -235,17 +250,36 @@ class _Reader:
 
     # ---- feed-forward
 
-    def _feed_forward(
+    def _feed_forwards(
         self, item: _Item, linears: Sequence[str], attentions: tuple[str, ...], width: int | None
-    ) -> FeedForward | None:
+    ) -> tuple[FeedForward, ...]:
+        """The parts of a block outside its attentions: children that read and write the stream; the rest is one."""
         experts = [
             name
             for name in self._within(item.paths)
             if self._is_expert(name) and not name.startswith(attentions or ("\0",))
         ]
         experts.sort(key=list(self.parameters).index)
-        if not linears and not experts:
-            return None
+        children: dict[str, list[str]] = {}
+        for path in linears:
+            children.setdefault(_child_of(item, path), []).append(path)
+        whole = {
+            child: paths
+            for child, paths in children.items()
+            if self.linears[paths[0]][0] == self.linears[paths[-1]][1] == width and len(paths) > 1
+        }
+        rest = [path for child, paths in children.items() if child not in whole for path in paths]
+        if rest and _common_parent(rest) in item.paths:  # one feed-forward over several children, as in BERT
+            whole, rest = {}, list(linears)
+        beside = [name for name in experts if _child_of(item, name) not in whole]
+        parts = [self._feed_forward(item, rest, beside, width)] if rest or beside else []
+        for child, paths in whole.items():
+            parts.append(self._feed_forward(item, paths, [n for n in experts if _child_of(item, n) == child], width))
+        return tuple(parts)
+
+    def _feed_forward(
+        self, item: _Item, linears: Sequence[str], experts: Sequence[str], width: int | None
+    ) -> FeedForward:
         counts = {1, *(self.parameters[name][0] for name in experts)}
         counts |= {self._list_around(path, item) for path in linears} - {0}
         gates = [path for path in linears if self.linears[path][1] in counts and self.linears[path][1] != width]
@@ -256,7 +290,7 @@ class _Reader:
         up = [path for path in linears if self.linears[path][0] == width and path not in down]
         other = [path for path in linears if path not in up and path not in down]
         parent = _common_parent([*linears, *gates, *experts])
-        while parent and isinstance(self.modules[parent], (nn.ModuleList, nn.ModuleDict)):
+        while parent and isinstance(self.modules[parent], (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
             parent = parent.rpartition(".")[0]
         around = [path for path in item.paths if f"{parent}.".startswith(f"{path}.")]
         if experts and around:  # the router beside them belongs to it
@@ -294,14 +328,10 @@ class _Reader:
     def _entrance(self, blocks: Sequence[Block]) -> tuple[str | None, str | None]:
         """The embedding of the token ids and the smallest module that holds it and the first stack."""
         embedding = self.run.embedding
-        if embedding is None or not blocks:
+        if embedding is None or not blocks or not self.run.readers:
             return None, None
-        table = self.modules[embedding]
-        assert isinstance(table, nn.Embedding)
-        # An encoder-decoder may name one table several times; the name inside the first stack's module counts.
-        names = [path for path, module in self.model.named_modules(remove_duplicate=False) if _same(module, table)]
-        trunks = [_common_parent([f"{name}.weight", f"{blocks[0].path}.weight"]) for name in names]
-        return embedding, max(trunks, key=lambda path: path.count(".") + bool(path))
+        around = [path for path in self.run.readers if not path or blocks[0].path.startswith(f"{path}.")]
+        return embedding, max(around, key=len)
 
     def _reader(self, blocks: Sequence[Block]) -> str | None:
         """The module of the first stack that attends to another one."""
@@ -311,8 +341,10 @@ class _Reader:
         return None
 
 
-def _same(module: nn.Module, table: nn.Embedding) -> bool:
-    return module is table or (isinstance(module, nn.Embedding) and module.weight is table.weight)
+def _child_of(item: _Item, path: str) -> str:
+    """The child of a block that a module or parameter lies in."""
+    around = next(each for each in item.paths if path.startswith(f"{each}."))
+    return ".".join(path.split(".")[: around.count(".") + 2])
 
 
 def _ties(model: nn.Module) -> Mapping[str, str]:

@@ -90,21 +90,19 @@ class Bottleneck(Method):
         """The modules of a block that get a bottleneck, the width of their output, and whose input is read."""
         if block.width is None:
             return
-        if self.placement == "houlsby" or block.feed_forward is None:
+        if self.placement == "houlsby" or not block.feed_forwards:
             for attention in block.attentions:
                 yield (*_output_of(attention, anatomy, block.width), None)
-        part = block.feed_forward
-        if part is None:
-            return
-        if part.down and not part.experts and (block.attentions or part.path is None):
-            if self.placement != "parallel":
-                yield part.down[0], block.width, None
+        for part in block.feed_forwards:
+            if part.down and not part.experts and (block.attentions or part.path is None):
+                if self.placement != "parallel":
+                    yield part.down[0], block.width, None
+                elif part.path is not None:
+                    yield part.path, block.width, None
+                elif part.up:
+                    yield part.down[0], block.width, part.up[0]
             elif part.path is not None:
                 yield part.path, block.width, None
-            elif part.up:
-                yield part.down[0], block.width, part.up[0]
-        elif part.path is not None:
-            yield part.path, block.width, None
 
 
 def _output_of(attention: Attention, anatomy: Anatomy, width: int) -> tuple[str, int]:

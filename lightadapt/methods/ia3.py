@@ -38,7 +38,7 @@ class IA3(Method):
         inputs: list[str] = []
         if self.targets == "paper":
             outputs = [path for block in blocks for path in _keys_and_values(block)]
-            inputs = [path for block in blocks if block.feed_forward for path in block.feed_forward.down]
+            inputs = [path for block in blocks for part in block.feed_forwards for path in part.down]
             inputs = [path for path in inputs if path not in outputs]
         else:
             outputs = find_targets("IA3(targets=…)", self.targets, blocks)
@@ -50,6 +50,6 @@ class IA3(Method):
 def _keys_and_values(block: Block) -> list[str]:
     """The projections that give keys and values; all of a block that has none, nor a feed-forward."""
     found = [path for each in block.attentions for path in dict.fromkeys((*each.key, *each.value, *each.fused))]
-    if found or (block.feed_forward and block.feed_forward.down):
+    if found or any(part.down for part in block.feed_forwards):
         return found
     return list(block.linears)

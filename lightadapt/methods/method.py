@@ -68,6 +68,9 @@ class Method(ABC):
         """Give what was inserted in a new adaptation a start that needs the loaded model; most methods need none."""
         return
 
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
+
     def settings(self) -> dict[str, Any]:
         """The fields of the method as JSON values."""
         return asdict(self)

@@ -1,11 +1,15 @@
 """The tasks, one file each, and how a name finds one."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightadapt.data import is_collection
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.ner import NER
-from lightadapt.tasks.task import Task
+from lightadapt.tasks.task import Label, Task
 
-__all__ = ["NER", "TASKS", "Classification", "Task", "resolve_task"]
+__all__ = ["NER", "TASKS", "Classification", "Task", "read_labels", "resolve_task"]
 
 TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, NER)}
 
@@ -19,3 +23,13 @@ def resolve_task(task: str | Task) -> Task:
     if isinstance(task, str) and task in TASKS:
         return TASKS[task]()
     raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), TASKS)}Tasks: {', '.join(TASKS)}")
+
+
+def read_labels(task: Task, labels: Any) -> Sequence[Label]:
+    """The labels themselves, or those that occur in data."""
+    if is_collection(labels):
+        names = sorted(labels) if isinstance(labels, (set, frozenset)) else list(labels)
+        if not names or not all(isinstance(name, Mapping) for name in names):
+            return names
+        labels = names
+    return task.find_labels(task.parse(task.read(labels)))

@@ -45,7 +45,8 @@ class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         if self.disable_adapters or self.merged_adapters:
             return None
         own: Any = getattr(self, self.adapter_layer_names[0])
-        return next((name for name in self.active_adapters if name in own), None)
+        active: Any = self.active_adapters
+        return next((name for name in active if name in own), None)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         raise NotImplementedError(f"{type(self).__name__} is no change of weights")

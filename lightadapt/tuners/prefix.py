@@ -95,7 +95,15 @@ class PrefixLayer(AttachedLayer):
             self._modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
 
-def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, *args: Any, **kwargs: Any) -> Any:
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
     """The host's own attention function with the prefix in front of its keys and values."""
     layer: PrefixLayer = getattr(module, PrefixLayer.attribute)
     function = attention.original_function(module)
@@ -103,8 +111,8 @@ def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: 
         layer.seen = (key.detach(), value.detach())
     prefix = layer.current()
     if prefix is None:
-        return function(module, query, key, value, mask, *args, **kwargs)
-    name = attention.implementation(module)
+        return function(module, query, key, value, attention_mask, *args, **kwargs)
+    mask, name = attention_mask, attention.implementation(module)
     causal = kwargs.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
     if mask is None and causal and query.shape[2] > 1 and not name.startswith("flash"):
@@ -120,7 +128,9 @@ def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: 
 def _extend(key: Tensor, value: Tensor, mask: Any, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Any]:
     """Keys and values (batch, heads, tokens, width) with the prefix in front, and a mask that shows it to all."""
     length, tokens = keys.shape[1], key.shape[2]
-    if keys.shape[0] != key.shape[1]:  # the model has repeated its shared heads already
+    if keys.shape[0] > key.shape[1]:  # one head of the keys stands for several here
+        key, value = (each.repeat_interleave(keys.shape[0] // each.shape[1], 1) for each in (key, value))
+    elif keys.shape[0] < key.shape[1]:  # the model has repeated its shared heads already
         keys, values = (each.repeat_interleave(key.shape[1] // each.shape[0], 0) for each in (keys, values))
     keys, values = (each.expand(key.shape[0], -1, -1, -1) for each in (keys.to(key.dtype), values.to(value.dtype)))
     if torch.is_tensor(mask):
@@ -167,6 +177,8 @@ class _Interception(TorchFunctionMode):
     def __init__(self, layer: PrefixLayer) -> None:
         super().__init__()
         self.layer = layer
+        self.products: list[tuple[Tensor, int, str | None]] = []
+        """First factor, number of values and, of an einsum, the equation of each product before the softmax."""
         self.query: Tensor | None = None
         self.equation: str | None = None
         self.weights: Tensor | None = None
@@ -179,14 +191,18 @@ class _Interception(TorchFunctionMode):
             return self._attend(function, prefix, *args, **kwargs)
         if self.done or (prefix is None and not self.layer.watching):
             return function(*args, **kwargs)
-        if self.query is None:
-            pair = attention.factors(function, args, kwargs)
-            if pair:
-                self.query = pair[0]
-                self.equation = args[0].replace(" ", "") if function is torch.einsum else None
-        elif self.weights is None and function in attention.SOFTMAX and prefix is not None:
-            return self._weigh(function, prefix[0], args, kwargs)
-        elif self.weights is not None and prefix is not None and attention.factors(function, args, kwargs):
+        pair = attention.factors(function, args, kwargs)
+        if self.weights is None and pair:
+            result: Tensor = function(*args, **kwargs)
+            equation = args[0].replace(" ", "") if function is torch.einsum else None
+            self.products.append((pair[0], result.numel(), equation))
+            return result
+        if self.weights is None and function in attention.SOFTMAX and args[0].dim() == 4:
+            matching = [entry for entry in self.products if entry[1] == args[0].numel()]
+            if matching and prefix is not None:
+                self.query, _, self.equation = matching[0]
+                return self._weigh(function, prefix[0], args, kwargs)
+        elif self.weights is not None and prefix is not None and pair:
             return self._read(function, prefix[1], args, kwargs)
         return function(*args, **kwargs)
 
@@ -240,14 +256,14 @@ class _Interception(TorchFunctionMode):
         weights = self.weights.to(values.dtype)
         result: Tensor = function(*args, **kwargs)
         if function is not torch.einsum:
-            read: Tensor = weights @ values
-            return result + read.reshape(result.shape).to(result.dtype)
+            read = (weights @ values).reshape(result.shape).to(result.dtype)
+            return torch.add(result, read)
         left, right, given = _letters(args[0].replace(" ", ""))
         token = next(letter for letter in left if letter in right and letter not in given)
         head = [letter for letter in left if letter in right and letter in given][-1]
         width = next(letter for letter in right if letter not in left)
         own = torch.einsum(f"{left.replace(token, 'P')},{head}P{width}->{given}", weights, values)
-        return result + own.to(result.dtype)
+        return torch.add(result, own.to(result.dtype))
 
 
 def _as_many_heads(prefix: Tensor, heads: int) -> Tensor:

@@ -1,0 +1,259 @@
+"""One method and one task on a base model: what is inserted, trained, encoded, decoded and saved."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from lightadapt import checkpoint, peft_bridge
+from lightadapt.anatomy import Layers, outermost
+from lightadapt.data import Data
+from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
+from lightadapt.errors import ArtifactError, LightAdaptError
+from lightadapt.head import has_named_outputs, output_names, renew_head
+from lightadapt.loading import Base, max_length
+from lightadapt.methods import Method, Plan
+from lightadapt.model_card import write_card
+from lightadapt.tasks import Task
+from lightadapt.tasks.task import Feature, Label
+from lightadapt.training.history import History
+from lightadapt.training.inference import run_model
+
+
+class Adaptation:
+    """A method inserted into a base model under a name, with the head of a task.
+
+    Attributes:
+        name: the adapter's name in the model.
+        model: a transformers model of the task's own class.
+        trained: parameters of the model itself that are trained; the adapter's own come on top.
+        modules: the fewest modules that hold them.
+        training: the settings of the last run.
+        metrics: the validation metrics of the last run.
+    """
+
+    def __init__(
+        self, base: Base, method: Method, plan: Plan, tokenizer: Any, *, name: str, layers: Layers, seed: int
+    ) -> None:
+        """Insert the method.
+
+        Args:
+            plan: what the method does to this base in these `layers`.
+        """
+        self.name = name
+        self.model: PreTrainedModel = base.model
+        self.tokenizer = tokenizer
+        self.task: Task = base.blueprint.task
+        self.method = method
+        self.base = base
+        self.plan = plan
+        self.layers = layers if layers is None or isinstance(layers, str) else list(layers)
+        self.seed = seed
+        self.history: History | None = None
+        self.metrics: dict[str, float] = {}
+        self.training: dict[str, Any] = {}
+        self._labels_settled = self.task.labels is not None
+        self.trained = base.head | plan.unfrozen
+        self.modules = outermost(self.model, self.trained)
+        self.max_length = max_length(self.model, tokenizer) - method.extra_tokens
+        self._insert()
+        self.activate()
+        if not self._labels_settled and base.trained_head:
+            self._adopt_labels()
+
+    def _insert(self) -> None:
+        """Insert the adapter; what is trained gets tensors of its own in float32."""
+        if self.plan.config is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                peft_bridge.insert(self.model, self.plan.config, self.name)
+        # A model built from an instance shares its tensors; what is trained must not change the instance.
+        blueprint = self.base.blueprint
+        shared = blueprint.source.instance is not None and blueprint.ready is None
+        for name, parameter in self.model.named_parameters():
+            if name in self.all_trained:
+                parameter.data = parameter.data.clone() if shared else parameter.data
+                parameter.data = parameter.data.float()
+
+    @property
+    def all_trained(self) -> frozenset[str]:
+        """Every parameter that is trained, as in `model.named_parameters()`."""
+        own = frozenset(peft_bridge.original_name(name) for name in self.trained)
+        names = {name for name, _ in self.model.named_parameters() if peft_bridge.original_name(name) in own}
+        return frozenset(names | peft_bridge.adapter_parameters(self.model, self.name))
+
+    def activate(self, *, enabled: bool = True) -> None:
+        """Let the model use this adapter and no other, and let this adaptation alone be trained."""
+        peft_bridge.use(self.model, self.name if enabled else None)
+        trained = self.all_trained if enabled else frozenset()
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name in trained)
+        self.model.eval()
+
+    # ---- labels
+
+    @property
+    def labels(self) -> list[Label] | None:
+        """The names of the classes; None as long as they are not known."""
+        return None if self.task.labels is None else list(self.task.labels)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the head's outputs in order.
+
+        Raises:
+            LightAdaptError: the labels are not known yet.
+        """
+        if self.task.labels is None:
+            raise LightAdaptError(
+                "The labels are not known yet: fit(…) reads them from its data, or give them: adapt(…, labels=[…])."
+            )
+        return output_names(self.model.config)
+
+    def _adopt_labels(self) -> None:
+        """Take over the labels of a head that came trained with the checkpoint, until data says otherwise."""
+        labels = self.task.labels_of(output_names(self.model.config))
+        if labels is not None and has_named_outputs(self.model.config):
+            self.task = self.task.with_labels(labels)
+
+    def task_of(self, examples: Sequence[Any]) -> Task:
+        """The task with the labels of the first training data, unless they are given or settled before."""
+        if self._labels_settled:
+            return self.task
+        found = self.task.find_labels(examples)
+        if self.task.labels is not None and set(found) <= set(self.task.labels):
+            return self.task
+        return self.task.with_labels(found)
+
+    def settle(self, task: Task) -> None:
+        """Take these labels for good; the head follows when they are new."""
+        if task is not self.task:
+            keep = self.task.labels is None  # of a head with other labels nothing is kept
+            head = self.base.blueprint.anatomy.head
+            self.task = task
+            renew_head(self.model, head, task.outputs(), seed=self.seed, keep=keep)
+        self._labels_settled = True
+
+    # ---- records in, predictions out
+
+    def examples(self, data: Data, split: str, columns: Mapping[str, str] | None, task: Task) -> list[Any]:
+        """The checked examples of the data, whose labels the task knows."""
+        records = task.read(data, split=split, columns=columns)
+        examples = task.parse(records)
+        task.check_labels(examples, records)
+        return examples
+
+    def encode(self, examples: Sequence[Any], *, targets: bool) -> list[Feature]:
+        """The examples as the model reads them, with a warning for what had to be cut."""
+        encoded = self.task.encode(examples, self.tokenizer, self.max_length, self.outputs if targets else None)
+        for note in encoded.notes:
+            warnings.warn(note, stacklevel=3)
+        return encoded.features
+
+    def collate(self, features: Sequence[Feature]) -> dict[str, torch.Tensor]:
+        """The features as one padded batch."""
+        return self.task.collate(features, self.tokenizer)
+
+    def decode(self, examples: Sequence[Any], features: Sequence[Feature]) -> list[Any]:
+        """What the model predicts for the examples."""
+        logits = run_model(self.model, features, self.collate)
+        return self.task.decode(examples, features, logits, self.outputs)
+
+    def scorer(self, examples: Sequence[Any]) -> Callable[[], dict[str, float]]:
+        """A function that scores these examples; they are encoded once."""
+        features = self.encode(examples, targets=False)
+
+        def score() -> dict[str, float]:
+            self.metrics, _ = self.task.score(examples, self.decode(examples, features))
+            return self.metrics
+
+        return score
+
+    # ---- keeping it
+
+    def save(self, path: str | Path) -> None:
+        """Write the artifact."""
+        manifest = self.manifest()
+        base = manifest["base"]
+        checkpoint.write_artifact(
+            path,
+            manifest=manifest,
+            tensors=self._tensors(),
+            write_config=lambda file: peft_bridge.write_config(
+                file, self.model, self.name, self.modules, base["id"], base["revision"]
+            ),
+            write_tokenizer=self.tokenizer.save_pretrained,
+            card=write_card(manifest, str(self), self.task.pipeline),
+        )
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        return checkpoint.trained_tensors(self.model, self.trained, self.modules, self.name)
+
+    def restore(self, artifact: checkpoint.Artifact) -> None:
+        """Write saved tensors into the model.
+
+        Raises:
+            ArtifactError: they are not exactly the tensors that this model trains.
+        """
+        checkpoint.restore(self.model, self.trained, self.modules, artifact.tensors, artifact.path, self.name)
+
+    def go_back(self, path: Path) -> None:
+        """Take the trained tensors from one of this run's checkpoints."""
+        artifact = checkpoint.read_artifact(path)
+        now, then = self.manifest(), artifact.manifest
+        pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed")}
+        pairs["base"] = (then["base"]["fingerprint"], now["base"]["fingerprint"])
+        pairs["number of records"] = (then["training"].get("records"), now["training"].get("records"))
+        for name, (before, after) in pairs.items():
+            if json.loads(json.dumps(before)) != json.loads(json.dumps(after)):
+                raise ArtifactError(
+                    f"{path} is of another run: its {name} was {brief(before)}, now {brief(after)}. "
+                    "Resume with the same model, method and data, or start afresh in another folder."
+                )
+        self.restore(artifact)
+
+    def manifest(self) -> dict[str, Any]:
+        """What lightadapt.json says, without the facts about the files."""
+        source = self.base.blueprint.source
+        return {
+            "base": {
+                "id": source.id,
+                "revision": source.revision,
+                "class": type(self.model).__name__,
+                "fingerprint": self.base.fingerprint,
+            },
+            "task": {"name": self.task.name, "settings": self.task.settings()},
+            "labels": self.labels,
+            "outputs": list(self.outputs),
+            "method": {"name": self.method.name, "settings": self.method.settings()},
+            "layers": self.layers,
+            "quantize": None,
+            "head": sorted(self.base.head),
+            "seed": self.seed,
+            "training": self.training,
+            "metrics": self.metrics,
+            "versions": {name: version(name) for name in ("lightadapt", "torch", "transformers", "peft")},
+        }
+
+    def __str__(self) -> str:
+        blueprint = self.base.blueprint
+        inserted = len(peft_bridge.adapted_modules(self.model, self.name))
+        blocks = f"{len(self.plan.blocks)} of {len(blueprint.anatomy.blocks)} blocks"
+        if inserted:
+            adapted = f"{blocks}, {inserted} modules"
+        else:
+            adapted = blocks if self.trained - self.base.head else "the head alone"
+        facts = {
+            "base": f"{blueprint.source.name} ({type(self.model).__name__})",
+            "task": f"{self.task.name}, {describe_labels(self.labels)}",
+            "method": str(self.method),
+            "adapted": adapted,
+        }
+        return as_rows(facts | describe_parameters(self.model, self.base.head, self.all_trained))
