@@ -8,7 +8,8 @@ from lightadapt.errors import ArtifactError, DataError, LightAdaptError
 if TYPE_CHECKING:
     from lightadapt.adapted import Adapted
     from lightadapt.api import adapt, load
-    from lightadapt.methods import Full, LoRA, Probe
+    from lightadapt.inspection import Inspection, inspect
+    from lightadapt.methods import IA3, BitFit, Bottleneck, Full, LayerNorm, LoRA, Prefix, Probe, Prompt
     from lightadapt.tasks import NER, Classification
     from lightadapt.training.history import History
 
@@ -22,23 +23,33 @@ _HOMES = {
     "History": "training.history",
     "Classification": "tasks",
     "NER": "tasks",
-    "LoRA": "methods",
-    "Probe": "methods",
-    "Full": "methods",
+    "inspect": "inspection",
+    "Inspection": "inspection",
+    **dict.fromkeys(
+        ("LoRA", "Prefix", "Bottleneck", "IA3", "BitFit", "LayerNorm", "Prompt", "Probe", "Full"), "methods"
+    ),
 }
 
 __all__ = [
+    "IA3",
     "NER",
     "Adapted",
     "ArtifactError",
+    "BitFit",
+    "Bottleneck",
     "Classification",
     "DataError",
     "Full",
     "History",
+    "Inspection",
+    "LayerNorm",
     "LightAdaptError",
     "LoRA",
+    "Prefix",
     "Probe",
+    "Prompt",
     "adapt",
+    "inspect",
     "load",
 ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,12 @@ def factors(function: Any, args: Any, kwargs: Any) -> tuple[Tensor, Tensor] | No
     if function is torch.einsum and len(args) == 3 and args[1].dim() == args[2].dim() == 4:
         return args[1], args[2]
     return None
+
+
+def first_factor(scores: Tensor, products: Sequence[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    """The entry of the product that gave these scores; entries begin with first factor and number of values."""
+    matching = [entry for entry in products if entry[1] == scores.numel()]
+    return max(matching, key=lambda entry: entry[0].dim(), default=None)  # the first among those of most dimensions
 
 
 class Redirected:

@@ -26,6 +26,27 @@ def main(
     """Adapt any pretrained transformer to any NLP task by training about 1 % of it."""
 
 
+def _fail(error: LightAdaptError) -> typer.Exit:
+    typer.echo(f"Error: {error}", err=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or config.json.")],
+    task: Annotated[str | None, typer.Option(help="Task whose head the model would have, such as ner.")] = None,
+    method: Annotated[str | None, typer.Option(help="A method, such as lora; left out, all are listed.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4.")] = None,
+) -> None:
+    """Show what a model is made of and what each method would train, without loading weights."""
+    from lightadapt.inspection import inspect as look
+
+    try:
+        typer.echo(str(look(model, task=task, method=method, layers=layers)))
+    except LightAdaptError as error:
+        raise _fail(error) from None
+
+
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the sample data and the two saved adaptations.")] = Path(
@@ -40,5 +61,4 @@ def demo(
     try:
         run_demo(output, epochs=epochs)
     except LightAdaptError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise _fail(error) from None

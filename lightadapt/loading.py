@@ -68,7 +68,7 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
         LightAdaptError: the task or the architecture cannot be served.
     """
     _check_family(source)
-    model_class = _task_class(source, task)
+    model_class = task_class(source, task)
     if outputs is None:
         outputs = task.outputs() if task.labels is not None else ()
         known = output_names(source.config)
@@ -77,7 +77,7 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
     if isinstance(source.instance, model_class):
         anatomy = read_instance(source.instance)
     else:
-        anatomy = read_anatomy(model_class, _task_config(source.config, outputs))
+        anatomy = read_anatomy(model_class, task_config(source.config, outputs))
     return Blueprint(source, task, outputs, model_class, anatomy)
 
 
@@ -93,7 +93,7 @@ def _check_family(source: Source) -> None:
         )
 
 
-def _task_class(source: Source, task: Task) -> type[PreTrainedModel]:
+def task_class(source: Source, task: Task) -> type[PreTrainedModel]:
     """The transformers class that serves the task on this architecture."""
     suffix = task.auto_class.removeprefix("AutoModel")
     if source.instance is not None and type(source.instance).__name__.endswith(suffix):
@@ -119,7 +119,8 @@ def _serves(task: type[Task], config: PretrainedConfig) -> bool:
     return type(config) in getattr(transformers, task.auto_class)._model_mapping
 
 
-def _task_config(config: PretrainedConfig, outputs: Sequence[str]) -> PretrainedConfig:
+def task_config(config: PretrainedConfig, outputs: Sequence[str]) -> PretrainedConfig:
+    """A copy of the config for a head with these outputs."""
     config = copy.deepcopy(config)
     name_outputs(config, outputs)
     return config
@@ -191,7 +192,7 @@ def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, fr
         with quiet():
             model, report = blueprint.model_class.from_pretrained(
                 None if source.instance is not None else source.id,
-                config=_task_config(source.config, blueprint.outputs),
+                config=task_config(source.config, blueprint.outputs),
                 dtype=dtype,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # a head with other classes; the backbone is checked afterwards

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,9 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
         model.peft_config = {**getattr(model, "peft_config", {}), name: config}
         model._hf_peft_config_loaded = True
     else:
-        model.add_adapter(config, name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
+            model.add_adapter(config, name)
     if model.dtype != torch.float32:
         for layer in _layers(model):
             if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:

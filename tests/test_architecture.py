@@ -22,7 +22,7 @@ LAYERS = [
     {"source", "checkpoint"},
     {"head"},
     {"loading"},
-    {"adaptation", "sharing"},
+    {"adaptation", "sharing", "inspection"},
     {"adapted"},
     {"api"},
     {"demo"},

@@ -85,6 +85,8 @@ def dry_run(model: PreTrainedModel) -> DryRun:
     for module in model.modules():
         if attention.has_own_config(module):
             attention.redirect(module, FUNCTION)
+        if isinstance(module, nn.Embedding):  # as they will be: some blocks let no gradient in unless one goes through
+            module.requires_grad_(False)
     runs = []
     for inputs in _inputs(model):
         observer = _Observer(inputs["input_ids"])
@@ -96,8 +98,11 @@ def dry_run(model: PreTrainedModel) -> DryRun:
                     loss = sum(value.float().sum() for value in _results(outputs))
                 if isinstance(loss, Tensor):
                     torch.autograd.backward(loss)
-                    unreached = {name for name, parameter in model.named_parameters() if parameter.grad is None}
-                    observer.run.idle = frozenset(unreached)
+                    observer.run.idle = frozenset(
+                        name
+                        for name, parameter in model.named_parameters()
+                        if parameter.grad is None and parameter.requires_grad
+                    )
         except Exception:  # an architecture may raise anything here; what was seen before holds
             pass
         if observer.run.idle is not None:
@@ -152,6 +157,8 @@ class _Observer(TorchFunctionMode):
         self._stack: list[tuple[str, nn.Module]] = []
         self._scores: dict[str, tuple[int, int, bool]] = {}
         """Of modules that compute attention by products: heads, width of the keys, and whether it goes across."""
+        self._ambiguous: set[str] = set()
+        """Modules to which a prefix cannot be added: with several attentions, or a bias by the position of a key."""
         self._products: dict[str, list[tuple[Tensor, int]]] = {}
         """Of modules that multiply activations: the first factor, and the number of values of the product."""
 
@@ -180,6 +187,8 @@ class _Observer(TorchFunctionMode):
                     self.run.embedding = self.run.embedding or path
                 else:
                     self.run.readers.append(path)
+            if isinstance(kwargs.get("position_bias"), Tensor):
+                self._ambiguous.add(path)
             for value in (*args, *kwargs.values()):
                 if isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2:
                     self.run.widths.setdefault(path, value.shape[-1])
@@ -208,7 +217,8 @@ class _Observer(TorchFunctionMode):
         """Take down one attention: (batch, heads, tokens, width) each."""
         across = query.shape[-2] != key.shape[-2]
         seen = KeyValues(key.shape[1], key.shape[-1], value.shape[-1], across, interface)
-        self.run.attention.setdefault(self._place, seen)
+        if interface or self._place not in self._ambiguous:
+            self.run.attention.setdefault(self._place, seen)
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -235,20 +245,23 @@ class _Observer(TorchFunctionMode):
     def _follow(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Recognise attention written as a product, a softmax and another product."""
         place = self._place
-        if place in self.run.attention:
+        if place in self._ambiguous or (place in self.run.attention and place not in self._scores):
             return
+        pair = attention.factors(function, args, kwargs)
         if place in self._scores:
-            pair = attention.factors(function, args, kwargs)
-            if pair:
+            if function in attention.SOFTMAX and args[0].dim() == 4:
+                self._ambiguous.add(place)
+                self.run.attention.pop(place, None)
+            elif pair and place not in self.run.attention:
                 heads, width, across = self._scores[place]
                 self.run.attention[place] = KeyValues(heads, width, pair[1].shape[-1], across, interface=False)
         elif function in attention.SOFTMAX and args[0].dim() == 4:
             scores: Tensor = args[0]
-            query = next((q for q, values in self._products.get(place, ()) if values == scores.numel()), None)
-            if query is not None:
+            found = attention.first_factor(scores, self._products.get(place, ()))
+            if found is not None:
                 across = scores.shape[-1] != scores.shape[-2]
-                self._scores[place] = (scores.shape[1], query.shape[-1], across)
-        elif pair := attention.factors(function, args, kwargs):
+                self._scores[place] = (scores.shape[1], found[0].shape[-1], across)
+        elif pair:
             self._products.setdefault(place, []).append((pair[0], result.numel()))
 
 

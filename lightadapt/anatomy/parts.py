@@ -50,6 +50,8 @@ class FeedForward:
     """Projections that choose or weigh experts."""
     experts: tuple[str, ...] = ()
     """Parameters (experts, ., .) that hold the projections of all experts."""
+    mixture: bool = False
+    """Whether a token goes through some experts only, so that no projection alone writes to the stream."""
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ def _is_causal(config: PretrainedConfig) -> bool:
 def _checked(anatomy: Anatomy, model: nn.Module) -> Anatomy:
     if not anatomy.blocks:
         raise LightAdaptError(
-            f"No repeated blocks with linear projections were found in {type(model).__name__}, so there is nowhere to "
-            "adapt. If it is a transformer, please report its config."
+            f"No repeated blocks with linear projections were found in {type(model).__name__} that a gradient reaches "
+            "through frozen embeddings, so there is nowhere to adapt. If it is a transformer, please report its config."
         )
     return anatomy
 

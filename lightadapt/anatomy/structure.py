@@ -119,10 +119,13 @@ class _Reader:
         Such mixers have kernels for GPUs that do convolution, scan and projection in one go, and read the weights of
         the projection without calling it.
         """
-        mixer = self.modules[path.rpartition(".")[0]]
-        beside = [child for child in mixer.children() if _is_linear(child)]
-        convolves = any(isinstance(child, nn.Conv1d) and child.groups > 1 for child in mixer.children())
-        return convolves and self.modules[path] is beside[-1]
+        mixer = path.rpartition(".")[0]
+        beside = [child for child in self.modules[mixer].children() if _is_linear(child)]
+        return self._convolves(mixer) and self.modules[path] is beside[-1]
+
+    def _convolves(self, path: str) -> bool:
+        """Whether a module has a depthwise convolution of its own."""
+        return any(isinstance(child, nn.Conv1d) and child.groups > 1 for child in self.modules[path].children())
 
     def _is_norm(self, path: str) -> bool:
         module = self.modules[path]
@@ -132,6 +135,7 @@ class _Reader:
             and bool(own)
             and all(parameter.dim() == 1 for parameter in own)
             and self._in_use(path)
+            and not self._convolves(path.rpartition(".")[0])
         )
 
     # ---- blocks
@@ -228,12 +232,10 @@ class _Reader:
                 matched = [name for name, pattern in _ROLES.items() if pattern.search(leaf)] or ["other"]
             for name in matched:
                 roles[name].append(linear)
-        writing = [
-            linear
-            for linear in roles["other"]
-            if width in (None, self.linears[linear][1]) and not _POSITION.search(linear.rpartition(".")[2])
-        ]
-        output = writing[-1:]
+        read = {self.linears[linear][0] for linear in (*roles["query"][:1], *roles["fused"][:1])}
+        possible = [linear for linear in roles["other"] if not _POSITION.search(linear.rpartition(".")[2])]
+        writing = [linear for linear in possible if self.linears[linear][1] == width]
+        output = (writing or [linear for linear in possible if self.linears[linear][1] in read])[-1:]
         roles["other"] = [linear for linear in roles["other"] if linear not in output]
         cores = [core for core in self.run.attention if core == path or core.startswith(f"{path}.")]
         core = cores[0] if cores else None
@@ -293,7 +295,10 @@ class _Reader:
         while parent and isinstance(self.modules[parent], (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
             parent = parent.rpartition(".")[0]
         around = [path for path in item.paths if f"{parent}.".startswith(f"{path}.")]
-        if experts and around:  # the router beside them belongs to it
+        mixture = bool(experts) or (
+            bool(gates) and max((self._list_around(path, item) for path in linears), default=0) > 1
+        )
+        if around and (mixture or not down):  # what reads and what writes may lie further apart than what was seen
             parent = ".".join(parent.split(".")[: around[0].count(".") + 2])
         return FeedForward(
             path=parent if around and (parent not in item.paths or len(item.paths) > 1) else None,
@@ -302,6 +307,7 @@ class _Reader:
             other=tuple(other),
             gates=tuple(gates),
             experts=tuple(experts),
+            mixture=mixture,
         )
 
     def _is_expert(self, name: str) -> bool:
@@ -312,6 +318,7 @@ class _Reader:
             and min(shape) > 1
             and name not in self.idle
             and not isinstance(owner, (nn.Conv1d, nn.Conv2d))
+            and not self._convolves(name.rpartition(".")[0])
             and "conv" not in name.rpartition(".")[0].rpartition(".")[2].lower()
         )
 
@@ -320,7 +327,7 @@ class _Reader:
         while (path := path.rpartition(".")[0]) and path not in item.paths:
             module = self.modules[path]
             if isinstance(module, (nn.ModuleList, nn.ModuleDict)):
-                return len(module)
+                return sum(any(map(_is_linear, child.modules())) for child in module.children())
         return 0
 
     # ---- the entrance

@@ -94,7 +94,7 @@ class Bottleneck(Method):
             for attention in block.attentions:
                 yield (*_output_of(attention, anatomy, block.width), None)
         for part in block.feed_forwards:
-            if part.down and not part.experts and (block.attentions or part.path is None):
+            if part.down and not part.mixture and (block.attentions or part.path is None):
                 if self.placement != "parallel":
                     yield part.down[0], block.width, None
                 elif part.path is not None:

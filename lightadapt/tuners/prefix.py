@@ -198,9 +198,9 @@ class _Interception(TorchFunctionMode):
             self.products.append((pair[0], result.numel(), equation))
             return result
         if self.weights is None and function in attention.SOFTMAX and args[0].dim() == 4:
-            matching = [entry for entry in self.products if entry[1] == args[0].numel()]
-            if matching and prefix is not None:
-                self.query, _, self.equation = matching[0]
+            found = attention.first_factor(args[0], self.products)
+            if found is not None and prefix is not None:
+                self.query, _, self.equation = found
                 return self._weigh(function, prefix[0], args, kwargs)
         elif self.weights is not None and prefix is not None and pair:
             return self._read(function, prefix[1], args, kwargs)

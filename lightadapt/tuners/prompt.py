@@ -20,7 +20,8 @@ from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
 from lightadapt.tuners.attached import AttachedLayer, AttachingTuner
 
 PEFT_TYPE = "LIGHTADAPT_PROMPT"
-CACHES = ("past_key_values", "cache_params")
+CACHES = ("past_key_values", "cache_params", "state", "mems")
+"""What models call the memory of earlier steps of generation."""
 
 
 @dataclass
@@ -66,6 +67,8 @@ class PromptLayer(AttachedLayer):
         """For each running trunk, its number of tokens with the prompt; None where nothing was inserted."""
         self._prompted: WeakSet[Any] = WeakSet()
         """Caches that hold the prompt already."""
+        self._last: Any = None
+        """The last such cache that was a plain list or tuple."""
         self._handles.append(host.register_forward_hook(self._embed))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> PromptLayer:
@@ -106,14 +109,14 @@ class PromptLayer(AttachedLayer):
             return None
         kwargs = dict(zip(inspect.signature(trunk.forward).parameters, args, strict=False)) | kwargs
         length, position = len(self.prompts[name]), self.settings[name].position
-        if any(kwargs.get(cache) is not None and kwargs[cache] in self._prompted for cache in CACHES):
+        if any(self._is_prompted(kwargs.get(cache)) for cache in CACHES):
             return (), self._go_on(kwargs, length, position)
         ids = kwargs.get("input_ids")
         if ids is None:
             raise LightAdaptError("Prompt tuning needs input_ids: with inputs_embeds there is no place for the prompt.")
         for key, value in kwargs.items():
-            if torch.is_tensor(value) and value.shape[:2] == ids.shape[:2]:
-                kwargs[key] = _lengthen(key, value, length, position)
+            if torch.is_tensor(value) and value.dim() >= 2 and value.shape[0] == ids.shape[0]:
+                kwargs[key] = _lengthen(key, value, ids.shape[1], length, position)
             elif key == "attention_mask" and value is not None:
                 raise LightAdaptError("Prompt tuning needs an attention_mask of shape (batch, tokens).")
             elif key == "cache_position" and value is not None:
@@ -121,14 +124,26 @@ class PromptLayer(AttachedLayer):
         kwargs["input_ids"][:, position : position + length] = self.settings[name].placeholder
         self._ids = kwargs["input_ids"]
         self._lengths[-1] = self._ids.shape[1]
-        self._prompted.update(kwargs[cache] for cache in CACHES if kwargs.get(cache) is not None)
+        for cache in CACHES:
+            self._remember(kwargs.get(cache))
         return (), kwargs
+
+    def _remember(self, cache: Any) -> None:
+        if isinstance(cache, (list, tuple)):
+            self._last = cache
+        elif cache is not None:
+            self._prompted.add(cache)
+
+    def _is_prompted(self, cache: Any) -> bool:
+        return cache is not None and (
+            cache is self._last or (hasattr(cache, "__weakref__") and cache in self._prompted)
+        )
 
     def _go_on(self, kwargs: dict[str, Any], length: int, position: int) -> dict[str, Any]:
         """The inputs of a later step of generation, whose prompt is in the cache."""
         mask = kwargs.get("attention_mask")
         if torch.is_tensor(mask) and mask.dim() == 2:
-            kwargs["attention_mask"] = _lengthen("attention_mask", mask, length, position)
+            kwargs["attention_mask"] = _lengthen("attention_mask", mask, mask.shape[1], length, position)
         for key in ("position_ids", "cache_position"):
             if kwargs.get(key) is not None:
                 kwargs[key] = kwargs[key] + length
@@ -141,11 +156,12 @@ class PromptLayer(AttachedLayer):
             return output
         prompt, position = self.prompts[name].to(output.dtype), self.settings[name].position
         after = position + len(prompt)
-        if args[0].shape == ids.shape and torch.equal(args[0], ids):
+        rows, tokens = ids.shape  # the ids may have been padded to a multiple of a window
+        if args[0].shape[:1] == (rows,) and torch.equal(args[0][:, :tokens], ids):
             self._ids = None
             prompt = prompt.expand(len(output), -1, -1)
             return torch.cat([output[:, :position], prompt, output[:, after:]], 1)
-        if args[0].shape == ids.T.shape and torch.equal(args[0], ids.T):  # tokens first, batch second
+        if args[0].shape[1:] == (rows,) and torch.equal(args[0][:tokens], ids.T):  # tokens first, batch second
             self._ids = None
             prompt = prompt[:, None].expand(-1, output.shape[1], -1)
             return torch.cat([output[:position], prompt, output[after:]], 0)
@@ -164,8 +180,9 @@ class PromptLayer(AttachedLayer):
                 f"The prompt did not reach the model: {type(trunk).__name__} does not embed its input_ids as they are. "
                 "Use method='prefix' or 'lora'."
             )
-        if isinstance(output, dict):
-            self._prompted.update(output[cache] for cache in CACHES if self._lengths[-1] and _is_cache(output, cache))
+        if isinstance(output, dict) and self.running is not None:
+            for cache in CACHES:
+                self._remember(output.get(cache))
         return self._lengths.pop()
 
     def _leave(self, trunk: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -200,26 +217,27 @@ class PromptLayer(AttachedLayer):
         length = len(self.prompts[name])
         if torch.is_tensor(hidden) and torch.is_tensor(mask) and hidden.shape[1] == mask.shape[-1] + length:
             position = self.settings[name].position
-            kwargs["encoder_attention_mask"] = _lengthen("attention_mask", mask, length, position)
+            kwargs["encoder_attention_mask"] = _lengthen("attention_mask", mask, mask.shape[1], length, position)
         return (), kwargs
 
 
-def _lengthen(name: str, value: Tensor, length: int, position: int) -> Tensor:
-    """A tensor (batch, tokens, …) with room for the prompt."""
-    before, after = value[:, :position], value[:, position:]
-    shape = (len(value), length, *value.shape[2:])
-    if name == "attention_mask":
-        middle = value.new_ones(shape)
-    elif name == "position_ids":
-        first = before[:, -1:] + 1 if position else value.new_zeros(len(value), 1)
-        middle, after = first + torch.arange(length, device=value.device), after + length
-    else:
-        middle = value[:, :1].expand(shape).clone()
-    return torch.cat([before, middle, after], 1)
-
-
-def _is_cache(output: dict[str, Any], name: str) -> bool:
-    return output.get(name) is not None and not isinstance(output[name], tuple)
+def _lengthen(name: str, value: Tensor, tokens: int, length: int, position: int) -> Tensor:
+    """A tensor (batch, …) with room for the prompt in each dimension that counts tokens."""
+    if value.shape[1] == tokens:
+        before, after = value[:, :position], value[:, position:]
+        shape = (len(value), length, *value.shape[2:])
+        if name == "attention_mask":
+            middle = value.new_ones(shape)
+        elif name == "position_ids":
+            first = before[:, -1:] + 1 if position else value.new_zeros(len(value), 1)
+            middle, after = first + torch.arange(length, device=value.device), after + length
+        else:
+            middle = value[:, :1].expand(shape).clone()
+        value = torch.cat([before, middle, after], 1)
+    if value.is_floating_point() and value.dim() == 3 and value.shape[2] == tokens:  # from each token to each
+        zeros = value.new_zeros(*value.shape[:2], length)
+        value = torch.cat([value[..., :position], zeros, value[..., position:]], 2)
+    return value
 
 
 class PromptTuner(AttachingTuner):

@@ -1,0 +1,233 @@
+"""What a model is made of, and what each method would train in it, before a weight is loaded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+
+from lightadapt import peft_bridge
+from lightadapt.anatomy import Anatomy, Block, Layers, read_anatomy
+from lightadapt.description import as_rows
+from lightadapt.errors import LightAdaptError
+from lightadapt.loading import task_class, task_config
+from lightadapt.methods import NAMES, Method, Plan, resolve_method
+from lightadapt.quiet import quiet
+from lightadapt.source import Source, find_source, first_line
+from lightadapt.tasks import Task, resolve_task
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The anatomy of a model and the size of what methods train; printed, it is a table."""
+
+    name: str
+    model_class: str
+    anatomy: Anatomy
+    total: int
+    """Parameters of the model, the head among them."""
+    head: int
+    """Parameters of the head."""
+    method: Method | None = None
+    plan: Plan | None = None
+    """What the method does; None without a method."""
+    trainable: int | None = None
+    """Parameters that the method trains, the head not counted; None without a method."""
+    methods: dict[str, int | str] = field(default_factory=dict)
+    """Without a method: what each one would train, or why it cannot."""
+
+    def __str__(self) -> str:
+        anatomy = self.anatomy
+        facts = {
+            "model": f"{self.name} ({self.model_class})",
+            "parameters": f"{self.total:,}, {self.head:,} of them in the head",
+            "read from": "its modules and a dry run" if anatomy.traced else "its modules alone: a dry run failed",
+            "embedding": anatomy.embedding or "not found",
+        }
+        if anatomy.idle:
+            idle = sum(prod(anatomy.parameters[name]) for name in anatomy.idle)
+            facts["not in use"] = f"{idle:,} parameters that no output depends on"
+        if self.method is not None and self.trainable is not None and self.plan is not None:
+            facts["method"] = str(self.method)
+            facts["adapted"] = f"{len(self.plan.blocks)} of {len(anatomy.blocks)} blocks"
+            facts["trainable"] = f"{_share(self.trainable, self.total)}, and the head"
+        return "\n".join([as_rows(facts), *_describe_blocks(anatomy), *_describe_methods(self.methods, self.total)])
+
+    __repr__ = __str__
+
+
+def inspect(
+    model: Any,
+    *,
+    task: str | Task | None = None,
+    method: Any = None,
+    layers: Layers = None,
+    quantize: Any = None,
+) -> Inspection:
+    """The anatomy of a model and what methods would train in it; no weights are loaded.
+
+    >>> from transformers import BertConfig
+    >>> inspect(BertConfig(), method="lora").trainable
+    1339392
+
+    Args:
+        model: hub id, folder, config file, a `PretrainedConfig`, or a `PreTrainedModel`.
+        task: the task whose head the model would have; None: the bare model.
+        method: as in `adapt`; None: all methods are listed.
+        layers: as in `adapt`.
+        quantize: not available yet; None.
+
+    Raises:
+        LightAdaptError: there is no such model, or the method or the layers do not fit it.
+    """
+    if quantize is not None:
+        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+    source = _source_of(model)
+    model_class, config = _class_of(source, task)
+    anatomy = read_anatomy(model_class, config)
+    sizes = {name: prod(shape) for name, shape in anatomy.parameters.items()}
+    facts: dict[str, Any] = {
+        "name": source.name,
+        "model_class": model_class.__name__,
+        "anatomy": anatomy,
+        "total": sum(sizes.values()),
+        "head": sum(sizes[name] for name in anatomy.head),
+    }
+    if method is None:
+        return Inspection(**facts, methods=_count_all(model_class, config, anatomy, layers))
+    chosen = resolve_method(method)
+    plan = chosen.plan(anatomy, layers)
+    count = _count(model_class, config, anatomy, plan)
+    return Inspection(**facts, method=chosen, plan=plan, trainable=count)
+
+
+def _source_of(model: Any) -> Source:
+    if isinstance(model, PretrainedConfig):
+        return Source(model, None)
+    if isinstance(model, (str, Path)) and Path(model).suffix == ".json":
+        try:
+            return Source(AutoConfig.from_pretrained(str(model)), str(model))
+        except Exception as error:  # as in find_source
+            raise LightAdaptError(f"{model} is no config of a model ({first_line(error)}).") from error
+    return find_source(model)
+
+
+def _class_of(source: Source, task: str | Task | None) -> tuple[type[PreTrainedModel], PretrainedConfig]:
+    if task is not None:
+        chosen = resolve_task(task)
+        outputs = chosen.outputs() if chosen.labels is not None else ()
+        return task_class(source, chosen), task_config(source.config, outputs)
+    if source.instance is not None:
+        return type(source.instance), source.config
+    if type(source.config) not in AutoModel._model_mapping:
+        raise LightAdaptError(f"transformers has no model for the architecture {source.config.model_type!r}.")
+    found = AutoModel._model_mapping[type(source.config)]
+    return (found[0] if isinstance(found, tuple) else found), source.config
+
+
+def _count(model_class: type[PreTrainedModel], config: PretrainedConfig, anatomy: Anatomy, plan: Plan) -> int:
+    """The parameters that a method trains outside the head, counted in a model of the meta device."""
+    own = sum(prod(anatomy.parameters[name]) for name in plan.unfrozen)
+    if plan.config is None:
+        return own
+    inserted = copy.deepcopy(plan.config)
+    if hasattr(inserted, "init_lora_weights"):
+        inserted.init_lora_weights = True  # other starts compute with the weights, which are not there
+    with torch.device("meta"), quiet():
+        model = model_class(copy.deepcopy(config))
+        peft_bridge.insert(model, inserted)
+    names = peft_bridge.adapter_parameters(model)
+    counts = (int(parameter.numel()) for name, parameter in model.named_parameters() if name in names)
+    return own + sum(counts)
+
+
+def _count_all(
+    model_class: type[PreTrainedModel], config: PretrainedConfig, anatomy: Anatomy, layers: Layers
+) -> dict[str, int | str]:
+    counts: dict[str, int | str] = {}
+    anatomy.choose_blocks(layers)  # a wrong choice of layers is no fault of a method
+    for name in NAMES:
+        try:
+            counts[name] = _count(model_class, config, anatomy, resolve_method(name).plan(anatomy, layers))
+        except LightAdaptError as error:
+            counts[name] = str(error)
+    return counts
+
+
+# ---- printing
+
+
+def _share(count: int, total: int) -> str:
+    return f"{count:,} parameters ({100 * count / total:.3g}%)"
+
+
+def _describe_methods(methods: dict[str, int | str], total: int) -> list[str]:
+    if not methods:
+        return []
+    width = max(map(len, methods))
+    lines = ["", "What each method would train, beside the head:"]
+    for name, count in methods.items():
+        shown = f"{count:>15,}  {100 * count / total:.3g}%" if isinstance(count, int) else f"refused: {count}"
+        lines.append(f"  {name:<{width}}  {shown}")
+    return lines
+
+
+def _describe_blocks(anatomy: Anatomy) -> list[str]:
+    """The blocks by kind: those of one stack whose parts have the same names and widths."""
+    lines = []
+    for stack in anatomy.stacks:
+        blocks = [block for block in anatomy.blocks if block.stack == stack]
+        kinds: dict[tuple[Any, ...], list[Block]] = {}
+        for block in blocks:
+            kinds.setdefault(tuple(_describe_block(block, anatomy)), []).append(block)
+        lines += ["", f"{stack}: {len(blocks)} {'block' if len(blocks) == 1 else 'blocks'}, width {blocks[0].width}"]
+        for rows, same in kinds.items():
+            if len(kinds) > 1:
+                lines.append(f"  blocks {_ranges([anatomy.blocks.index(block) for block in same])}")
+            lines += [f"    {row}" for row in rows]
+    return lines
+
+
+def _describe_block(block: Block, anatomy: Anatomy) -> list[str]:
+    rows = []
+    for attention in block.attentions:
+        kind = "cross-attention" if attention.across else "attention"
+        seen = attention.key_values
+        rows.append(f"{kind:<16} {_short(attention.path, block)}" + (f", {seen.heads} heads of keys" if seen else ""))
+        for role in ("query", "key", "value", "fused", "output", "other"):
+            rows += _projections(role, getattr(attention, role), block, anatomy)
+    for part in block.feed_forwards:
+        rows.append(f"{'experts' if part.mixture else 'feed-forward':<16} {_short(part.path or '', block)}".rstrip())
+        for role in ("up", "down", "other", "gates"):
+            rows += _projections(role, getattr(part, role), block, anatomy)
+        rows += [f"  {'experts':<14} {_short(name, block)} {anatomy.parameters[name]}" for name in part.experts]
+    if block.norms:
+        rows.append(f"{'norms':<16} {', '.join(_short(path, block) for path in block.norms)}")
+    return rows
+
+
+def _projections(role: str, paths: Sequence[str], block: Block, anatomy: Anatomy) -> list[str]:
+    shown = [f"{_short(path, block)} ({' -> '.join(map(str, anatomy.linears[path]))})" for path in paths]
+    return [f"  {role:<14} {', '.join(shown)}"] if shown else []
+
+
+def _short(path: str, block: Block) -> str:
+    around = next((each for each in block.paths if path.startswith(f"{each}.")), None)
+    return path if around is None else path.removeprefix(f"{around}.")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """The numbers with runs written as `0-5`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
