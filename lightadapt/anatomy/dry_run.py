@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config as shapes
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 from transformers import PretrainedConfig, PreTrainedModel
@@ -71,6 +72,8 @@ class DryRun:
     """Linear modules whose output is not their input times their weight, by its shape."""
     finished: bool = False
     """Whether the forward pass came to its end; else what was not called might have been."""
+    stopped_by: str = ""
+    """What ended the passes before their end."""
     idle: frozenset[str] | None = None
     """Parameters that no output depends on; None when the backward pass could not be completed."""
 
@@ -91,7 +94,7 @@ def dry_run(model: PreTrainedModel) -> DryRun:
     for inputs in _inputs(model):
         observer = _Observer(inputs["input_ids"])
         try:
-            with torch.random.fork_rng(devices=[]), quiet(), observer.watch(model):
+            with torch.random.fork_rng(devices=[]), quiet(), observer.watch(model), _choose_everything():
                 with observer:
                     outputs = model(**inputs)
                     observer.run.finished = True
@@ -103,12 +106,17 @@ def dry_run(model: PreTrainedModel) -> DryRun:
                         for name, parameter in model.named_parameters()
                         if parameter.grad is None and parameter.requires_grad
                     )
-        except Exception:  # an architecture may raise anything here; what was seen before holds
-            pass
+        except Exception as error:  # an architecture may raise anything here; what was seen before holds
+            observer.run.stopped_by = f"{type(error).__name__}: {error}"
         if observer.run.idle is not None:
             return observer.run
         runs.append(observer.run)
     return max(runs, key=lambda run: (run.finished, len(run.order)))
+
+
+def _choose_everything() -> Any:
+    """What a mask without values chooses is taken to be everything."""
+    return shapes.patch(meta_nonzero_assume_all_nonzero=True)  # type: ignore[attr-defined]
 
 
 def _inputs(model: PreTrainedModel) -> Iterator[dict[str, Any]]:
@@ -232,7 +240,7 @@ class _Observer(TorchFunctionMode):
         if any(tensor.is_meta for tensor in tensors):
             if function in _COPIES:
                 args, kwargs = _without_device(args, kwargs)
-            if not all(tensor.is_meta for tensor in tensors):
+            if not all(tensor.is_meta or not tensor.dim() for tensor in tensors):
                 if function in _INDEXING:
                     args = (args[0], tree_map(_as_indices, args[1]), *args[2:])
                 args, kwargs = tree_map(_to_meta, (args, kwargs))
@@ -266,7 +274,7 @@ class _Observer(TorchFunctionMode):
 
 
 def _to_meta(value: Any) -> Any:
-    return value.to("meta") if isinstance(value, Tensor) and not value.is_meta else value
+    return value.to("meta") if isinstance(value, Tensor) and value.dim() and not value.is_meta else value
 
 
 def _as_indices(value: Any) -> Any:

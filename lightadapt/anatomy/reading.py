@@ -63,8 +63,10 @@ def backbone_names(model: PreTrainedModel) -> Collection[str]:
     is asked; only architectures unknown to AutoModel fall back on the prefix.
     """
     if type(model.config) in AutoModel._model_mapping:
+        config = copy.deepcopy(model.config)
+        config.architectures = config.architectures or []  # AutoModel reads a list where an architecture has two models
         with torch.device("meta"), quiet():
-            bare: nn.Module = AutoModel.from_config(copy.deepcopy(model.config))
+            bare: nn.Module = AutoModel.from_config(config)
     else:
         bare = model.base_model
         if bare is model:

@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lightadapt.anatomy.dry_run import DryRun
 from lightadapt.anatomy.parts import Anatomy, Attention, Block, FeedForward
+from lightadapt.errors import LightAdaptError
 
 _ATTENTION_CLASS = re.compile(r"Attention|Attn")
 _ATTENTION_NAME = re.compile(r"(^|_)(attn|attention)$", re.IGNORECASE)
@@ -36,6 +37,9 @@ def describe(
         backbone: the parameter names of the bare backbone.
         run: what a dry run of a model of the same structure saw.
         causal: whether a token sees only those before it.
+
+    Raises:
+        LightAdaptError: the dry run stopped half-way, so that it is not clear which stacks are in use.
     """
     return _Reader(model, backbone, run or DryRun(), causal).read()
 
@@ -79,6 +83,11 @@ class _Reader:
         used = [item for item in items if any(path in self.run.order for path in item.paths)]
         if not used:  # it stopped before the first block
             self.run = DryRun()
+        elif not self.run.finished and len({item.stack for item in used}) < len({item.stack for item in items}):
+            raise LightAdaptError(
+                f"{type(self.model).__name__} has several stacks of blocks, and which of them a text goes through could "
+                f"not be seen: a dry run without weights stopped between them ({self.run.stopped_by})."
+            )
         elif self.run.finished:
             items = used
         items = sorted(items, key=self._turn)

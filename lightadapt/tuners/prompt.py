@@ -213,11 +213,15 @@ class PromptLayer(AttachedLayer):
         if name is None:
             return None
         kwargs = dict(zip(inspect.signature(reader.forward).parameters, args, strict=False)) | kwargs
-        hidden, mask = kwargs.get("encoder_hidden_states"), kwargs.get("encoder_attention_mask")
+        hidden, position = kwargs["encoder_hidden_states"], self.settings[name].position
         length = len(self.prompts[name])
-        if torch.is_tensor(hidden) and torch.is_tensor(mask) and hidden.shape[1] == mask.shape[-1] + length:
-            position = self.settings[name].position
-            kwargs["encoder_attention_mask"] = _lengthen("attention_mask", mask, mask.shape[1], length, position)
+        masks = {key: value for key, value in kwargs.items() if key.startswith("encoder_") and torch.is_tensor(value)}
+        for key, mask in masks.items():
+            if mask.dim() == 2 and mask.shape[1] + length in hidden.shape[:2]:
+                mask = _lengthen("attention_mask", mask, mask.shape[1], length, position)
+                if "padding" in key:  # such masks are true where there is nothing
+                    mask[:, position : position + length] = False
+                kwargs[key] = mask
         return (), kwargs
 
 
