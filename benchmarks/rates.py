@@ -28,20 +28,19 @@ from lightadapt.methods import Method, resolve_method
 HEAD = 5e-3
 """Rate of the head in all runs but those that try it."""
 RATES: dict[str, list[float]] = {
-    "lora": [5e-4, 1e-3, 2e-3],
     "bottleneck": [1e-3, 3e-3, 1e-2],
     "prefix": [5e-3, 2e-2, 5e-2],
     "ia3": [5e-3, 2e-2, 5e-2],
     "bitfit": [2e-3, 5e-3, 2e-2],
     "layernorm": [2e-3, 5e-3, 2e-2],
     "prompt": [1e-2, 5e-2, 2e-1],
+    "full": [1e-4, 3e-4],
+    "lora": [1e-3, 2e-3],
+    "probe": [5e-3, 2e-2],
     "parallel": [1e-3, 3e-3],
     "houlsby": [1e-3, 3e-3],
-    "dora": [1e-3],
-    "full": [5e-5, 2e-4, 5e-4],
-    "probe": [5e-3, 2e-2],
 }
-HEADS: dict[str, list[float]] = {"lora": [1e-2], "full": [5e-3], "probe": [5e-3]}
+HEADS: dict[str, list[float]] = {"lora": [1e-2], "full": [5e-3]}
 """Other rates of the head that are tried with the first rate of a method."""
 
 
@@ -58,8 +57,8 @@ def read_data(folder: Path, per_class: int, sentences: int) -> dict[str, tuple[A
     test = [json.loads(line) for line in (banking / "test.jsonl").read_text(encoding="utf-8").splitlines()]
     conll = folder / "ner" / "conll2003"
     return {
-        "classification": (first_of_each(train, per_class), first_of_each(test, 8)),
-        "ner": (read_sentences(conll / "train.conll", sentences), read_sentences(conll / "dev.conll", 600)),
+        "classification": (first_of_each(train, per_class), first_of_each(test, 5)),
+        "ner": (read_sentences(conll / "train.conll", sentences), read_sentences(conll / "dev.conll", 300)),
     }
 
 
@@ -98,7 +97,7 @@ def trials(names: list[str]) -> list[tuple[str, float, float]]:
         head = {"full": 1e-3}.get(name, HEAD)
         found += [(name, rate, head) for rate in RATES[name]]
         if name != "probe":
-            found += [(name, RATES[name][1], other) for other in HEADS.get(name, [])]
+            found += [(name, RATES[name][0], other) for other in HEADS.get(name, [])]
     return found
 
 
@@ -122,8 +121,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with classification/ and ner/")
     parser.add_argument("--model", help="hub id or folder; default: the MiniLM encoder of lightadapt[demo]")
     parser.add_argument("--methods", default=",".join(RATES))
-    parser.add_argument("--per-class", type=int, default=15, help="training records of each class of Banking77")
-    parser.add_argument("--sentences", type=int, default=800, help="training sentences of CoNLL-2003")
+    parser.add_argument("--per-class", type=int, default=10, help="training records of each class of Banking77")
+    parser.add_argument("--sentences", type=int, default=500, help="training sentences of CoNLL-2003")
     parser.add_argument("--json", type=Path, default=Path("runs/rates.json"))
     parser.add_argument("--write", action="store_true", help="renew docs/rates.md from the JSON file alone")
     options = parser.parse_args()
@@ -149,7 +148,7 @@ def main() -> int:
             continue
         start = time.perf_counter()
         scores = measure(
-            with_rates(resolve_method(name), rate, head_rate), data, {"classification": 4, "ner": 2}, model
+            with_rates(resolve_method(name), rate, head_rate), data, {"classification": 5, "ner": 3}, model
         )
         seconds = time.perf_counter() - start
         results.append({"method": name, "rate": rate, "head_rate": head_rate, **scores, "seconds": seconds})

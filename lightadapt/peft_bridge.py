@@ -73,22 +73,30 @@ def register_tuner(name: str, config: type[PeftConfig], tuner: type[BaseTuner]) 
 def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> None:
     """Insert an adapter into the model in place; the model keeps its class and its forward."""
     config = copy.deepcopy(config)  # PEFT changes the config it is given
-    if isinstance(config, LoraConfig):
-        # PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits
-        # other modules of these names, too (shared experts). It does so for models with a config only.
-        holder = nn.Module()
-        holder.add_module("model", model)
-        inject_adapter_in_model(config, holder, name)
-        model.peft_config = {**getattr(model, "peft_config", {}), name: config}
-        model._hf_peft_config_loaded = True
-    else:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set", UserWarning)  # PEFT sees by itself what it is
+        if isinstance(config, LoraConfig):
+            _insert_lora(model, config, name)
+        else:
             model.add_adapter(config, name)
     if model.dtype != torch.float32:
         for layer in _layers(model):
             if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
                 _compute_in_float32(layer.ln_tuning_layers[name])
+
+
+def _insert_lora(model: PreTrainedModel, config: PeftConfig, name: str) -> None:
+    """Insert LoRA where its config says, and nowhere else.
+
+    PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits other
+    modules of these names, too (shared experts). It does so for models with a config only.
+    """
+    holder = nn.Module()
+    holder.add_module("model", model)
+    inject_adapter_in_model(config, holder, name)
+    model.peft_config = {**getattr(model, "peft_config", {}), name: config}
+    model._hf_peft_config_loaded = True
 
 
 def _compute_in_float32(norm: nn.Module) -> None:

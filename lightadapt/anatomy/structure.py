@@ -85,8 +85,8 @@ class _Reader:
             self.run = DryRun()
         elif not self.run.finished and len({item.stack for item in used}) < len({item.stack for item in items}):
             raise LightAdaptError(
-                f"{type(self.model).__name__} has several stacks of blocks, and which of them a text goes through could "
-                f"not be seen: a dry run without weights stopped between them ({self.run.stopped_by})."
+                f"{type(self.model).__name__} has several stacks of blocks, and which of them a text goes through "
+                f"could not be seen: a dry run without weights stopped between them ({self.run.stopped_by})."
             )
         elif self.run.finished:
             items = used
