@@ -162,6 +162,7 @@ def train(model: nn.Module, case: Case, trained: Mapping[str, nn.Parameter]) -> 
     for seed in range(2, 32):
         if dead:  # an expert to which no token of the batch went
             dead -= _step_back(model, zoo.make_batch(case.model_type, case.task, rows=8, seed=seed), trained)
+            optimizer.step()
     if dead:
         first = next(name for name in trained if name in dead)
         raise CheckError(f"no gradient in {len(dead)} of {len(trained)} trained tensors, first {first}")

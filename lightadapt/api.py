@@ -18,7 +18,7 @@ from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
-from lightadapt.loading import Base, Blueprint, draw, load_base
+from lightadapt.loading import Base, Blueprint, check_room, draw, load_base
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
 from lightadapt.source import Model, find_source, load_tokenizer
@@ -70,6 +70,7 @@ def adapt(
     source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
     blueprint = draw(source, chosen_task)
     plan = chosen_method.plan(blueprint.anatomy, layers)
+    check_room(source.config, chosen_method.extra_tokens)
     place = choose_device(device)
     number_format = _number_format(blueprint, plan, dtype, place)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)

@@ -24,6 +24,9 @@ from lightadapt.quiet import quiet
 from lightadapt.source import Source, first_line
 from lightadapt.tasks import TASKS, Task
 
+LEAST_TOKENS = 8
+"""The shortest text that a model must be able to read."""
+
 
 @dataclass(frozen=True)
 class Blueprint:
@@ -217,6 +220,16 @@ def _check_backbone(model: PreTrainedModel, anatomy: Anatomy, fresh: frozenset[s
         raise LightAdaptError(
             f"{len(lost)} tensors of the backbone are not in the checkpoint {source.name} and would stay random, for "
             f"example {', '.join(lost[:3])}. It is no checkpoint of a {type(model).__name__} backbone; choose another."
+        )
+
+
+def check_room(config: PretrainedConfig, extra_tokens: int) -> None:
+    """Raise when what a method adds to every input leaves the text no room."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if extra_tokens and isinstance(positions, int) and positions - extra_tokens < LEAST_TOKENS:
+        raise LightAdaptError(
+            f"{extra_tokens} learned tokens leave {max(positions - extra_tokens, 0)} of the model's {positions} "
+            f"positions to the text, which needs at least {LEAST_TOKENS}. Choose a smaller length."
         )
 
 

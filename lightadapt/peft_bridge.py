@@ -15,7 +15,6 @@ from peft import (
     LoraConfig,
     PeftConfig,
     get_peft_model_state_dict,
-    inject_adapter_in_model,
 )
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.ln_tuning.layer import LNTuningLayer
@@ -76,27 +75,26 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
         warnings.filterwarnings("ignore", "fan_in_fan_out is set", UserWarning)  # PEFT sees by itself what it is
-        if isinstance(config, LoraConfig):
-            _insert_lora(model, config, name)
-        else:
-            model.add_adapter(config, name)
+        tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]
+        # PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits
+        # other modules of these names, too (shared experts). It does so for models with a config only.
+        tuner(_hide_config(model) if isinstance(config, LoraConfig) else model, config, adapter_name=name)
+    model.peft_config = {**getattr(model, "peft_config", {}), name: config}
+    model._hf_peft_config_loaded = True
     if model.dtype != torch.float32:
         for layer in _layers(model):
             if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
                 _compute_in_float32(layer.ln_tuning_layers[name])
+            for path, buffer in layer.named_buffers():
+                if not path.startswith("base_layer.") and buffer.is_floating_point():
+                    buffer.data = buffer.data.float()
 
 
-def _insert_lora(model: PreTrainedModel, config: PeftConfig, name: str) -> None:
-    """Insert LoRA where its config says, and nowhere else.
-
-    PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits other
-    modules of these names, too (shared experts). It does so for models with a config only.
-    """
+def _hide_config(model: nn.Module) -> nn.Module:
+    """A module without a config that holds the model; the paths inside end as before."""
     holder = nn.Module()
     holder.add_module("model", model)
-    inject_adapter_in_model(config, holder, name)
-    model.peft_config = {**getattr(model, "peft_config", {}), name: config}
-    model._hf_peft_config_loaded = True
+    return holder
 
 
 def _compute_in_float32(norm: nn.Module) -> None:
@@ -227,6 +225,15 @@ def config_types() -> dict[str, type[PeftConfig]]:
         for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()
         if not isinstance(kind, _Kind)
     }
+
+
+def keeps_state_apart(config: PeftConfig) -> bool:
+    """Whether PEFT keeps part of the adapter outside the layers, in a place that only its own wrapper has.
+
+    Random projections that are drawn again from their seed are no such part.
+    """
+    shared = getattr(PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type], "uses_shared_state", True)
+    return bool(shared) and not hasattr(config, "save_projection")
 
 
 def make_config(content: Mapping[str, Any]) -> PeftConfig:

@@ -83,7 +83,7 @@ def dry_run(model: PreTrainedModel) -> DryRun:
 
     The model is used up: its modules are left instrumented.
     """
-    model.eval()
+    model.train()  # some read weights past their modules then, and only then
     model.config._experts_implementation = "batched_mm"  # the one implementation whose shapes depend on no values
     for module in model.modules():
         if attention.has_own_config(module):
@@ -126,11 +126,16 @@ def _inputs(model: PreTrainedModel) -> Iterator[dict[str, Any]]:
     inputs: dict[str, Any] = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     if "use_cache" in accepted:
         inputs["use_cache"] = False
+    if "bbox" in accepted:  # where on a page each token is
+        inputs["bbox"] = torch.zeros(1, LENGTH, 4, dtype=torch.long)
     if "decoder_input_ids" in accepted:
         yield inputs | {"decoder_input_ids": _tokens(model.config, DECODER_LENGTH)}
         yield inputs | {"decoder_input_ids": tokens}
     yield inputs
     yield {"input_ids": tokens}
+    separator = getattr(model.config, "sep_token_id", None)
+    if isinstance(separator, int):  # a question and a context, which Longformer tells apart by three of them
+        yield inputs | {"input_ids": tokens.index_fill(1, torch.tensor([4, 5, LENGTH - 1]), separator)}
 
 
 def _tokens(config: PretrainedConfig, length: int) -> Tensor:
@@ -232,6 +237,8 @@ class _Observer(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is nn.functional.scaled_dot_product_attention:
             self.record(*args[:3], interface=False)
+        if function is torch.rand and args and args[0] == []:
+            return torch.ones([])  # the chance by which whole blocks are left out in training: none is
         if function in _VALUES and args[0].is_meta:
             return getattr(args[0], "_assumed", _VALUES[function])
         if function in _SEARCHES and args[0].is_meta:  # as if every value were there, and the same
@@ -257,18 +264,19 @@ class _Observer(TorchFunctionMode):
             return
         pair = attention.factors(function, args, kwargs)
         if place in self._scores:
-            if function in attention.SOFTMAX and args[0].dim() == 4:
+            if function in attention.SOFTMAX and args[0].dim() >= 3:
                 self._ambiguous.add(place)
                 self.run.attention.pop(place, None)
             elif pair and place not in self.run.attention:
                 heads, width, across = self._scores[place]
                 self.run.attention[place] = KeyValues(heads, width, pair[1].shape[-1], across, interface=False)
-        elif function in attention.SOFTMAX and args[0].dim() == 4:
+        elif function in attention.SOFTMAX and args[0].dim() in (3, 4):
             scores: Tensor = args[0]
             found = attention.first_factor(scores, self._products.get(place, ()))
             if found is not None:
                 across = scores.shape[-1] != scores.shape[-2]
-                self._scores[place] = (scores.shape[1], found[0].shape[-1], across)
+                heads = scores.shape[-3]  # also where batch and heads are one dimension, of a batch of one
+                self._scores[place] = (heads, found[0].shape[-1], across)
         elif pair:
             self._products.setdefault(place, []).append((pair[0], result.numel()))
 

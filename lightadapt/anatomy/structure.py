@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -268,7 +269,7 @@ class _Reader:
         experts = [
             name
             for name in self._within(item.paths)
-            if self._is_expert(name) and not name.startswith(attentions or ("\0",))
+            if self._is_expert(name, width) and not name.startswith(attentions or ("\0",))
         ]
         experts.sort(key=list(self.parameters).index)
         children: dict[str, list[str]] = {}
@@ -298,7 +299,8 @@ class _Reader:
         down = [path for path in linears if width in (None, self.linears[path][1])][-1:]
         if len(linears) == 1 and self.linears[linears[0]][0] == width:
             down = []  # a projection alone reads the stream; what writes is no linear
-        up = [path for path in linears if self.linears[path][0] == width and path not in down]
+        before = linears[: linears.index(down[0])] if down else linears
+        up = [path for path in before if self.linears[path][0] == width]
         other = [path for path in linears if path not in up and path not in down]
         parent = _common_parent([*linears, *gates, *experts])
         while parent and isinstance(self.modules[parent], (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
@@ -308,7 +310,7 @@ class _Reader:
             bool(gates) and max((self._list_around(path, item) for path in linears), default=0) > 1
         )
         if around and (mixture or not down):  # what reads and what writes may lie further apart than what was seen
-            parent = ".".join(parent.split(".")[: around[0].count(".") + 2])
+            parent = self._shallowest(parent, around[0])
         return FeedForward(
             path=parent if around and (parent not in item.paths or len(item.paths) > 1) else None,
             up=tuple(up),
@@ -319,12 +321,22 @@ class _Reader:
             mixture=mixture,
         )
 
-    def _is_expert(self, name: str) -> bool:
+    def _shallowest(self, path: str, block: str) -> str:
+        """The outermost module around `path` inside a block that runs as a whole, which lists do not."""
+        parts = path.split(".")
+        for depth in range(block.count(".") + 2, len(parts)):
+            around = ".".join(parts[:depth])
+            if not isinstance(self.modules[around], (nn.ModuleList, nn.ModuleDict, nn.Sequential)):
+                return around
+        return path
+
+    def _is_expert(self, name: str, width: int | None) -> bool:
         shape = self.parameters[name]
         owner = self.modules[name.rpartition(".")[0]]
         return (
             len(shape) == 3
             and min(shape) > 1
+            and width in (None, *shape[1:])
             and name not in self.idle
             and not isinstance(owner, (nn.Conv1d, nn.Conv2d))
             and not self._convolves(name.rpartition(".")[0])
@@ -347,7 +359,10 @@ class _Reader:
         if embedding is None or not blocks or not self.run.readers:
             return None, None
         around = [path for path in self.run.readers if not path or blocks[0].path.startswith(f"{path}.")]
-        return embedding, max(around, key=len)
+        trunk = max(around, key=len, default="")
+        if "input_ids" not in inspect.signature(self.modules[trunk].forward).parameters:
+            return None, None
+        return embedding, trunk
 
     def _reader(self, blocks: Sequence[Block]) -> str | None:
         """The module of the first stack that attends to another one."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
 ALL_LINEAR = "all-linear"
+NEED_INPUTS = ("POLY", "SHADOW", "TRAINABLE_TOKENS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class PeftMethod(Method):
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> PeftConfig:
         config = peft_bridge.make_config({**self.config, "modules_to_save": None})
+        if hasattr(config, "save_projection"):
+            config.save_projection = False  # random, and drawn again from their seed
         every = [path for block in blocks for path in block.linears]
         targets = config.target_modules
         if not every and targets in (None, ALL_LINEAR):
@@ -92,14 +95,15 @@ def method_of(config: PeftConfig) -> Method:
         LightAdaptError: PEFT would need to be in charge of the whole model for it.
     """
     kind = str(getattr(config.peft_type, "value", config.peft_type))
-    if kind == "PREFIX_TUNING":
-        return Prefix(length=config.num_virtual_tokens)
-    if kind == "PROMPT_TUNING":
-        return Prompt(length=config.num_virtual_tokens)
-    if not hasattr(config, "target_modules"):
+    if kind in ("PREFIX_TUNING", "PROMPT_TUNING"):
+        ours = Prefix if kind == "PREFIX_TUNING" else Prompt
+        return ours() if config.num_virtual_tokens is None else ours(length=config.num_virtual_tokens)
+    if kind in NEED_INPUTS:
+        raise LightAdaptError(f"PEFT's {kind} needs inputs of its own at every step, which no task here gives.")
+    if not hasattr(config, "target_modules") or peft_bridge.keeps_state_apart(config):
         raise LightAdaptError(
             f"PEFT's {kind} does not work inside a model but around it, which would take its forward from it. "
-            "Use method='prompt' or 'prefix'."
+            "Use one of lightadapt's own methods, or another of PEFT's."
         )
     content = {
         name: value for name, value in config.to_dict().items() if name not in ("auto_mapping", "runtime_config")

@@ -115,9 +115,9 @@ def _attend(
     mask, name = attention_mask, attention.implementation(module)
     causal = kwargs.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
-    if mask is None and causal and query.shape[2] > 1 and not name.startswith("flash"):
-        key, value = key[:, :, : query.shape[2]], value[:, :, : query.shape[2]]  # as sdpa reads an implied mask
-        mask = _causal_mask(query, additive=name == "eager")
+    if mask is None and causal and query.shape[2] > 1 and name == "sdpa":  # which reads no mask as this one
+        key, value = key[:, :, : query.shape[2]], value[:, :, : query.shape[2]]
+        mask = _causal_mask(query)
     if kwargs.get("position_bias") is not None:
         kwargs["position_bias"] = _widen(kwargs["position_bias"], prefix[0].shape[1], 0)
     key, value, mask = _extend(key, value, mask, *prefix)
@@ -147,13 +147,10 @@ def _widen(mask: Tensor, length: int, value: float) -> Tensor:
     return torch.cat([mask.new_full((*mask.shape[:-1], length), value), mask], -1)
 
 
-def _causal_mask(query: Tensor, *, additive: bool) -> Tensor:
+def _causal_mask(query: Tensor) -> Tensor:
     """Which tokens a token may see, (1, 1, tokens, tokens): itself and those before it."""
     tokens = query.shape[2]
-    visible = torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=query.device).tril()
-    if not additive:
-        return visible
-    return torch.zeros_like(visible, dtype=query.dtype).masked_fill(~visible, torch.finfo(query.dtype).min)
+    return torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=query.device).tril()
 
 
 def _widen_block_mask(mask: Any, length: int) -> Any:
@@ -197,7 +194,7 @@ class _Interception(TorchFunctionMode):
             equation = args[0].replace(" ", "") if function is torch.einsum else None
             self.products.append((pair[0], result.numel(), equation))
             return result
-        if self.weights is None and function in attention.SOFTMAX and args[0].dim() == 4:
+        if self.weights is None and function in attention.SOFTMAX and args[0].dim() in (3, 4):
             found = attention.first_factor(args[0], self.products)
             if found is not None and prefix is not None:
                 self.query, _, self.equation = found
@@ -223,7 +220,7 @@ class _Interception(TorchFunctionMode):
         if prefix is None:
             return function(query, key, value, attn_mask, dropout_p, is_causal, **kwargs)
         if is_causal and query.shape[2] > 1:
-            attn_mask = _causal_mask(query, additive=False)
+            attn_mask = _causal_mask(query)
         key, value, attn_mask = _extend(key, value, attn_mask, *prefix)
         return function(query, key, value, attn_mask=attn_mask, dropout_p=dropout_p, **kwargs)
 
@@ -231,10 +228,9 @@ class _Interception(TorchFunctionMode):
         """The softmax over the scores of the prefix and of the tokens; the part of the tokens."""
         scores, query = args[0], self.query
         assert query is not None
-        keys = _as_many_heads(keys, scores.shape[1]).to(query.dtype)
+        keys = _as_many_heads(keys, scores).to(query.dtype)
         if self.equation is None:
-            if query.dim() == 3:  # batch and heads in one dimension
-                query = query.reshape(*scores.shape[:2], *query.shape[1:])
+            query = query.reshape(*scores.shape[:-1], query.shape[-1])  # batch and heads may be in one dimension
             own = query @ keys.transpose(-1, -2)
         else:
             left, right, result = _letters(self.equation)
@@ -252,7 +248,7 @@ class _Interception(TorchFunctionMode):
         """What the tokens' values give, and what the prefix's give."""
         assert self.weights is not None
         self.done = True
-        values = _as_many_heads(values, self.weights.shape[1])
+        values = _as_many_heads(values, self.weights)
         weights = self.weights.to(values.dtype)
         result: Tensor = function(*args, **kwargs)
         if function is not torch.einsum:
@@ -266,8 +262,11 @@ class _Interception(TorchFunctionMode):
         return torch.add(result, own.to(result.dtype))
 
 
-def _as_many_heads(prefix: Tensor, heads: int) -> Tensor:
-    return prefix if prefix.shape[0] == heads else prefix.repeat_interleave(heads // prefix.shape[0], 0)
+def _as_many_heads(prefix: Tensor, scores: Tensor) -> Tensor:
+    """The prefix for scores (batch, heads, ., .), with heads that were repeated, or (batch x heads, ., .)."""
+    if scores.dim() == 3:
+        return prefix.repeat(len(scores) // len(prefix), 1, 1)
+    return prefix if len(prefix) == scores.shape[1] else prefix.repeat_interleave(scores.shape[1] // len(prefix), 0)
 
 
 def _letters(equation: str) -> tuple[str, str, str]:
