@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lightadapt import attention
+from lightadapt.errors import LightAdaptError
 from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
 from lightadapt.tuners.attached import AttachedLayer, AttachingTuner
 
@@ -91,8 +92,13 @@ class PrefixLayer(AttachedLayer):
         self._modes[-1].__enter__()  # type: ignore[no-untyped-call]
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self._modes:
-            self._modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        mode = self._modes.pop()
+        mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        if output is not None and not mode.done and self.running is not None:
+            raise LightAdaptError(
+                f"The prefix did not reach the attention of {type(module).__name__} on this input: it computes another "
+                "kind of attention than it did on a short text. Use method='lora' or 'parallel'."
+            )
 
 
 def _attend(
@@ -217,6 +223,7 @@ class _Interception(TorchFunctionMode):
     ) -> Any:
         if self.layer.watching:
             self.layer.seen = (key.detach(), value.detach())
+        self.done = True
         if prefix is None:
             return function(query, key, value, attn_mask, dropout_p, is_causal, **kwargs)
         if is_causal and query.shape[2] > 1:

@@ -37,8 +37,6 @@ class PromptConfig(PeftConfig):  # type: ignore[misc]
     """The decoder that attends to what the trunk gives; None without one."""
     position: int = 0
     """How many tokens stand before the prompt: 1 keeps the first token of an encoder, which many heads read."""
-    placeholder: int = 1
-    """The token id whose embeddings the prompt replaces; not the padding."""
     deviation: float = 0.5
     """Standard deviation of the start, in units of that of the embeddings."""
     modules_to_save: list[str] | None = None
@@ -81,6 +79,12 @@ class PromptLayer(AttachedLayer):
         copied._prompted = WeakSet()
         return copied
 
+    @property
+    def _placeholder(self) -> int:
+        """The token id whose embeddings the prompt replaces: an ordinary one, for padding has no position."""
+        middle: int = self.host.num_embeddings // 2  # type: ignore[operator, assignment]
+        return middle + (middle == self.host.padding_idx)
+
     def fill(self, name: str, config: PromptConfig) -> None:
         weight: Tensor = self.host.weight  # type: ignore[assignment]
         start = torch.randn(config.num_virtual_tokens, weight.shape[1]) * config.deviation
@@ -121,7 +125,7 @@ class PromptLayer(AttachedLayer):
                 raise LightAdaptError("Prompt tuning needs an attention_mask of shape (batch, tokens).")
             elif key == "cache_position" and value is not None:
                 kwargs[key] = torch.arange(ids.shape[1] + length, device=ids.device)
-        kwargs["input_ids"][:, position : position + length] = self.settings[name].placeholder
+        kwargs["input_ids"][:, position : position + length] = self._placeholder
         self._ids = kwargs["input_ids"]
         self._lengths[-1] = self._ids.shape[1]
         for cache in CACHES:
