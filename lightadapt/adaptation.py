@@ -70,13 +70,16 @@ class Adaptation:
 
     def _insert(self) -> None:
         """Insert the adapter; what is trained gets tensors of its own in float32."""
+        # A model built from an instance shares its tensors; what is trained must not change the instance.
+        blueprint = self.base.blueprint
+        shared = blueprint.source.instance is not None and blueprint.ready is None
+        if shared and self.method.rewrites_base:
+            for parameter in self.model.parameters():
+                parameter.data = parameter.data.clone()
         if self.plan.config is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 peft_bridge.insert(self.model, self.plan.config, self.name)
-        # A model built from an instance shares its tensors; what is trained must not change the instance.
-        blueprint = self.base.blueprint
-        shared = blueprint.source.instance is not None and blueprint.ready is None
         for name, parameter in self.model.named_parameters():
             if name in self.all_trained:
                 parameter.data = parameter.data.clone() if shared else parameter.data

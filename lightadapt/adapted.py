@@ -9,6 +9,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from lightadapt import peft_bridge
@@ -21,6 +22,7 @@ from lightadapt.loading import check_room, draw, load_base
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.sharing import share_backbone
+from lightadapt.source import check_tokenizer
 from lightadapt.tasks import Task, read_labels, resolve_task
 from lightadapt.tasks.task import Label
 from lightadapt.training.arguments import read_settings
@@ -37,6 +39,8 @@ class Adapted:
     def __init__(self, adaptation: Adaptation) -> None:
         self._all = {adaptation.name: adaptation}
         self._now = adaptation
+        self._disabled = 0
+        """How many `disable` blocks are open."""
 
     @property
     def model(self) -> PreTrainedModel:
@@ -98,30 +102,47 @@ class Adapted:
         Raises:
             LightAdaptError: the name is taken, or a method trains the base itself, which cannot be shared then.
         """
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
-            taken = f" Taken: {', '.join(self._all)}."
-            raise LightAdaptError(f"add({name!r}): give a new name of letters, digits, - and _.{taken}")
+        self._check_enabled("add")
+        self._check_name(name)
         chosen = self.task if task is None else resolve_task(task)
         if labels is not None:
             chosen = chosen.with_labels(read_labels(chosen, labels))
         how, first = resolve_method(method), self._all[next(iter(self._all))]
-        blueprint = draw(first.base.blueprint.source, chosen)
+        source = first.base.blueprint.source
+        blueprint = draw(source, chosen)
         plan = how.plan(blueprint.anatomy, layers)
-        check_room(first.base.blueprint.source.config, how.extra_tokens)
         for each, unfrozen in ((first.method, first.plan.unfrozen), (how, plan.unfrozen)):
             if unfrozen or each.rewrites_base:
                 raise LightAdaptError(f"Method {each.name!r} changes the base itself, so the base cannot be shared.")
+        if plan.config is not None and peft_bridge.draws_for_the_whole_model(plan.config):
+            raise LightAdaptError(f"Method {how} draws numbers for the model as a whole, which cannot be shared.")
         if first.base.blueprint.ready is not None:
             raise LightAdaptError(
                 f"The {type(first.model).__name__} given to adapt(…) carries its own head and is used in place. To "
                 "share a base, give adapt(…) its name, its folder or its bare backbone."
             )
+        check_tokenizer(first.tokenizer, source, chosen)
+        check_room(source.config, first.tokenizer, how)
         base = load_base(blueprint, dtype=first.base.dtype, seed=first.seed, device=first.model.device)
         share_backbone(base, first.base)
-        added = Adaptation(base, how, plan, first.tokenizer, name=name, layers=layers, seed=first.seed)
-        how.start(added.model, added.tokenizer)
-        self._all[name] = added
-        self._now.activate()
+        try:
+            added = Adaptation(base, how, plan, first.tokenizer, name=name, layers=layers, seed=first.seed)
+            how.start(added.model, added.tokenizer)
+            self._all[name] = added
+        finally:
+            self._now.activate()
+
+    def _check_name(self, name: str) -> None:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
+            raise LightAdaptError(
+                f"add({name!r}): give a new name of letters, digits, - and _. Taken: {', '.join(self._all)}."
+            )
+        if any(name in dir(kind) for kind in (nn.ModuleDict, nn.ParameterDict)):
+            raise LightAdaptError(f"add({name!r}): torch has a use of its own for this name. Choose another.")
+
+    def _check_enabled(self, what: str) -> None:
+        if self._disabled:
+            raise LightAdaptError(f"{what}(…) inside `with adapted.disable()`: leave the block first.")
 
     def use(self, name: str) -> Adapted:
         """Switch to the adaptation of that name: its model, task, labels and history are those of this object now.
@@ -129,6 +150,7 @@ class Adapted:
         Raises:
             LightAdaptError: there is none.
         """
+        self._check_enabled("use")
         if name not in self._all:
             raise LightAdaptError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{self._known}")
         self._now = self._all[name]
@@ -142,11 +164,13 @@ class Adapted:
     @contextmanager
     def disable(self) -> Iterator[Adapted]:
         """The base model without the adapter, under the same head, for the time of a `with` block."""
+        self._disabled += 1
         self._now.activate(enabled=False)
         try:
             yield self
         finally:
-            self._now.activate()
+            self._disabled -= 1
+            self._now.activate(enabled=not self._disabled)
 
     # ---- learning and predicting
 
@@ -187,6 +211,7 @@ class Adapted:
             DataError: a record cannot be used; before training starts.
             LightAdaptError: the settings contradict each other, or the loss is no longer finite.
         """
+        self._check_enabled("fit")
         settings = read_settings(
             args,
             epochs=epochs,

@@ -19,12 +19,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
+import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
 from lightadapt.errors import ArtifactError
 
 MANIFEST_NAME = "lightadapt.json"
-REQUIRED = {"base", "task", "labels", "outputs", "method", "layers", "head", "seed", "training", "metrics"}
-"""What the manifest must hold to be loaded."""
+REQUIRED: dict[str, Any] = {
+    **dict.fromkeys(("base", "task", "method", "training", "metrics"), dict),
+    **dict.fromkeys(("outputs", "head"), list),
+    "labels": (list, type(None)),
+    "layers": (list, str, type(None)),
+    "seed": int,
+}
+"""What the manifest must hold to be loaded, and of which kind."""
+BASE = {"id", "revision", "class", "fingerprint"}
+"""What it must say of the base."""
 SCHEMA = 1
 """Version of the manifest; raised when an older lightadapt could not read it right."""
 
@@ -193,6 +202,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     lacking = sorted({*REQUIRED, "sha256"} - manifest.keys())
     if lacking:
         raise ArtifactError(f"{file} is damaged: {lacking[0]!r} is missing.")
+    wrong = [name for name, kinds in REQUIRED.items() if not isinstance(manifest[name], kinds)]
+    wrong += [f"base.{name}" for name in BASE - (set() if "base" in wrong else manifest["base"].keys())]
+    if wrong:
+        raise ArtifactError(f"{file} is damaged: {wrong[0]!r} is not what it should be.")
     return manifest
 
 

@@ -20,12 +20,15 @@ from lightadapt.anatomy import Anatomy, outermost, read_anatomy, read_instance
 from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
+from lightadapt.methods import Method
 from lightadapt.quiet import quiet
 from lightadapt.source import Source, first_line
 from lightadapt.tasks import TASKS, Task
 
 LEAST_TOKENS = 8
 """The shortest text that a model must be able to read."""
+RESERVED = 2
+"""Positions that some tables keep for padding."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +226,15 @@ def _check_backbone(model: PreTrainedModel, anatomy: Anatomy, fresh: frozenset[s
         )
 
 
-def check_room(config: PretrainedConfig, extra_tokens: int) -> None:
+def check_room(config: PretrainedConfig, tokenizer: Any, method: Method) -> None:
     """Raise when what a method adds to every input leaves the text no room."""
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if extra_tokens and isinstance(positions, int) and positions - extra_tokens < LEAST_TOKENS:
+    limits = [tokenizer.model_max_length, *([positions - RESERVED] if isinstance(positions, int) else [])]
+    left = min(limits) - method.extra_tokens
+    if method.extra_tokens and left < LEAST_TOKENS:
         raise LightAdaptError(
-            f"{extra_tokens} learned tokens leave {max(positions - extra_tokens, 0)} of the model's {positions} "
-            f"positions to the text, which needs at least {LEAST_TOKENS}. Choose a smaller length."
+            f"{method}: the learned tokens leave {max(left, 0)} of the model's {min(limits)} positions to the text, "
+            f"which needs at least {LEAST_TOKENS}. Choose a smaller length."
         )
 
 

@@ -22,6 +22,8 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
+from lightadapt.errors import LightAdaptError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -70,7 +72,11 @@ def register_tuner(name: str, config: type[PeftConfig], tuner: type[BaseTuner]) 
 
 
 def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> None:
-    """Insert an adapter into the model in place; the model keeps its class and its forward."""
+    """Insert an adapter into the model in place; the model keeps its class and its forward.
+
+    Raises:
+        LightAdaptError: the config does not fit the model.
+    """
     config = copy.deepcopy(config)  # PEFT changes the config it is given
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
@@ -78,7 +84,12 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
         tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]
         # PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits
         # other modules of these names, too (shared experts). It does so for models with a config only.
-        tuner(_hide_config(model) if isinstance(config, LoraConfig) else model, config, adapter_name=name)
+        place = _hide_config(model) if isinstance(config, LoraConfig) else model
+        try:
+            tuner(place, config, adapter_name=name)
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            kind = type(config).__name__
+            raise LightAdaptError(f"{kind} does not fit this model ({type(error).__name__}: {error}).") from error
     model.peft_config = {**getattr(model, "peft_config", {}), name: config}
     model._hf_peft_config_loaded = True
     if model.dtype != torch.float32:
@@ -188,7 +199,7 @@ def adapter_parameters(model: nn.Module, name: str = ADAPTER) -> set[str]:
 
 def original_name(parameter: str) -> str:
     """The name that a parameter of the model has without the layers that PEFT wraps around its module."""
-    return parameter.replace(".base_layer", "")
+    return ".".join(part for part in parameter.split(".") if part != "base_layer")
 
 
 def load_adapter_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], name: str = ADAPTER) -> None:
@@ -207,7 +218,7 @@ def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:
     layers = _layers(model)
     for layer in layers:
         if name in _names(layer):
-            layer.merge(safe_merge=True)
+            layer.merge(safe_merge=True, adapter_names=[name])
     for layer in layers:
         if hasattr(layer, "detach_from_host"):
             layer.detach_from_host()
@@ -234,6 +245,11 @@ def keeps_state_apart(config: PeftConfig) -> bool:
     """
     shared = getattr(PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type], "uses_shared_state", True)
     return bool(shared) and not hasattr(config, "save_projection")
+
+
+def draws_for_the_whole_model(config: PeftConfig) -> bool:
+    """Whether random numbers of the adapter depend on all modules that it finds, other adapters' among them."""
+    return bool(getattr(PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type], "uses_shared_state", False))
 
 
 def make_config(content: Mapping[str, Any]) -> PeftConfig:

@@ -102,6 +102,12 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
             )
         except Exception as error:  # as in _find_named
             raise LightAdaptError(f"No tokenizer in {given} ({first_line(error)}). Pass tokenizer=…") from error
+    check_tokenizer(tokenizer, source, task)
+    return tokenizer
+
+
+def check_tokenizer(tokenizer: Any, source: Source, task: Task) -> None:
+    """Raise when a tokenizer is none, or cannot serve the model or the task."""
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise LightAdaptError(
             f"tokenizer is a {type(tokenizer).__name__}. Give a transformers tokenizer, or its folder."
@@ -117,7 +123,6 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
             f"The tokenizer has {len(tokenizer)} entries but the model only {rows} embeddings: they do not belong "
             "together, or tokens were added without resizing the embeddings."
         )
-    return tokenizer
 
 
 def _check_tokenizer_folder(folder: Path) -> None:

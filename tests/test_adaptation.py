@@ -13,6 +13,7 @@ from conftest import ARCHITECTURES
 
 import lightadapt as la
 from lightadapt import checkpoint
+from lightadapt.methods import NAMES
 
 TASKS = ("classification", "ner")
 METHODS = (la.LoRA(), la.LoRA(targets="attention"), la.Probe(), la.Full())
@@ -128,14 +129,15 @@ def test_a_batch_gives_what_one_by_one_gives(make, messages, name, task):
 def test_reload_is_bit_equal_in_another_process(make, tmp_path, messages):
     texts = [record["text"] for record in messages[:5]]
     expected = {}
-    for name in ARCHITECTURES:
-        for task in TASKS:
-            adapted, _ = make(name, task, la.LoRA())
-            with torch.no_grad():
-                for parameter in trainable(adapted).values():
-                    parameter += torch.randn_like(parameter) * 0.05
-            adapted.save(tmp_path / f"{name}-{task}")
-            expected[f"{name}-{task}"] = adapted.predict(texts, scores=True)
+    cases = [(name, task, "lora") for name in ARCHITECTURES for task in TASKS]
+    cases += [("bert", "ner", method) for method in NAMES if method != "lora"]
+    for name, task, method in cases:
+        adapted, _ = make(name, task, method)
+        with torch.no_grad():
+            for parameter in trainable(adapted).values():
+                parameter += torch.randn_like(parameter) * 0.05
+        adapted.save(tmp_path / f"{name}-{task}-{method}")
+        expected[f"{name}-{task}-{method}"] = adapted.predict(texts, scores=True)
     script = (
         "import json, sys, torch; torch.set_num_threads(1)\n"
         "import lightadapt as la\n"

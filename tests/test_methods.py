@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 
 import peft
 import pytest
@@ -209,6 +210,44 @@ def test_prefix_and_prompt_configs_of_peft_are_ours():
     assert resolve_method(peft.PromptTuningConfig(num_virtual_tokens=7)) == la.Prompt(length=7)
 
 
+def test_a_pattern_of_targets_keeps_to_the_layers(make):
+    config = peft.LoraConfig(r=2, target_modules=r"bert\.encoder\..*query")
+    adapted, _ = make("bert", config, layers="last:1")
+    (layer,) = peft_bridge.adapted_modules(adapted.model)
+    assert layer == "bert.encoder.layer.2.attention.self.query"
+
+
+def test_names_are_found_in_any_case():
+    assert resolve_method("LoRA") == la.LoRA()
+    assert resolve_method("IA3") == la.IA3()
+    assert resolve_method("AdaLoRA") == resolve_method("adalora")
+    assert resolve_method("ln_tuning") == la.LayerNorm()
+    for wrong in (peft.LoraConfig, la.LoRA.__mro__[1], 5, None):
+        with pytest.raises(la.LightAdaptError, match=r"Unknown method"):
+            resolve_method(wrong)
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+def test_an_instance_given_stays_as_it_is(tiny, messages, init):
+    from transformers import AutoModel
+
+    instance = AutoModel.from_pretrained(tiny("bert"))
+    before = copy.deepcopy(instance.state_dict())
+    adapted = la.adapt(instance, "classification", la.LoRA(init=init), labels=messages, tokenizer=str(tiny("bert")))
+    adapted.fit(messages, epochs=1)
+    assert all(torch.equal(before[name], value) for name, value in instance.state_dict().items())
+
+
+@pytest.mark.parametrize("method", INSERTING)
+def test_models_can_be_pickled_and_copied(make, method):
+    adapted, batch = make("bert", method)
+    shake(adapted.model)
+    with torch.no_grad():
+        expected = adapted.model(**batch).logits
+        for copied in (copy.deepcopy(adapted.model), pickle.loads(pickle.dumps(adapted.model))):
+            assert torch.equal(copied(**batch).logits, expected)
+
+
 # ---- stock PEFT reads what is ours
 
 
@@ -366,6 +405,20 @@ def test_eager_and_sdpa_agree_with_a_prefix():
 # ---- settings
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [("bert", "\u200b", "gives no tokens"), ("deberta-v2", "parcel", "computes attention from products of its own")],
+)
+def test_texts_that_a_prefix_cannot_start_from(make, name, text, message):
+    with pytest.raises(la.LightAdaptError, match=message):
+        make(name, la.Prefix(text=text))
+
+
+def test_a_prefix_may_be_longer_than_its_text_may_be(make):
+    adapted, batch = make("bert", la.Prefix(length=100, text="parcel"))
+    assert adapted.model(**batch).logits.isfinite().all()
+
+
 def test_a_prefix_can_start_from_text(make):
     adapted, _ = make("bert", la.Prefix(length=6, text="Which label does this message have?"))
     random, _ = make("bert", la.Prefix(length=6))
@@ -390,8 +443,9 @@ def test_starts_of_lora(make, tmp_path, init):
         torch.testing.assert_close(la.load(tmp_path / "saved").model(**batch).logits, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_ranks_by_pattern(make):
-    adapted, _ = make("bert", la.LoRA(rank=2, rank_pattern={r"layer\.0\..*query": 5}))
+@pytest.mark.parametrize("pattern", [r"layer\.0\..*query", r"^bert.encoder.layer.0.attention.self.query"])
+def test_ranks_by_pattern(make, pattern):
+    adapted, _ = make("bert", la.LoRA(rank=2, rank_pattern={pattern: 5}))
     ranks = {name: p.shape[0] for name, p in adapted.model.named_parameters() if "lora_A" in name}
     assert {rank for name, rank in ranks.items() if "layer.0.attention.self.query" in name} == {5}
     assert {rank for name, rank in ranks.items() if "layer.0.attention.self.query" not in name} == {2}
@@ -407,6 +461,7 @@ def test_a_prompt_leaves_its_positions_to_the_text(make, messages):
 
 BAD_METHODS = [
     (la.LoRA, {"rank": 0}, "LoRA(rank=0)"),
+    (la.LoRA, {"alpha": float("inf")}, "LoRA(alpha=inf): give a number above 0"),
     (la.LoRA, {"init": "pizza"}, "LoRA(init='pizza') is unknown. Did you mean 'pissa'?"),
     (la.LoRA, {"init": "eva"}, "needs data, gradients or a quantized base"),
     (la.LoRA, {"init": "pissa", "dora": True}, "for plain LoRA only"),
@@ -442,7 +497,8 @@ def test_bad_settings(method, settings, message):
         (la.Bottleneck(activation="rellu"), {}, "Did you mean 'relu'?"),
         (la.LoRA(rank_pattern={"nothing": 4}), {}, "'nothing' matches none of the 18 adapted projections"),
         (la.Prompt(), {"layers": "last:1"}, "Prompt works at the embeddings, not in blocks"),
-        (la.Prompt(length=64), {}, "leave 2 of the model's 66 positions"),
+        (la.Prompt(length=60), {}, "leave 4 of the model's 64 positions"),
+        (la.Bottleneck(activation="prelu"), {}, "has parameters of its own"),
         (la.IA3(targets=["querry"]), {}, "IA3(targets=…): 'querry' is no linear projection"),
         ("p_tuning", {}, "does not work inside a model but around it"),
         ("hoolsby", {}, "Did you mean 'houlsby'?"),

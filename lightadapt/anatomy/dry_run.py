@@ -37,6 +37,7 @@ _SEARCHES = {
     *(torch.unique_consecutive, Tensor.unique_consecutive, Tensor.tolist, Tensor.numpy),
 }
 _COPIES = {Tensor.to, Tensor.cpu, Tensor.type}
+_SPLITS: set[Any] = {torch.split, Tensor.split, torch.split_with_sizes, Tensor.split_with_sizes}
 _INDEXING = {Tensor.__getitem__, Tensor.__setitem__}
 
 
@@ -52,6 +53,8 @@ class KeyValues:
     """Whether the keys come from another sequence than the queries."""
     interface: bool
     """Whether the module calls transformers' attention interface; else it calls torch's functions itself."""
+    written_out: bool = False
+    """Whether these functions are products and a softmax."""
 
 
 @dataclass
@@ -93,6 +96,7 @@ def dry_run(model: PreTrainedModel) -> DryRun:
     runs = []
     for inputs in _inputs(model):
         observer = _Observer(inputs["input_ids"])
+        model.zero_grad(set_to_none=True)
         try:
             with torch.random.fork_rng(devices=[]), quiet(), observer.watch(model), _choose_everything():
                 with observer:
@@ -171,7 +175,7 @@ class _Observer(TorchFunctionMode):
         self._scores: dict[str, tuple[int, int, bool]] = {}
         """Of modules that compute attention by products: heads, width of the keys, and whether it goes across."""
         self._ambiguous: set[str] = set()
-        """Modules to which a prefix cannot be added: with several attentions, or a bias by the position of a key."""
+        """Modules with more than one attention, of which a prefix could not be part."""
         self._products: dict[str, list[tuple[Tensor, int]]] = {}
         """Of modules that multiply activations: the first factor, and the number of values of the product."""
 
@@ -200,8 +204,6 @@ class _Observer(TorchFunctionMode):
                     self.run.embedding = self.run.embedding or path
                 else:
                     self.run.readers.append(path)
-            if isinstance(kwargs.get("position_bias"), Tensor):
-                self._ambiguous.add(path)
             for value in (*args, *kwargs.values()):
                 if isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2:
                     self.run.widths.setdefault(path, value.shape[-1])
@@ -236,13 +238,16 @@ class _Observer(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function is nn.functional.scaled_dot_product_attention:
-            self.record(*args[:3], interface=False)
+            query, key, value = (*args, *(kwargs[each] for each in ("query", "key", "value") if each in kwargs))[:3]
+            self.record(query, key, value, interface=False)
         if function is torch.rand and args and args[0] == []:
             return torch.ones([])  # the chance by which whole blocks are left out in training: none is
         if function in _VALUES and args[0].is_meta:
             return getattr(args[0], "_assumed", _VALUES[function])
         if function in _SEARCHES and args[0].is_meta:  # as if every value were there, and the same
             return function(torch.ones(args[0].shape, dtype=args[0].dtype), *args[1:], **kwargs)
+        if function in _SPLITS and args[0].is_meta and isinstance(args[1], list):
+            args = (args[0], _whole(args[1], args[0].shape[(*args[2:], kwargs.get("dim", 0))[0]]), *args[2:])
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         if any(tensor.is_meta for tensor in tensors):
             if function in _COPIES:
@@ -263,22 +268,32 @@ class _Observer(TorchFunctionMode):
         if place in self._ambiguous or (place in self.run.attention and place not in self._scores):
             return
         pair = attention.factors(function, args, kwargs)
-        if place in self._scores:
-            if function in attention.SOFTMAX and args[0].dim() >= 3:
-                self._ambiguous.add(place)
-                self.run.attention.pop(place, None)
-            elif pair and place not in self.run.attention:
-                heads, width, across = self._scores[place]
-                self.run.attention[place] = KeyValues(heads, width, pair[1].shape[-1], across, interface=False)
-        elif function in attention.SOFTMAX and args[0].dim() in (3, 4):
-            scores: Tensor = args[0]
-            found = attention.first_factor(scores, self._products.get(place, ()))
-            if found is not None:
-                across = scores.shape[-1] != scores.shape[-2]
-                heads = scores.shape[-3]  # also where batch and heads are one dimension, of a batch of one
-                self._scores[place] = (heads, found[0].shape[-1], across)
+        softmax = function in attention.SOFTMAX and args[0].dim() >= 3
+        if softmax and (found := attention.first_factor(args[0], self._products.get(place, ()))) is not None:
+            self._see_scores(place, args[0], found[0].shape[-1])
+        elif softmax and place in self._scores:
+            self._see_scores(place, args[0], self._scores[place][1])
+        elif pair and place in self._scores and place not in self.run.attention:
+            heads, width, across = self._scores[place]
+            self.run.attention[place] = KeyValues(heads, width, pair[1].shape[-1], across, False, written_out=True)
         elif pair:
             self._products.setdefault(place, []).append((pair[0], result.numel()))
+
+    def _see_scores(self, place: str, scores: Tensor, width: int) -> None:
+        """Take down scores (batch, heads, queries, keys); of two attentions the one with wider keys counts."""
+        before = self._scores.get(place)
+        if before is not None and before[1] == width:
+            self._ambiguous.add(place)
+            self.run.attention.pop(place, None)
+        elif before is None or before[1] < width:
+            heads = scores.shape[-3]  # also where batch and heads are one dimension, of a batch of one
+            self._scores[place] = (heads, width, scores.shape[-1] != scores.shape[-2])
+            self.run.attention.pop(place, None)
+
+
+def _whole(sizes: list[int], size: int) -> list[int]:
+    """Sizes that make up the whole; where they were read from values, the first part gets everything."""
+    return sizes if sum(sizes) == size else [size, *(0 for _ in sizes[1:])]
 
 
 def _to_meta(value: Any) -> Any:

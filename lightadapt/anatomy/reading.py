@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,14 +17,23 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.quiet import quiet
 
 
+class UnbuildableError(LightAdaptError):
+    """A class that a config alone does not make."""
+
+
 def read_anatomy(model_class: type[PreTrainedModel], config: PretrainedConfig) -> Anatomy:
     """The anatomy of what `model_class(config)` would be; the model is built on the meta device only.
 
     Raises:
         LightAdaptError: nothing to adapt was found, or backbone and head cannot be told apart.
     """
-    with torch.device("meta"), quiet():
-        model = model_class(copy.deepcopy(config))
+    try:
+        with torch.device("meta"), quiet():
+            model = model_class(copy.deepcopy(config))
+    except Exception as error:  # whatever a class makes of a config that does not fit
+        raise UnbuildableError(
+            f"{model_class.__name__} cannot be built from its config ({type(error).__name__}: {error})."
+        ) from error
     backbone = backbone_names(model)
     return _checked(describe(model, backbone, dry_run(model), causal=_is_causal(config)), model)
 
@@ -32,8 +42,8 @@ def read_instance(model: PreTrainedModel) -> Anatomy:
     """The anatomy of a model that is there already."""
     shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     try:
-        anatomy = read_anatomy(type(model), model.config)
-    except Exception:  # a class of the user's own may need more than a config
+        anatomy: Anatomy | None = read_anatomy(type(model), model.config)
+    except UnbuildableError:  # a class of the user's own may need more than a config
         anatomy = None
     if anatomy is not None and anatomy.parameters == shapes:
         return anatomy
@@ -69,6 +79,10 @@ def backbone_names(model: PreTrainedModel) -> Collection[str]:
             bare: nn.Module = AutoModel.from_config(config)
     else:
         bare = model.base_model
+        output: Any = model.get_output_embeddings() if bare is model else None
+        if output is not None:  # a language model whose parts lie beside its output layer
+            own = {id(parameter) for parameter in output.parameters()}
+            return {name for name, parameter in model.named_parameters() if id(parameter) not in own}
         if bare is model:
             raise LightAdaptError(
                 f"{type(model).__name__} does not tell its backbone from its head: AutoModel does not know its config, "

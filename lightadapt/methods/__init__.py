@@ -13,10 +13,11 @@ from lightadapt.methods.ia3 import IA3
 from lightadapt.methods.layernorm import LayerNorm
 from lightadapt.methods.lora import LoRA
 from lightadapt.methods.method import Method, Plan
-from lightadapt.methods.peft_method import PeftMethod, method_named, method_of
+from lightadapt.methods.peft_method import PeftMethod, method_named, method_of, names_of_peft
 from lightadapt.methods.prefix import Prefix
 from lightadapt.methods.probe import Probe
 from lightadapt.methods.prompt import Prompt
+from lightadapt.peft_bridge import PeftConfig
 
 __all__ = [
     "IA3",
@@ -69,20 +70,19 @@ def resolve_method(method: Any) -> Method:
     """
     if isinstance(method, Method):
         return method
-    if isinstance(method, type) and issubclass(method, Method) and method is not PeftMethod:
+    if isinstance(method, type) and issubclass(method, Method) and method not in (Method, PeftMethod):
         return method()
     if isinstance(method, (list, tuple)):
         raise LightAdaptError(
             f"method is a {type(method).__name__}: one adaptation has one method. Several can share a base by "
             "adapted.add(name, method=…, task=…), one at a time in use."
         )
-    if isinstance(method, str):
-        found = NAMES[method]() if method in NAMES else method_named(method)
-        if found is not None:
-            return found
-    elif hasattr(method, "peft_type"):
+    if isinstance(method, PeftConfig):
         return method_of(method)
-    known = ", ".join(NAMES)
-    raise LightAdaptError(
-        f"Unknown method {method!r}. {nearest(str(method), NAMES)}Methods: {known}; and PEFT's own, such as vera."
-    )
+    name = str(method).lower()
+    found = NAMES[name]() if name in NAMES else method_named(name) if isinstance(method, str) else None
+    if found is None:
+        known = ", ".join(NAMES)
+        near = nearest(name, [*NAMES, *names_of_peft()])
+        raise LightAdaptError(f"Unknown method {method!r}. {near}Methods: {known}; and PEFT's own, such as vera.")
+    return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lightadapt.anatomy import Anatomy, Attention, Block
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.methods.method import Method, check_number, check_whole
+from lightadapt.methods.method import Method, check_number, check_positive, check_whole
 
 if TYPE_CHECKING:
     from lightadapt.tuners import BottleneckConfig
@@ -50,8 +50,7 @@ class Bottleneck(Method):
                 f"Bottleneck(placement={self.placement!r}) is unknown. {nearest(str(self.placement), PLACEMENTS)}"
                 f"Placements: {', '.join(PLACEMENTS)}"
             )
-        if not (isinstance(self.scaling, (int, float)) and self.scaling > 0):
-            raise LightAdaptError(f"Bottleneck(scaling={self.scaling!r}): give a number above 0.")
+        check_positive("Bottleneck", "scaling", self.scaling)
         check_number("Bottleneck", "dropout", self.dropout, least=0, below=1)
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> BottleneckConfig:
@@ -63,6 +62,10 @@ class Bottleneck(Method):
             raise LightAdaptError(
                 f"Bottleneck(activation={self.activation!r}) is unknown. {nearest(str(self.activation), ACT2FN)}"
                 "transformers.activations.ACT2FN lists those that are known, among them relu, gelu, silu, tanh."
+            )
+        if any(True for _ in ACT2FN[self.activation].parameters()):
+            raise LightAdaptError(
+                f"Bottleneck(activation={self.activation!r}) has parameters of its own. Use relu, gelu, silu or tanh."
             )
         places = {place: (width, source) for block in blocks for place, width, source in self._places(anatomy, block)}
         if not places:

@@ -17,8 +17,7 @@ class Full(Method):
     """
 
     name: ClassVar[str] = "full"
-    learning_rate: ClassVar[float] = 5e-5
-    head_learning_rate: ClassVar[float] = 1e-3
+    learning_rate: ClassVar[float] = 1e-4
 
     def unfrozen(self, anatomy: Anatomy, blocks: Sequence[Block]) -> frozenset[str]:
         if len(blocks) == len(anatomy.blocks):

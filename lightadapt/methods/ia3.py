@@ -23,7 +23,7 @@ class IA3(Method):
     """
 
     name: ClassVar[str] = "ia3"
-    learning_rate: ClassVar[float] = 5e-3
+    learning_rate: ClassVar[float] = 5e-2
 
     targets: str | Sequence[str] = "paper"
     """`"paper"`: keys, values and what goes into the second projection of the feed-forward. Or `"all-linear"`,

@@ -23,7 +23,7 @@ class LayerNorm(Method):
     """
 
     name: ClassVar[str] = "layernorm"
-    learning_rate: ClassVar[float] = 2e-3
+    learning_rate: ClassVar[float] = 5e-3
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> LNTuningConfig:
         from peft import LNTuningConfig

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.methods.method import Method, check_number, check_targets, find_targets
+from lightadapt.methods.method import Method, check_number, check_positive, check_targets, check_whole, find_targets
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -54,10 +54,8 @@ class LoRA(Method):
     """Alphas of single projections, likewise."""
 
     def __post_init__(self) -> None:
-        if type(self.rank) is not int or self.rank < 1:
-            raise LightAdaptError(f"LoRA(rank={self.rank!r}): the rank is a whole number of at least 1, such as 8.")
-        if not (isinstance(self.alpha, (int, float)) and self.alpha > 0):
-            raise LightAdaptError(f"LoRA(alpha={self.alpha!r}): alpha is a number above 0; twice the rank is usual.")
+        check_whole("LoRA", "rank", self.rank)
+        check_positive("LoRA", "alpha", self.alpha)
         check_number("LoRA", "dropout", self.dropout, least=0, below=1)
         check_targets("LoRA", self.targets)
         for name in ("dora", "rslora"):
@@ -115,8 +113,8 @@ class LoRA(Method):
             use_dora=self.dora,
             use_rslora=self.rslora,
             init_lora_weights=True if self.init == "default" else self.init,  # type: ignore[arg-type]
-            rank_pattern=dict(self.rank_pattern),
-            alpha_pattern=dict(self.alpha_pattern),
+            rank_pattern=_resolve(self.rank_pattern, targets),
+            alpha_pattern=_resolve(self.alpha_pattern, targets),
         )
 
     def _wide_enough(self, anatomy: Anatomy, targets: list[str]) -> list[str]:
@@ -127,8 +125,9 @@ class LoRA(Method):
             return wide
         narrow = min(targets, key=lambda path: min(anatomy.linears[path]))
         raise LightAdaptError(
-            f"LoRA(rank={self._rank_of(narrow)}): {narrow} is {anatomy.linears[narrow]} wide, and a rank above its "
-            f"narrow side has no use. Choose at most {min(anatomy.linears[narrow])}."
+            f"LoRA(rank={self._rank_of(narrow)}): {narrow} leads from {anatomy.linears[narrow][0]} to "
+            f"{anatomy.linears[narrow][1]} values, and a rank above the smaller has no use. "
+            f"Choose at most {min(anatomy.linears[narrow])}."
         )
 
     def _rank_of(self, path: str) -> int:
@@ -153,6 +152,12 @@ class LoRA(Method):
         return {key: value for key, value in values.items() if value != getattr(LoRA(), key)} | {
             key: values[key] for key in ("rank", "alpha", "dropout", "targets")
         }
+
+
+def _resolve(patterns: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    """For each target the value of the first pattern that matches it, under its own path."""
+    found = {path: [value for pattern, value in patterns.items() if _matches(pattern, path)] for path in targets}
+    return {re.escape(path): values[0] for path, values in found.items() if values}
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -120,6 +120,12 @@ def check_whole(owner: str, field: str, value: Any) -> None:
         raise LightAdaptError(f"{owner}({field}={value!r}): give a whole number of at least 1.")
 
 
+def check_positive(owner: str, field: str, value: Any) -> None:
+    """Raise unless a field is a finite number above 0."""
+    if not (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")):
+        raise LightAdaptError(f"{owner}({field}={value!r}): give a number above 0.")
+
+
 def check_number(owner: str, field: str, value: Any, *, least: float, below: float = float("inf")) -> None:
     """Raise unless a field is a finite number in [least, below)."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.methods.layernorm import LayerNorm
+from lightadapt.methods.lora import INITS
 from lightadapt.methods.method import Method
 from lightadapt.methods.prefix import Prefix
 from lightadapt.methods.prompt import Prompt
@@ -19,6 +22,18 @@ if TYPE_CHECKING:
 
 ALL_LINEAR = "all-linear"
 NEED_INPUTS = ("POLY", "SHADOW", "TRAINABLE_TOKENS")
+REWRITING = ("pissa", "olora", "corda")
+"""Starts of LoRA that change the frozen weights."""
+FIELDS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "bias": (("none",), "Leave it out, or use method='bitfit'."),
+    "layer_replication": ((), "Leave it out."),
+    "trainable_token_indices": ((), "Leave it out."),
+    "layers_to_transform": ((), "Write adapt(…, layers=[…])."),
+    "layers_pattern": ((), "Write adapt(…, layers=[…])."),
+    "exclude_modules": ((), "Name the targets that are meant in target_modules."),
+    "init_lora_weights": ((True, False, *INITS), "Of those that need no data there are: " + ", ".join(INITS[1:])),
+}
+"""Fields of PEFT's configs with the values that mean something here, and the way out for others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +51,42 @@ class PeftMethod(Method):
     config: Mapping[str, Any]
     """The fields of the PEFT config, `peft_type` among them, as JSON values."""
 
+    @property
+    def rewrites_base(self) -> bool:
+        return str(self.config.get("init_lora_weights")).startswith(REWRITING)
+
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> PeftConfig:
         config = peft_bridge.make_config({**self.config, "modules_to_save": None})
         if hasattr(config, "save_projection"):
             config.save_projection = False  # random, and drawn again from their seed
         every = [path for block in blocks for path in block.linears]
         targets = config.target_modules
-        if not every and targets in (None, ALL_LINEAR):
-            raise LightAdaptError(f"{self._title}: the adapted blocks have no linear projections. Give target_modules.")
         if targets is None or targets == ALL_LINEAR:
             config.target_modules = every
             if getattr(config, "feedforward_modules", ()) is None:
                 config.feedforward_modules = []
-        elif not isinstance(targets, str):
-            config.target_modules = self._expand(sorted(targets), anatomy, every)
+        else:
+            whole = len(blocks) == len(anatomy.blocks)
+            config.target_modules = self._expand(targets, anatomy, every, whole=whole)
+        if not config.target_modules and not config.to_dict().get("target_parameters"):
+            raise LightAdaptError(f"{self._title}: the adapted blocks have no linear projections. Give target_modules.")
+        self._check_rank(config, anatomy)
         return config
 
-    def _expand(self, names: Sequence[str], anatomy: Anatomy, linears: Sequence[str]) -> list[str]:
-        """The targets that end with these names: projections of the blocks first, else other modules."""
-        modules = sorted({name.rpartition(".")[0] for name in anatomy.parameters})
+    def _expand(
+        self, targets: str | Collection[str], anatomy: Anatomy, linears: Sequence[str], *, whole: bool
+    ) -> list[str]:
+        """The full paths of the targets: projections of the blocks, else, of all blocks, any other module.
+
+        Args:
+            targets: a regular expression of whole paths, or names that paths end with.
+            whole: whether all blocks are adapted.
+        """
+        others = sorted({name.rpartition(".")[0] for name in anatomy.parameters}) if whole else []
         found: set[str] = set()
-        for name in names:
-            matched = [path for path in linears if _ends_with(path, name)]
-            matched = matched or [path for path in modules if _ends_with(path, name)]
+        for name in [targets] if isinstance(targets, str) else sorted(targets):
+            fits = _full_match(name) if isinstance(targets, str) else _end_match(name)
+            matched = list(filter(fits, linears)) or list(filter(fits, others))
             if not matched:
                 leaves = sorted({path.rpartition(".")[2] for path in linears})
                 raise LightAdaptError(
@@ -66,13 +94,38 @@ class PeftMethod(Method):
                     f"{', '.join(leaves)}"
                 )
             found |= set(matched)
+        heads = sorted(path for path in found if anatomy.within([path]) & anatomy.head)
+        if heads:
+            raise LightAdaptError(f"{self._title}: {heads[0]} is the head, which is trained anyway. Leave it out.")
+        both = sorted(path for path in found if anatomy.within([path]) & self._saved(anatomy))
+        if both:
+            raise LightAdaptError(f"{self._title}: {both[0]} is in target_modules and in modules_to_save. Choose one.")
         return sorted(found)
 
+    def _check_rank(self, config: PeftConfig, anatomy: Anatomy) -> None:
+        rank = self.config.get("r")
+        narrow = [path for path in config.target_modules if path in anatomy.linears]
+        if isinstance(rank, int) and narrow and self.config["peft_type"] in ("LORA", "ADALORA"):
+            path = min(narrow, key=lambda each: min(anatomy.linears[each]))
+            if rank > min(anatomy.linears[path]):
+                raise LightAdaptError(
+                    f"{self._title}: r={rank} is above the smaller side of {path}, {min(anatomy.linears[path])}."
+                )
+
     def unfrozen(self, anatomy: Anatomy, blocks: Sequence[Block]) -> frozenset[str]:
-        """What `modules_to_save` names beside the head, which is trained anyway."""
-        names = self.config.get("modules_to_save") or []
+        return self._saved(anatomy)
+
+    def _saved(self, anatomy: Anatomy) -> frozenset[str]:
+        """The parameters of what `modules_to_save` names beside the head, which is trained anyway."""
         modules = {name.rpartition(".")[0] for name in anatomy.parameters}
-        chosen = {path for path in modules for name in names if _ends_with(path, name)}
+        chosen: set[str] = set()
+        for name in self.config.get("modules_to_save") or []:
+            matched = set(filter(_end_match(name), modules | {path.partition(".")[0] for path in modules}))
+            if not matched:
+                raise LightAdaptError(
+                    f"{self._title}: modules_to_save names {name!r}, which is no module of the model."
+                )
+            chosen |= matched
         return anatomy.within(chosen) - anatomy.head
 
     @property
@@ -84,20 +137,29 @@ class PeftMethod(Method):
         return f"{self._title}({', '.join(f'{key}={value}' for key, value in shown.items())})"
 
 
-def _ends_with(path: str, name: str) -> bool:
-    return path == name or path.endswith(f".{name}")
+def _end_match(name: str) -> Callable[[str], bool]:
+    return lambda path: path == name or path.endswith(f".{name}")
+
+
+def _full_match(pattern: str) -> Callable[[str], bool]:
+    try:
+        return lambda path, rule=re.compile(pattern): rule.fullmatch(path) is not None  # type: ignore[misc]
+    except re.error as error:
+        raise LightAdaptError(f"target_modules={pattern!r} is no regular expression ({error}).") from error
 
 
 def method_of(config: PeftConfig) -> Method:
     """The method that a PEFT config stands for.
 
     Raises:
-        LightAdaptError: PEFT would need to be in charge of the whole model for it.
+        LightAdaptError: PEFT would need to be in charge of the whole model for it, or a field has no meaning here.
     """
     kind = str(getattr(config.peft_type, "value", config.peft_type))
     if kind in ("PREFIX_TUNING", "PROMPT_TUNING"):
         ours = Prefix if kind == "PREFIX_TUNING" else Prompt
         return ours() if config.num_virtual_tokens is None else ours(length=config.num_virtual_tokens)
+    if kind == "LN_TUNING" and config.target_modules is None:
+        return LayerNorm()
     if kind in NEED_INPUTS:
         raise LightAdaptError(f"PEFT's {kind} needs inputs of its own at every step, which no task here gives.")
     if not hasattr(config, "target_modules") or peft_bridge.keeps_state_apart(config):
@@ -105,15 +167,22 @@ def method_of(config: PeftConfig) -> Method:
             f"PEFT's {kind} does not work inside a model but around it, which would take its forward from it. "
             "Use one of lightadapt's own methods, or another of PEFT's."
         )
-    content = {
-        name: value for name, value in config.to_dict().items() if name not in ("auto_mapping", "runtime_config")
-    }
-    return PeftMethod(config=json.loads(json.dumps(content, default=_as_json)))
+    content = json.loads(json.dumps(config.to_dict(), default=_as_json))
+    content = {key: value for key, value in content.items() if key not in ("auto_mapping", "runtime_config")}
+    for field, (allowed, way) in FIELDS.items():
+        if content.get(field) not in (*allowed, None):
+            raise LightAdaptError(f"PEFT's {kind}: {field}={content[field]!r} is not supported here. {way}")
+    return PeftMethod(config=content)
+
+
+def names_of_peft() -> list[str]:
+    """The names of PEFT's methods as a caller may write them."""
+    return [name.lower() for name in peft_bridge.config_types()]
 
 
 def method_named(name: str) -> Method | None:
-    """The method of PEFT of that name with its defaults; None when there is none."""
-    if name.upper() not in peft_bridge.config_types():
+    """The method of PEFT of that name, in lower case, with its defaults; None when there is none."""
+    if name not in names_of_peft():
         return None
     config_type = peft_bridge.config_types()[name.upper()]
     # AdaLoRA asks for the length of the training; its ranks stay as they start, because Trainer never moves them.
@@ -121,9 +190,8 @@ def method_named(name: str) -> Method | None:
     try:
         config = config_type(**options)
     except (TypeError, ValueError) as error:
-        raise LightAdaptError(
-            f"PEFT's {name} needs settings ({error}). Pass method={config_type.__name__}(…)."
-        ) from error
+        way = f"Pass method={config_type.__name__}(…)."
+        raise LightAdaptError(f"PEFT's {name} needs settings ({error}). {way}") from error
     return method_of(config)
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from lightadapt.tuners import PrefixConfig
 
 
+LONGEST = 32
+"""Tokens of the text that are run through the model; a longer prefix starts from random numbers beyond them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prefix(Method):
     """Keys and values in front of those of the tokens (Li and Liang 2021), in every attention of a token to its text.
@@ -27,7 +31,7 @@ class Prefix(Method):
     """
 
     name: ClassVar[str] = "prefix"
-    learning_rate: ClassVar[float] = 5e-3
+    learning_rate: ClassVar[float] = 2e-2
 
     length: int = 20
     """Learned positions in each attention."""
@@ -57,6 +61,11 @@ class Prefix(Method):
                 "and values to add to. Use 'lora', or 'bottleneck' with placement='parallel', which does what a prefix "
                 "does (He et al. 2022)."
             )
+        if self.text is not None and any(seen.written_out for seen in cores.values()):
+            raise LightAdaptError(
+                "Prefix(text=…): this architecture computes attention from products of its own, which do not show "
+                "their keys and values. Leave text out."
+            )
         return PrefixConfig(
             target_modules=set(cores),
             num_virtual_tokens=self.length,
@@ -70,9 +79,9 @@ class Prefix(Method):
             return
         from lightadapt.tuners import PrefixLayer
 
-        tokens = tokenizer(self.text, add_special_tokens=False)["input_ids"]
-        tokens = (tokens * (self.length // max(len(tokens), 1) + 1))[: self.length]
+        tokens = self.tokens(tokenizer)
         layers: list[Any] = [module for module in model.modules() if isinstance(module, PrefixLayer)]
+        layers = [layer for layer in layers if layer.current() is not None]
         inputs = {"input_ids": torch.tensor([tokens], device=model.device)}
         if model.config.is_encoder_decoder:
             inputs["decoder_input_ids"] = inputs["input_ids"]
@@ -84,11 +93,21 @@ class Prefix(Method):
             for layer in layers:
                 layer.watching = False
                 layer.enable_adapters(True)
-                self._take_over(layer)
+                seen, layer.seen = layer.seen, None
+                for parameter, values in zip(layer.current(), seen, strict=True):
+                    parameter[:, : values.shape[2]] = values[0]
 
-    def _take_over(self, layer: Any) -> None:
-        seen, layer.seen = layer.seen, None
-        prefix = layer.current()
-        for parameter, values in zip(prefix or (), seen or (), strict=False):
-            if values.shape[1:] == parameter.shape:
-                parameter.copy_(values[0])
+    def tokens(self, tokenizer: Any) -> list[int]:
+        """The text as token ids, repeated or cut to the length of the prefix.
+
+        Raises:
+            LightAdaptError: the text holds nothing that the tokenizer knows.
+        """
+        assert self.text is not None
+        try:
+            tokens = tokenizer(self.text, add_special_tokens=False)["input_ids"]
+        except (TypeError, ValueError) as error:
+            raise LightAdaptError(f"Prefix(text={self.text!r}) is no text that can be read ({error}).") from error
+        if not tokens:
+            raise LightAdaptError(f"Prefix(text={self.text!r}) gives no tokens. Choose another text.")
+        return list((tokens * (self.length // len(tokens) + 1))[: min(self.length, LONGEST)])

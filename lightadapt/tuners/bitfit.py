@@ -45,8 +45,8 @@ class BitFitLayer(AttachedLayer):
         return output if name is None else output + self.change[name].to(output.dtype)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        name = self.running
-        if name is None:
+        name = adapter_names[0] if adapter_names else self.running
+        if name is None or name not in self.change:
             return
         bias = getattr(self.host, "bias", None)
         if bias is None:

@@ -54,6 +54,7 @@ class BottleneckLayer(AttachedLayer):
         super().__init__(host)
         self.down, self.up = nn.ModuleDict(), nn.ModuleDict()
         self.settings: dict[str, BottleneckConfig] = {}
+        self._activations: dict[str, Any] = {}
         self._input: Tensor | None = None
         self._watched: list[nn.Module] = []
         self._handles.append(host.register_forward_hook(self._add, with_kwargs=True))
@@ -67,6 +68,7 @@ class BottleneckLayer(AttachedLayer):
             nn.init.zeros_(start)
         self.down[name], self.up[name] = down, up
         self.settings[name] = config
+        self._activations[name] = ACT2FN[config.activation]
         if source is not None and not any(source is module for module in self._watched):
             self._watched.append(source)
             self._handles.append(source.register_forward_pre_hook(self._keep_input, with_kwargs=True))
@@ -93,7 +95,7 @@ class BottleneckLayer(AttachedLayer):
         """S U f(D x): (..., hidden) to (..., hidden), in the number format of the inputs."""
         settings, down, up = self.settings[name], self.down[name], self.up[name]
         number_format = next(down.parameters()).dtype
-        inner = ACT2FN[settings.activation](down(inputs.to(number_format)))
+        inner = self._activations[name](down(inputs.to(number_format)))
         inner = nn.functional.dropout(inner, settings.dropout, self.training)
         change: Tensor = settings.scaling * up(inner)
         return change.to(inputs.dtype)

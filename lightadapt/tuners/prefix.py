@@ -67,7 +67,7 @@ class PrefixLayer(AttachedLayer):
             attention.redirect(self.host, FUNCTION)
             self.through_interface = True
         elif not interface and not self._handles:
-            self._handles.append(self.host.register_forward_pre_hook(self._enter))
+            self._handles.append(self.host.register_forward_pre_hook(self._enter, with_kwargs=True))
             self._handles.append(self.host.register_forward_hook(self._leave, always_call=True))
 
     def fill(self, name: str, shape: Sequence[int], config: PrefixConfig) -> None:
@@ -87,8 +87,8 @@ class PrefixLayer(AttachedLayer):
             attention.undo(self.host)
         super().detach_from_host()
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
-        self._modes.append(_Interception(self))
+    def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        self._modes.append(_Interception(self, kwargs.get("position_bias")))
         self._modes[-1].__enter__()  # type: ignore[no-untyped-call]
 
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -177,9 +177,11 @@ class _Interception(TorchFunctionMode):
     only the softmax is common. Scores are divided by the root of the width, as such models do.
     """
 
-    def __init__(self, layer: PrefixLayer) -> None:
+    def __init__(self, layer: PrefixLayer, bias: Tensor | None) -> None:
+        """`bias` is what the host adds to the scores by the position of the key, (…, keys) or (…, queries, keys)."""
         super().__init__()
         self.layer = layer
+        self.bias = bias
         self.products: list[tuple[Tensor, int, str | None]] = []
         """First factor, number of values and, of an einsum, the equation of each product before the softmax."""
         self.query: Tensor | None = None
@@ -202,7 +204,7 @@ class _Interception(TorchFunctionMode):
             return result
         if self.weights is None and function in attention.SOFTMAX and args[0].dim() in (3, 4):
             found = attention.first_factor(args[0], self.products)
-            if found is not None and prefix is not None:
+            if found is not None and prefix is not None and found[0].shape[-1] == prefix[0].shape[-1]:
                 self.query, _, self.equation = found
                 return self._weigh(function, prefix[0], args, kwargs)
         elif self.weights is not None and prefix is not None and pair:
@@ -246,6 +248,8 @@ class _Interception(TorchFunctionMode):
             head = [letter for letter in left if letter in right and letter in result][-1]
             own = torch.einsum(f"{left},{head}P{width}->{result.replace(token, 'P')}", query, keys)
         own = (own / math.sqrt(keys.shape[-1])).to(scores.dtype)
+        if self.bias is not None:
+            own = own + _bias_of_own_position(self.bias, scores.shape[-2])
         own = own.expand(*scores.shape[:-1], keys.shape[1])
         weights: Tensor = function(torch.cat([own, scores], -1), *args[1:], **kwargs)
         self.weights = weights[..., : keys.shape[1]]
@@ -267,6 +271,13 @@ class _Interception(TorchFunctionMode):
         width = next(letter for letter in right if letter not in left)
         own = torch.einsum(f"{left.replace(token, 'P')},{head}P{width}->{given}", weights, values)
         return torch.add(result, own.to(result.dtype))
+
+
+def _bias_of_own_position(bias: Tensor, queries: int) -> Tensor:
+    """What each query adds to its own position, (…, queries, 1): the prefix is as near to it as that."""
+    if bias.shape[-2] > 1:
+        return bias[..., -queries:, :].diagonal(bias.shape[-1] - queries, -2, -1)[..., None]
+    return bias[..., -queries:].transpose(-1, -2)
 
 
 def _as_many_heads(prefix: Tensor, scores: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ that labels, spans and pooled positions mean the same tokens as without a prompt
 
 from __future__ import annotations
 
-import copy
 import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -69,15 +68,12 @@ class PromptLayer(AttachedLayer):
         """The last such cache that was a plain list or tuple."""
         self._handles.append(host.register_forward_hook(self._embed))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> PromptLayer:
-        self._prompted = WeakSet()  # cannot be copied, and means nothing to a copy
-        copied = type(self).__new__(type(self))
-        memo[id(self)] = copied
-        copied.__dict__.update(
-            {name: copy.deepcopy(value, memo) for name, value in self.__dict__.items() if name != "_prompted"}
-        )
-        copied._prompted = WeakSet()
-        return copied
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_prompted": None, "_last": None}  # means nothing to a copy, and cannot be copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._prompted = WeakSet()
 
     @property
     def _placeholder(self) -> int:
@@ -119,10 +115,13 @@ class PromptLayer(AttachedLayer):
         if ids is None:
             raise LightAdaptError("Prompt tuning needs input_ids: with inputs_embeds there is no place for the prompt.")
         for key, value in kwargs.items():
+            if key == "attention_mask" and value is not None and getattr(value, "shape", ()) != ids.shape:
+                raise LightAdaptError(
+                    f"Prompt tuning needs an attention_mask of the shape {tuple(ids.shape)} of input_ids, not "
+                    f"{tuple(getattr(value, 'shape', ()))}."
+                )
             if torch.is_tensor(value) and value.dim() >= 2 and value.shape[0] == ids.shape[0]:
                 kwargs[key] = _lengthen(key, value, ids.shape[1], length, position)
-            elif key == "attention_mask" and value is not None:
-                raise LightAdaptError("Prompt tuning needs an attention_mask of shape (batch, tokens).")
             elif key == "cache_position" and value is not None:
                 kwargs[key] = torch.arange(ids.shape[1] + length, device=ids.device)
         kwargs["input_ids"][:, position : position + length] = self._placeholder
