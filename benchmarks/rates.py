@@ -4,8 +4,8 @@ python benchmarks/rates.py --data FOLDER [--methods lora,prefix] [--json FILE] [
 
 FOLDER holds `classification/banking77/{train,test}.jsonl` and `ner/conll2003/{train,dev}.conll`. The sweep takes the
 first records of each class (Banking77) and the first sentences (CoNLL-2003), one seed, and the MiniLM encoder of
-`lightadapt[demo]`. Each line gives accuracy and entity F1; of a method the lowest rate within 0.01 of the best sum of both is marked. The defaults of the methods
-are chosen by this table, see docs/rates.md, which `--write` renews.
+`lightadapt[demo]`. Each line gives accuracy and entity F1; of each method the lowest rate is marked that comes within
+0.01 of the best sum of both. The defaults follow this table; docs/rates.md, which `--write` renews, says where not.
 """
 
 from __future__ import annotations

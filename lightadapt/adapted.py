@@ -18,7 +18,7 @@ from lightadapt.anatomy import Layers
 from lightadapt.checkpoint import Artifact
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
-from lightadapt.loading import check_room, draw, load_base
+from lightadapt.loading import check_room, draw, load_base, plan_for
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.sharing import share_backbone
@@ -110,7 +110,7 @@ class Adapted:
         how, first = resolve_method(method), self._all[next(iter(self._all))]
         source = first.base.blueprint.source
         blueprint = draw(source, chosen)
-        plan = how.plan(blueprint.anatomy, layers)
+        plan = plan_for(blueprint, how, layers)
         for each, unfrozen in ((first.method, first.plan.unfrozen), (how, plan.unfrozen)):
             if unfrozen or each.rewrites_base:
                 raise LightAdaptError(f"Method {each.name!r} changes the base itself, so the base cannot be shared.")

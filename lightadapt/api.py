@@ -18,7 +18,7 @@ from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
-from lightadapt.loading import Base, Blueprint, check_room, draw, load_base
+from lightadapt.loading import Base, Blueprint, check_room, draw, load_base, plan_for
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
 from lightadapt.source import Model, find_source, load_tokenizer
@@ -69,7 +69,7 @@ def adapt(
         chosen_task = chosen_task.with_labels(read_labels(chosen_task, labels))
     source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
     blueprint = draw(source, chosen_task)
-    plan = chosen_method.plan(blueprint.anatomy, layers)
+    plan = plan_for(blueprint, chosen_method, layers)
     place = choose_device(device)
     number_format = _number_format(blueprint, plan, dtype, place)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)

@@ -31,18 +31,24 @@ def _fail(error: LightAdaptError) -> typer.Exit:
     return typer.Exit(1)
 
 
+def _parse_layers(text: str | None) -> str | list[int] | None:
+    """The blocks as the library takes them: numbers become a list."""
+    parts = (text or "").split(",")
+    return [int(part) for part in parts] if all(part.strip().isdigit() for part in parts) else text
+
+
 @app.command()
 def inspect(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or config.json.")],
     task: Annotated[str | None, typer.Option(help="Task whose head the model would have, such as ner.")] = None,
     method: Annotated[str | None, typer.Option(help="A method, such as lora; left out, all are listed.")] = None,
-    layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4 or 0,1,5.")] = None,
 ) -> None:
     """Show what a model is made of and what each method would train, without loading weights."""
     from lightadapt.inspection import inspect as look
 
     try:
-        typer.echo(str(look(model, task=task, method=method, layers=layers)))
+        typer.echo(str(look(model, task=task, method=method, layers=_parse_layers(layers))))
     except LightAdaptError as error:
         raise _fail(error) from None
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from lightadapt import peft_bridge
-from lightadapt.anatomy import Anatomy, Block, Layers, read_anatomy
+from lightadapt.anatomy import Anatomy, Block, Layers, read_anatomy, read_instance
 from lightadapt.description import as_rows
 from lightadapt.errors import LightAdaptError
-from lightadapt.loading import task_class, task_config
+from lightadapt.loading import insert_without_weights, task_class, task_config
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
-from lightadapt.quiet import quiet
 from lightadapt.source import Source, find_source, first_line
 from lightadapt.tasks import Task, resolve_task
 
@@ -47,7 +44,7 @@ class Inspection:
         facts = {
             "model": f"{self.name} ({self.model_class})",
             "parameters": f"{self.total:,}, {self.head:,} of them in the head",
-            "read from": "its modules and a dry run" if anatomy.traced else "its modules alone: a dry run failed",
+            "read from": "its modules and a dry run" if anatomy.traced else f"its modules alone ({anatomy.stopped_by})",
             "embedding": anatomy.embedding or "not found",
         }
         if anatomy.idle:
@@ -74,7 +71,7 @@ def inspect(
 
     >>> from transformers import BertConfig
     >>> inspect(BertConfig(), method="lora").trainable
-    1339392
+    1327104
 
     Args:
         model: hub id, folder, config file, a `PretrainedConfig`, or a `PreTrainedModel`.
@@ -90,7 +87,8 @@ def inspect(
         raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
     source = _source_of(model)
     model_class, config = _class_of(source, task)
-    anatomy = read_anatomy(model_class, config)
+    ready = source.instance if task is None else None
+    anatomy = read_anatomy(model_class, config) if ready is None else read_instance(ready)
     sizes = {name: prod(shape) for name, shape in anatomy.parameters.items()}
     facts: dict[str, Any] = {
         "name": source.name,
@@ -111,6 +109,8 @@ def _source_of(model: Any) -> Source:
     if isinstance(model, PretrainedConfig):
         return Source(model, None)
     if isinstance(model, (str, Path)) and Path(model).suffix == ".json":
+        if not Path(model).is_file():
+            raise LightAdaptError(f"There is no config file {model} (looked from {Path.cwd()}).")
         try:
             return Source(AutoConfig.from_pretrained(str(model)), str(model))
         except Exception as error:  # as in find_source
@@ -136,12 +136,7 @@ def _count(model_class: type[PreTrainedModel], config: PretrainedConfig, anatomy
     own = sum(prod(anatomy.parameters[name]) for name in plan.unfrozen)
     if plan.config is None:
         return own
-    inserted = copy.deepcopy(plan.config)
-    if hasattr(inserted, "init_lora_weights"):
-        inserted.init_lora_weights = True  # other starts compute with the weights, which are not there
-    with torch.device("meta"), quiet():
-        model = model_class(copy.deepcopy(config))
-        peft_bridge.insert(model, inserted)
+    model = insert_without_weights(model_class, config, plan.config)
     names = peft_bridge.adapter_parameters(model)
     counts = (int(parameter.numel()) for name, parameter in model.named_parameters() if name in names)
     return own + sum(counts)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from peft import PeftConfig
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
@@ -16,11 +17,12 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
-from lightadapt.anatomy import Anatomy, outermost, read_anatomy, read_instance
+from lightadapt import peft_bridge
+from lightadapt.anatomy import Anatomy, Layers, outermost, read_anatomy, read_instance
 from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
-from lightadapt.methods import Method
+from lightadapt.methods import Method, PeftMethod, Plan
 from lightadapt.quiet import quiet
 from lightadapt.source import Source, first_line
 from lightadapt.tasks import TASKS, Task
@@ -224,6 +226,37 @@ def _check_backbone(model: PreTrainedModel, anatomy: Anatomy, fresh: frozenset[s
             f"{len(lost)} tensors of the backbone are not in the checkpoint {source.name} and would stay random, for "
             f"example {', '.join(lost[:3])}. It is no checkpoint of a {type(model).__name__} backbone; choose another."
         )
+
+
+def insert_without_weights(
+    model_class: type[PreTrainedModel], config: PretrainedConfig, inserted: PeftConfig
+) -> PreTrainedModel:
+    """A model of the meta device with this inserted, to count what it adds, and to see whether it fits.
+
+    Raises:
+        LightAdaptError: it does not.
+    """
+    inserted = copy.deepcopy(inserted)
+    if hasattr(inserted, "init_lora_weights"):
+        inserted.init_lora_weights = True  # other starts compute with the weights, which are not there
+    with torch.device("meta"), quiet():
+        model = model_class(copy.deepcopy(config))
+        peft_bridge.insert(model, inserted)
+    return model
+
+
+def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
+    """What the method does to the model of the blueprint; a config of PEFT is tried on it without weights.
+
+    Raises:
+        LightAdaptError: the method or the layers do not fit.
+    """
+    plan = method.plan(blueprint.anatomy, layers)
+    if isinstance(method, PeftMethod) and plan.config is not None and blueprint.ready is None:
+        insert_without_weights(
+            blueprint.model_class, task_config(blueprint.source.config, blueprint.outputs), plan.config
+        )
+    return plan
 
 
 def check_room(config: PretrainedConfig, tokenizer: Any, method: Method) -> None:

@@ -112,6 +112,8 @@ class Anatomy:
     """Parameters that no output depends on, as far as that could be seen."""
     traced: bool
     """Whether a dry run of the model confirmed this picture; else it is read from the module tree alone."""
+    stopped_by: str = ""
+    """What a dry run ended at before its end."""
 
     @property
     def backbone(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import Any
+from typing import cast
 
 import torch
 from torch import nn
@@ -79,9 +79,9 @@ def backbone_names(model: PreTrainedModel) -> Collection[str]:
             bare: nn.Module = AutoModel.from_config(config)
     else:
         bare = model.base_model
-        output: Any = model.get_output_embeddings() if bare is model else None
+        output = cast("nn.Module | None", model.get_output_embeddings()) if bare is model else None  # type: ignore[operator]
         if output is not None:  # a language model whose parts lie beside its output layer
-            own = {id(parameter) for parameter in output.parameters()}
+            own = {id(parameter) for parameter in nn.Module.parameters(output)}
             return {name for name, parameter in model.named_parameters() if id(parameter) not in own}
         if bare is model:
             raise LightAdaptError(

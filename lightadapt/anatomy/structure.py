@@ -71,6 +71,7 @@ class _Item:
 class _Reader:
     def __init__(self, model: nn.Module, backbone: Collection[str], run: DryRun, causal: bool) -> None:
         self.model, self.run, self.causal = model, run, causal
+        self.stopped_by = run.stopped_by
         self.modules = dict(model.named_modules())
         self.parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
         self.head = frozenset(
@@ -109,6 +110,7 @@ class _Reader:
             ties=_ties(self.model),
             idle=self.idle,
             traced=self.run.finished,
+            stopped_by=self.stopped_by,
         )
 
     def _within(self, paths: Iterable[str]) -> set[str]:

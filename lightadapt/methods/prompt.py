@@ -25,7 +25,7 @@ class Prompt(Method):
     """
 
     name: ClassVar[str] = "prompt"
-    learning_rate: ClassVar[float] = 1e-2
+    learning_rate: ClassVar[float] = 5e-2
 
     length: int = 20
     """Learned tokens."""
