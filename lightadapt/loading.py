@@ -253,9 +253,12 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
     """
     plan = method.plan(blueprint.anatomy, layers)
     if isinstance(method, PeftMethod) and plan.config is not None and blueprint.ready is None:
-        insert_without_weights(
-            blueprint.model_class, task_config(blueprint.source.config, blueprint.outputs), plan.config
-        )
+        config = task_config(blueprint.source.config, blueprint.outputs)
+        try:
+            insert_without_weights(blueprint.model_class, config, plan.config)
+        except LightAdaptError as error:
+            if not isinstance(error.__cause__, RuntimeError):  # which the meta device raises where values are read
+                raise
     return plan
 
 

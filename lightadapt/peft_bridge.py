@@ -92,6 +92,7 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
             raise LightAdaptError(f"{kind} does not fit this model ({type(error).__name__}: {error}).") from error
     model.peft_config = {**getattr(model, "peft_config", {}), name: config}
     model._hf_peft_config_loaded = True
+    _check_saved(model, name)
     if model.dtype != torch.float32:
         for layer in _layers(model):
             if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
@@ -99,6 +100,17 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
             for path, buffer in layer.named_buffers():
                 if not path.startswith("base_layer.") and buffer.is_floating_point():
                     buffer.data = buffer.data.float()
+
+
+def _check_saved(model: PreTrainedModel, name: str) -> None:
+    """Raise when PEFT would not save all that the adapter trains."""
+    saved = {tensor.data_ptr() for tensor in _tensors(model, name).values()}
+    trained = adapter_parameters(model, name)
+    lost = [
+        path for path, parameter in model.named_parameters() if path in trained and parameter.data_ptr() not in saved
+    ]
+    if lost:
+        raise LightAdaptError(f"PEFT does not save {lost[0]} with the adapter, so its training would be lost.")
 
 
 def _hide_config(model: nn.Module) -> nn.Module:
