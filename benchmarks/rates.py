@@ -36,7 +36,7 @@ RATES: dict[str, list[float]] = {
     "prompt": [1e-2, 5e-2, 2e-1],
     "full": [1e-4, 3e-4],
     "lora": [1e-3, 2e-3],
-    "probe": [5e-3, 2e-2],
+    "probe": [5e-3],
     "parallel": [1e-3, 3e-3],
     "houlsby": [1e-3, 3e-3],
 }
@@ -45,7 +45,7 @@ HEADS: dict[str, list[float]] = {"lora": [1e-2], "full": [5e-3]}
 
 
 def with_rates(method: Method, rate: float, head_rate: float) -> Method:
-    """The method with other default rates; probe trains the head alone, at the method's rate."""
+    """The method with other default rates; probe trains the head alone, at the head's rate."""
     kind = type(type(method).__name__, (type(method),), {"learning_rate": rate, "head_learning_rate": head_rate})
     return kind(**{each.name: getattr(method, each.name) for each in fields(method)})  # type: ignore[no-any-return]
 

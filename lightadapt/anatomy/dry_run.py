@@ -155,10 +155,10 @@ def _tokens(config: PretrainedConfig, length: int) -> Tensor:
 
 
 def _results(outputs: Any) -> list[Tensor]:
-    """The outputs that a loss is computed from; of a bare backbone, its hidden state."""
+    """The outputs that a loss is computed from; of a bare backbone, all that it gives."""
     values = dict(outputs) if isinstance(outputs, Mapping) else {"logits": outputs[0]}
     heads = [value for name, value in values.items() if "logits" in name and isinstance(value, Tensor)]
-    return heads or [value for value in values.values() if isinstance(value, Tensor) and value.is_floating_point()][:1]
+    return heads or [value for value in values.values() if isinstance(value, Tensor) and value.is_floating_point()]
 
 
 class _Observer(TorchFunctionMode):
