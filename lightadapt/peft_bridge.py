@@ -93,6 +93,9 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
     model.peft_config = {**getattr(model, "peft_config", {}), name: config}
     model._hf_peft_config_loaded = True
     _check_saved(model, name)
+    for layer in _layers(model):
+        if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
+            _take_out_attached(layer.ln_tuning_layers[name])
     if model.dtype != torch.float32:
         for layer in _layers(model):
             if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
@@ -100,6 +103,13 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
             for path, buffer in layer.named_buffers():
                 if not path.startswith("base_layer.") and buffer.is_floating_point():
                     buffer.data = buffer.data.float()
+
+
+def _take_out_attached(norm: nn.Module) -> None:
+    """Free a copy of a norm from the copies of other adapters that hang on it."""
+    for layer in _layers(norm):
+        if hasattr(layer, "detach_from_host"):
+            layer.detach_from_host()
 
 
 def _check_saved(model: PreTrainedModel, name: str) -> None:
