@@ -92,10 +92,10 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
             raise LightAdaptError(f"{kind} does not fit this model ({type(error).__name__}: {error}).") from error
     model.peft_config = {**getattr(model, "peft_config", {}), name: config}
     model._hf_peft_config_loaded = True
-    _check_saved(model, name)
     for layer in _layers(model):
         if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
             _take_out_attached(layer.ln_tuning_layers[name])
+    _check_saved(model, name)
     if model.dtype != torch.float32:
         for layer in _layers(model):
             if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
