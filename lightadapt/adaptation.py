@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +14,16 @@ import torch
 from transformers import PreTrainedModel
 
 from lightadapt import checkpoint, peft_bridge
-from lightadapt.anatomy import Layers, outermost
+from lightadapt.anatomy import Layers, family_of, outermost
 from lightadapt.data import Data
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, LightAdaptError
-from lightadapt.head import has_named_outputs, output_names, renew_head
+from lightadapt.head import LastTokenPooling, has_named_outputs, output_names, renew_head
 from lightadapt.loading import Base, max_length
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
 from lightadapt.tasks import Task
-from lightadapt.tasks.task import Feature, Label
+from lightadapt.tasks.task import Feature, Label, LabelledTask, ModelView
 from lightadapt.training.history import History
 from lightadapt.training.inference import run_model
 
@@ -59,13 +60,15 @@ class Adaptation:
         self.history: History | None = None
         self.metrics: dict[str, float] = {}
         self.training: dict[str, Any] = {}
-        self._labels_settled = self.task.labels is not None
+        self._settled = self.task.ready
         self.trained = base.head | plan.unfrozen
         self.modules = outermost(self.model, self.trained)
         self.max_length = max_length(self.model, tokenizer) - method.extra_tokens
+        self._accepted = inspect.signature(self.model.forward).parameters
         self._insert()
         self.activate()
-        if not self._labels_settled and base.trained_head:
+        self._agree_on_padding()
+        if not self._settled and base.trained_head:
             self._adopt_labels()
 
     def _insert(self) -> None:
@@ -84,6 +87,15 @@ class Adaptation:
             if name in self.all_trained:
                 parameter.data = parameter.data.clone() if shared else parameter.data
                 parameter.data = parameter.data.float()
+
+    def _agree_on_padding(self) -> None:
+        """One padding token for tokenizer and model, and a head that pools by the mask."""
+        if family_of(self.model.config) == "encoder":
+            return
+        for config in (self.model.config, self.model.config.get_text_config()):
+            config.pad_token_id = self.tokenizer.pad_token_id
+        if type(self.model).__name__.endswith("ForSequenceClassification"):
+            LastTokenPooling(self.model, outermost(self.model, self.base.blueprint.anatomy.head))
 
     @property
     def all_trained(self) -> frozenset[str]:
@@ -105,44 +117,56 @@ class Adaptation:
     @property
     def labels(self) -> list[Label] | None:
         """The names of the classes; None as long as they are not known."""
-        return None if self.task.labels is None else list(self.task.labels)
+        if not isinstance(self.task, LabelledTask) or self.task.labels is None:
+            return None
+        return list(self.task.labels)
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """The names of the head's outputs in order.
+    def view(self) -> ModelView:
+        """What the task knows of the model.
 
         Raises:
             LightAdaptError: the labels are not known yet.
         """
-        if self.task.labels is None:
+        return ModelView(self.tokenizer, self.max_length, family_of(self.model.config), self.outputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the head's outputs in order; none where the head is the model's own.
+
+        Raises:
+            LightAdaptError: the labels are not known yet.
+        """
+        if not self.task.ready:
             raise LightAdaptError(
                 "The labels are not known yet: fit(…) reads them from its data, or give them: adapt(…, labels=[…])."
             )
-        return output_names(self.model.config)
+        return output_names(self.model.config) if self.task.outputs() else ()
 
     def _adopt_labels(self) -> None:
         """Take over the labels of a head that came trained with the checkpoint, until data says otherwise."""
+        assert isinstance(self.task, LabelledTask)
         labels = self.task.labels_of(output_names(self.model.config))
         if labels is not None and has_named_outputs(self.model.config):
             self.task = self.task.with_labels(labels)
 
     def task_of(self, examples: Sequence[Any]) -> Task:
-        """The task with the labels of the first training data, unless they are given or settled before."""
-        if self._labels_settled:
-            return self.task
-        found = self.task.find_labels(examples)
-        if self.task.labels is not None and set(found) <= set(self.task.labels):
-            return self.task
-        return self.task.with_labels(found)
+        """The task as it learns from these examples, with their labels unless they are given or settled before."""
+        task = self.task
+        if not self._settled and isinstance(task, LabelledTask):
+            found = task.find_labels(examples)
+            if task.labels is None or not set(found) <= set(task.labels):
+                task = task.with_labels(found)
+        return task.prepare(examples)
 
     def settle(self, task: Task) -> None:
         """Take these labels for good; the head follows when they are new."""
-        if task is not self.task:
-            keep = self.task.labels is None  # of a head with other labels nothing is kept
+        before, self.task = self.task, task
+        if task.outputs() != before.outputs():
+            keep = not before.ready  # of a head with other labels nothing is kept
             head = self.base.blueprint.anatomy.head
-            self.task = task
             renew_head(self.model, head, task.outputs(), seed=self.seed, keep=keep)
-        self._labels_settled = True
+        self._settled = True
 
     # ---- records in, predictions out
 
@@ -150,34 +174,48 @@ class Adaptation:
         """The checked examples of the data, whose labels the task knows."""
         records = task.read(data, split=split, columns=columns)
         examples = task.parse(records)
-        task.check_labels(examples, records)
+        task.check(examples, records)
         return examples
 
-    def encode(self, examples: Sequence[Any], *, targets: bool) -> list[Feature]:
+    def encode(self, examples: Sequence[Any], *, targets: bool, task: Task | None = None) -> list[Feature]:
         """The examples as the model reads them, with a warning for what had to be cut."""
-        encoded = self.task.encode(examples, self.tokenizer, self.max_length, self.outputs if targets else None)
+        encoded = (task or self.task).encode(examples, self.view, targets=targets)
         for note in encoded.notes:
             warnings.warn(note, stacklevel=3)
+        for feature in encoded.features:  # tokenizers say more than some models want to hear
+            if "token_type_ids" in feature.inputs and "token_type_ids" not in self._accepted:
+                del feature.inputs["token_type_ids"]
         return encoded.features
 
     def collate(self, features: Sequence[Feature]) -> dict[str, torch.Tensor]:
         """The features as one padded batch."""
-        return self.task.collate(features, self.tokenizer)
+        return self.task.collate(features, self.view)
 
-    def decode(self, examples: Sequence[Any], features: Sequence[Feature]) -> list[Any]:
-        """What the model predicts for the examples."""
-        logits = run_model(self.model, features, self.collate)
-        return self.task.decode(examples, features, logits, self.outputs)
+    def decode(self, examples: Sequence[Any], features: Sequence[Feature], task: Task | None = None) -> list[Any]:
+        """What the model predicts for the examples, by the task as it is or with other options."""
+        task, view = task or self.task, self.view
+        inferred = run_model(self.model, features, lambda batch: task.infer(self.model, batch, view))
+        return task.decode(examples, features, inferred, view)
 
     def scorer(self, examples: Sequence[Any]) -> Callable[[], dict[str, float]]:
         """A function that scores these examples; they are encoded once."""
-        features = self.encode(examples, targets=False)
+        features = self.task.quick(self.encode(examples, targets=True))
 
         def score() -> dict[str, float]:
             self.metrics, _ = self.task.score(examples, self.decode(examples, features))
             return self.metrics
 
         return score
+
+    def tune(self, examples: Sequence[Any]) -> None:
+        """Tune on validation examples what the task does not learn by gradient."""
+        if type(self.task).tune is Task.tune:
+            return
+        predictions = self.decode(examples, self.encode(examples, targets=False))
+        tuned = self.task.tune(examples, predictions)
+        if tuned != self.task:
+            self.task = tuned
+            self.metrics, _ = tuned.score(examples, predictions)
 
     # ---- keeping it
 

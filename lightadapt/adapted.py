@@ -23,7 +23,7 @@ from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.sharing import share_backbone
 from lightadapt.source import check_tokenizer
-from lightadapt.tasks import Task, read_labels, resolve_task
+from lightadapt.tasks import Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
 from lightadapt.training.arguments import read_settings
 from lightadapt.training.history import History
@@ -106,7 +106,7 @@ class Adapted:
         self._check_name(name)
         chosen = self.task if task is None else resolve_task(task)
         if labels is not None:
-            chosen = chosen.with_labels(read_labels(chosen, labels))
+            chosen = give_labels(chosen, labels)
         how, first = resolve_method(method), self._all[next(iter(self._all))]
         source = first.base.blueprint.source
         blueprint = draw(source, chosen)
@@ -231,7 +231,7 @@ class Adapted:
         records = self.task.read(train, split="train", columns=columns)
         examples = self.task.parse(records)
         task = now.task_of(examples)
-        task.check_labels(examples, records)
+        task.check(examples, records)
         checked = None if validation is None else now.examples(validation, "validation", columns, task)
         now.settle(task)
         run = Run(
@@ -244,6 +244,8 @@ class Adapted:
             default_rates=(self.method.learning_rate, self.method.head_learning_rate),
             score=None if checked is None else now.scorer(checked),
             headline=self.task.headline,
+            greater_is_better=self.task.greater_is_better,
+            objective=self.task.objective(examples, now.view),
             save=self.save,
             load=now.go_back,
             seed=now.seed,
@@ -252,6 +254,8 @@ class Adapted:
         history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
         now.training |= {"steps": history.steps, "seconds": round(history.seconds, 1)}
         now.metrics, now.history = history.best_scores, history
+        if checked is not None:
+            now.tune(checked)
         return history
 
     def evaluate(
@@ -276,7 +280,14 @@ class Adapted:
             print(format_report(table))
         return scores
 
-    def predict(self, inputs: Any, *, scores: bool = False, columns: Mapping[str, str] | None = None) -> list[Any]:
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        scores: bool = False,
+        columns: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
         """The predictions, as many as inputs and in their order.
 
         Args:
@@ -284,6 +295,7 @@ class Adapted:
                 a frame or a data set.
             scores: for the classification kinds, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
+            options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
 
         Raises:
             DataError: an input cannot be used.
@@ -302,9 +314,10 @@ class Adapted:
             inputs = [self.task.as_record(item) for item in inputs]
         records = self.task.read(inputs, split="test", columns=columns, labelled=False)
         examples = self.task.parse(records, labelled=False)
-        predictions = now.decode(examples, now.encode(examples, targets=False))
+        task = self.task if options is None else self.task.with_options(options)
+        predictions = now.decode(examples, now.encode(examples, targets=False, task=task), task)
         return [
-            self.task.present(example, prediction, scores=scores)
+            task.present(example, prediction, scores=scores)
             for example, prediction in zip(examples, predictions, strict=True)
         ]
 

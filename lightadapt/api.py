@@ -22,7 +22,7 @@ from lightadapt.loading import Base, Blueprint, check_room, draw, load_base, pla
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
 from lightadapt.source import Model, find_source, load_tokenizer
-from lightadapt.tasks import TASKS, Task, read_labels, resolve_task
+from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
 
 
@@ -66,7 +66,7 @@ def adapt(
         raise LightAdaptError(f"seed={seed!r}: give a whole number from 0 to 2**32 - 1.")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
     if labels is not None:
-        chosen_task = chosen_task.with_labels(read_labels(chosen_task, labels))
+        chosen_task = give_labels(chosen_task, labels)
     source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
     blueprint = draw(source, chosen_task)
     plan = plan_for(blueprint, chosen_method, layers)
@@ -104,7 +104,8 @@ def load(
     _refuse_quantization(quantize)
     artifact = checkpoint.read_artifact(path)
     saved = artifact.manifest
-    task = _saved_object(TASKS, saved["task"], path, labels=saved["labels"])
+    named = {} if saved["labels"] is None else {"labels": saved["labels"]}
+    task = _saved_object(TASKS, saved["task"], path, **named)
     method = _saved_object(METHODS, saved["method"], path)
     source = find_source(_base_of(artifact, base), revision=saved["base"]["revision"] if base is None else None)
     blueprint = draw(source, task, tuple(saved["outputs"]))

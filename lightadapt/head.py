@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from lightadapt.models import last_positions
 from lightadapt.quiet import quiet
 
 
@@ -27,7 +28,6 @@ def has_named_outputs(config: PretrainedConfig) -> bool:
 
 def name_outputs(config: PretrainedConfig, outputs: Sequence[str]) -> None:
     """Write the names of the head's outputs into a config; none leave it as it is."""
-    config.problem_type = "single_label_classification"  # else transformers guesses from the type of the labels
     if outputs:
         config.id2label = dict(enumerate(outputs))
         config.label2id = {name: number for number, name in enumerate(outputs)}
@@ -62,6 +62,8 @@ def _replace(model: PreTrainedModel, path: str, module: nn.Module) -> None:
     model._init_weights(module)
     for hook in old._forward_pre_hooks.values():
         module.register_forward_pre_hook(hook)
+    for after in old._forward_hooks.values():
+        module.register_forward_hook(after)
     model.set_submodule(path, module.to(next(old.parameters()).device, torch.float32))
 
 
@@ -76,3 +78,32 @@ def keep_float32(model: PreTrainedModel, modules: Sequence[str]) -> None:
 
 def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
+
+
+class LastTokenPooling:
+    """Lets a head that scores every token and then picks one of them pick the last real one.
+
+    transformers' decoders look for the last token that is not the padding token. That is another one where padding and
+    end token are the same, or where a text holds the token. The attention mask tells without fail. So the scores of the
+    last real token are put at every position, and whichever is picked is right.
+    """
+
+    def __init__(self, model: PreTrainedModel, modules: Sequence[str]) -> None:
+        """Watch the model's mask, and the `modules` of its head."""
+        self.mask: torch.Tensor | None = None
+        model.register_forward_pre_hook(self.keep_mask, with_kwargs=True)
+        for path in modules:
+            model.get_submodule(path).register_forward_hook(self.spread_last)
+
+    def keep_mask(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before the model: remember the attention mask `(B, T)`."""
+        mask = kwargs.get("attention_mask", args[1] if len(args) > 1 else None)
+        self.mask = mask if torch.is_tensor(mask) and mask.ndim == 2 else None
+
+    def spread_last(self, module: nn.Module, args: tuple[Any, ...], scores: torch.Tensor) -> torch.Tensor:
+        """Behind the head: scores `(B, T, K)` become those of the last real token, at every position."""
+        if self.mask is None or scores.ndim != 3 or scores.shape[:2] != self.mask.shape:
+            return scores
+        rows = torch.arange(len(scores), device=scores.device)
+        last = last_positions(self.mask.to(scores.device), scores)
+        return scores[rows, last].unsqueeze(1).expand_as(scores)

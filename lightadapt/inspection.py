@@ -121,8 +121,7 @@ def _source_of(model: Any) -> Source:
 def _class_of(source: Source, task: str | Task | None) -> tuple[type[PreTrainedModel], PretrainedConfig]:
     if task is not None:
         chosen = resolve_task(task)
-        outputs = chosen.outputs() if chosen.labels is not None else ()
-        return task_class(source, chosen), task_config(source.config, outputs)
+        return task_class(source, chosen), task_config(source.config, chosen, chosen.outputs())
     if source.instance is not None:
         return type(source.instance), source.config
     if type(source.config) not in AutoModel._model_mapping:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,18 +12,15 @@ import torch
 import transformers
 from peft import PeftConfig
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from lightadapt import peft_bridge
-from lightadapt.anatomy import Anatomy, Layers, outermost, read_anatomy, read_instance
+from lightadapt.anatomy import Anatomy, Layers, family_of, outermost, read_anatomy, read_instance
 from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
 from lightadapt.methods import Method, PeftMethod, Plan
+from lightadapt.models import OWN
 from lightadapt.quiet import quiet
 from lightadapt.source import Source, first_line
 from lightadapt.tasks import TASKS, Task
@@ -75,61 +73,72 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
     Raises:
         LightAdaptError: the task or the architecture cannot be served.
     """
-    _check_family(source)
     model_class = task_class(source, task)
     if outputs is None:
-        outputs = task.outputs() if task.labels is not None else ()
+        outputs = task.outputs()
         known = output_names(source.config)
-        if set(known) == set(outputs):  # a head trained on these labels keeps their order
+        if outputs and set(known) == set(outputs):  # a head trained on these labels keeps their order
             outputs = known
     if isinstance(source.instance, model_class):
         anatomy = read_instance(source.instance)
     else:
-        anatomy = read_anatomy(model_class, task_config(source.config, outputs))
+        anatomy = read_anatomy(model_class, task_config(source.config, task, outputs))
     return Blueprint(source, task, outputs, model_class, anatomy)
 
 
-def _check_family(source: Source) -> None:
-    """Raise for the kinds of model that no task here serves yet."""
-    kind = source.config.model_type
-    causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    if source.config.is_encoder_decoder or causal or getattr(source.config, "is_decoder", False):
-        family = "an encoder-decoder" if source.config.is_encoder_decoder else "a decoder"
-        raise LightAdaptError(
-            f"{source.name} ({kind}) is {family}. This version of lightadapt adapts encoders only "
-            "(BERT, RoBERTa, DeBERTa, ModernBERT, …); decoders and encoder-decoders come with a later one."
-        )
-
-
 def task_class(source: Source, task: Task) -> type[PreTrainedModel]:
-    """The transformers class that serves the task on this architecture."""
-    suffix = task.auto_class.removeprefix("AutoModel")
+    """The class that serves the task on this architecture: transformers' own, else a backbone with a linear head.
+
+    Raises:
+        LightAdaptError: the task is none for this family of models, or nobody has a class for it.
+    """
+    family = family_of(source.config)
+    if family not in task.auto_classes:
+        able = " or ".join(f"an {name}" if name[0] in "aeiou" else f"a {name}" for name in task.auto_classes)
+        raise LightAdaptError(
+            f"Task {task.name!r} needs {able}, but {source.name} ({source.config.model_type}) is "
+            f"{'a decoder' if family == 'decoder' else f'an {family}'}.{_served(source)}"
+        )
+    auto_class = task.auto_classes[family]
+    suffix = auto_class.removeprefix("AutoModel")
     if source.instance is not None and type(source.instance).__name__.endswith(suffix):
         return type(source.instance)
     remote = getattr(source.config, "auto_map", {})
-    if source.trust_remote_code and task.auto_class in remote:
+    if source.trust_remote_code and auto_class in remote:
         from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-        return get_class_from_dynamic_module(remote[task.auto_class], source.id, revision=source.revision)  # type: ignore[no-any-return]
-    if not _serves(type(task), source.config):
-        others = [name for name, other in TASKS.items() if _serves(other, source.config)]
-        way = f" It serves: {', '.join(others)}." if others else ""
+        return get_class_from_dynamic_module(remote[auto_class], source.id, revision=source.revision)  # type: ignore[no-any-return]
+    found = _find_class(source.config, task)
+    if found is None:
         raise LightAdaptError(
             f"transformers has no model {suffix} for the architecture {source.config.model_type!r} ({source.name}), "
-            f"so it cannot serve task {task.name!r}.{way} An instance of a class of your own works too, when its name "
-            f"ends in {suffix}."
+            f"so it cannot serve task {task.name!r}.{_served(source)} An instance of a class of your own works too, "
+            f"when its name ends in {suffix}."
         )
-    found = getattr(transformers, task.auto_class)._model_mapping[type(source.config)]
-    return found[0] if isinstance(found, tuple) else found  # type: ignore[no-any-return]
+    return found
 
 
-def _serves(task: type[Task], config: PretrainedConfig) -> bool:
-    return type(config) in getattr(transformers, task.auto_class)._model_mapping
+def _find_class(config: PretrainedConfig, task: Task | type[Task]) -> type[PreTrainedModel] | None:
+    family = family_of(config)
+    auto_class = task.auto_classes.get(family, "")
+    known = getattr(transformers, auto_class)._model_mapping if hasattr(transformers, auto_class) else {}
+    if type(config) in known:
+        found = known[type(config)]
+        return found[0] if isinstance(found, tuple) else found  # type: ignore[no-any-return]
+    if family == "encoder-decoder" or type(config) not in AutoModel._model_mapping:
+        return None  # a linear head reads one text; which of two streams it should read is not ours to guess
+    return OWN.get(auto_class.removeprefix("AutoModel"))
 
 
-def task_config(config: PretrainedConfig, outputs: Sequence[str]) -> PretrainedConfig:
-    """A copy of the config for a head with these outputs."""
+def _served(source: Source) -> str:
+    able = [name for name, other in TASKS.items() if _find_class(source.config, other) is not None]
+    return f" It serves: {', '.join(able)}." if able else ""
+
+
+def task_config(config: PretrainedConfig, task: Task, outputs: Sequence[str]) -> PretrainedConfig:
+    """A copy of the config for the task's head with these outputs."""
     config = copy.deepcopy(config)
+    config.problem_type = task.problem_type
     name_outputs(config, outputs)
     return config
 
@@ -166,6 +175,7 @@ def load_base(
     elif outputs and model.config.num_labels != len(outputs):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=True)
     name_outputs(model.config, outputs)
+    model.config.problem_type = blueprint.task.problem_type
     _check_backbone(model, anatomy, fresh, blueprint.source)
     if head is None:
         head = anatomy.head | (fresh & anatomy.parameters.keys())
@@ -200,7 +210,8 @@ def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, fr
         with quiet():
             model, report = blueprint.model_class.from_pretrained(
                 None if source.instance is not None else source.id,
-                config=task_config(source.config, blueprint.outputs),
+                config=task_config(source.config, blueprint.task, blueprint.outputs),
+                key_mapping=_key_mapping(blueprint),
                 dtype=dtype,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # a head with other classes; the backbone is checked afterwards
@@ -210,6 +221,21 @@ def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, fr
         raise LightAdaptError(f"The weights of {source.name} cannot be loaded ({first_line(error)}).") from error
     mismatched = {entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]}
     return model, frozenset(report["missing_keys"]) | mismatched
+
+
+def _key_mapping(blueprint: Blueprint) -> dict[str, str] | None:
+    """Where a task's class calls its backbone otherwise than the checkpoints do, the one name for the other.
+
+    Several decoders do so for question answering; without it the whole backbone would stay random
+    (huggingface/transformers#30381).
+    """
+    config, ours = blueprint.source.config, blueprint.model_class.base_model_prefix
+    if type(config) not in AutoModel._model_mapping or issubclass(blueprint.model_class, tuple(OWN.values())):
+        return None
+    found = AutoModel._model_mapping[type(config)]
+    bare = (found[0] if isinstance(found, tuple) else found).base_model_prefix
+    inside = any(name.startswith(f"{ours}.") for name in blueprint.anatomy.parameters)
+    return {rf"^{re.escape(bare)}\.": f"{ours}."} if bare and inside and bare != ours else None
 
 
 def _check_backbone(model: PreTrainedModel, anatomy: Anatomy, fresh: frozenset[str], source: Source) -> None:
@@ -253,7 +279,7 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
     """
     plan = method.plan(blueprint.anatomy, layers)
     if isinstance(method, PeftMethod) and plan.config is not None and blueprint.ready is None:
-        config = task_config(blueprint.source.config, blueprint.outputs)
+        config = task_config(blueprint.source.config, blueprint.task, blueprint.outputs)
         try:
             insert_without_weights(blueprint.model_class, config, plan.config)
         except LightAdaptError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,29 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
         except Exception as error:  # as in _find_named
             raise LightAdaptError(f"No tokenizer in {given} ({first_line(error)}). Pass tokenizer=…") from error
     check_tokenizer(tokenizer, source, task)
+    return _with_padding(tokenizer, source.config)
+
+
+def _with_padding(tokenizer: Any, config: PretrainedConfig) -> Any:
+    """The tokenizer, with a token for padding: the model's, else the end token, so that no embedding is added.
+
+    What is padding is told by the attention mask and by lengths, never by the token.
+
+    Raises:
+        LightAdaptError: there is no token to take.
+    """
+    if tokenizer.pad_token_id is not None:
+        return tokenizer
+    own = config.get_text_config().pad_token_id
+    ids = [own, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id]
+    usable = [number for number in ids if isinstance(number, int) and 0 <= number < len(tokenizer)]
+    if not usable:
+        raise LightAdaptError(
+            f"{type(tokenizer).__name__} has neither a padding token nor an end token. Set tokenizer.pad_token to one "
+            "of its tokens, and pass tokenizer=…"
+        )
+    tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(usable[0])
     return tokenizer
 
 

@@ -1,8 +1,8 @@
 """What a model is made of, whatever its name: blocks, projections, norms, embeddings and the head."""
 
 from lightadapt.anatomy.dry_run import DryRun, KeyValues, dry_run
-from lightadapt.anatomy.parts import Anatomy, Attention, Block, FeedForward, Layers
-from lightadapt.anatomy.reading import read_anatomy, read_instance
+from lightadapt.anatomy.parts import Anatomy, Attention, Block, Family, FeedForward, Layers
+from lightadapt.anatomy.reading import family_of, read_anatomy, read_instance
 from lightadapt.anatomy.structure import describe, outermost
 
 __all__ = [
@@ -10,11 +10,13 @@ __all__ = [
     "Attention",
     "Block",
     "DryRun",
+    "Family",
     "FeedForward",
     "KeyValues",
     "Layers",
     "describe",
     "dry_run",
+    "family_of",
     "outermost",
     "read_anatomy",
     "read_instance",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from lightadapt.anatomy.dry_run import KeyValues
 from lightadapt.errors import LightAdaptError
 
 Layers: TypeAlias = "str | Sequence[int] | None"
+Family: TypeAlias = Literal["encoder", "decoder", "encoder-decoder"]
 
 
 @dataclass(frozen=True)

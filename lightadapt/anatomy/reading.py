@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
 
 from lightadapt.anatomy.dry_run import dry_run
-from lightadapt.anatomy.parts import Anatomy
+from lightadapt.anatomy.parts import Anatomy, Family
 from lightadapt.anatomy.structure import describe
 from lightadapt.errors import LightAdaptError
 from lightadapt.quiet import quiet
@@ -35,7 +35,7 @@ def read_anatomy(model_class: type[PreTrainedModel], config: PretrainedConfig) -
             f"{model_class.__name__} cannot be built from its config ({type(error).__name__}: {error})."
         ) from error
     backbone = backbone_names(model)
-    return _checked(describe(model, backbone, dry_run(model), causal=_is_causal(config)), model)
+    return _checked(describe(model, backbone, dry_run(model), causal=family_of(config) == "decoder"), model)
 
 
 def read_instance(model: PreTrainedModel) -> Anatomy:
@@ -47,14 +47,17 @@ def read_instance(model: PreTrainedModel) -> Anatomy:
         anatomy = None
     if anatomy is not None and anatomy.parameters == shapes:
         return anatomy
-    return _checked(describe(model, backbone_names(model), causal=_is_causal(model.config)), model)
+    return _checked(describe(model, backbone_names(model), causal=family_of(model.config) == "decoder"), model)
 
 
-def _is_causal(config: PretrainedConfig) -> bool:
-    """Whether transformers has the architecture as a language model that reads from left to right, and as no other."""
+def family_of(config: PretrainedConfig) -> Family:
+    """How an architecture reads: a decoder is one that transformers has as a causal language model, and as no other."""
+    if config.is_encoder_decoder:
+        return "encoder-decoder"
     causal = type(config) in AutoModelForCausalLM._model_mapping
     masked = type(config) in AutoModelForMaskedLM._model_mapping
-    return not config.is_encoder_decoder and ((causal and not masked) or bool(getattr(config, "is_decoder", False)))
+    reads_on = (causal and not masked) or bool(getattr(config, "is_decoder", False))
+    return "decoder" if reads_on else "encoder"
 
 
 def _checked(anatomy: Anatomy, model: nn.Module) -> Anatomy:

@@ -6,12 +6,49 @@ from typing import Any
 from lightadapt.data import is_collection
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.tasks.classification import Classification
+from lightadapt.tasks.generation import Dialogue, Generation, Summarization, Translation
+from lightadapt.tasks.multilabel import MultiLabel
+from lightadapt.tasks.multiple_choice import MultipleChoice
 from lightadapt.tasks.ner import NER
-from lightadapt.tasks.task import Label, Task
+from lightadapt.tasks.qa import QA
+from lightadapt.tasks.regression import Regression
+from lightadapt.tasks.relation import Relation
+from lightadapt.tasks.task import Label, LabelledTask, Task
 
-__all__ = ["NER", "TASKS", "Classification", "Task", "read_labels", "resolve_task"]
+__all__ = [
+    "NER",
+    "QA",
+    "TASKS",
+    "Classification",
+    "Dialogue",
+    "Generation",
+    "MultiLabel",
+    "MultipleChoice",
+    "Regression",
+    "Relation",
+    "Summarization",
+    "Task",
+    "Translation",
+    "give_labels",
+    "resolve_task",
+]
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, NER)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (
+        Classification,
+        MultiLabel,
+        Regression,
+        NER,
+        QA,
+        Relation,
+        MultipleChoice,
+        Generation,
+        Summarization,
+        Translation,
+        Dialogue,
+    )
+}
 
 
 def resolve_task(task: str | Task) -> Task:
@@ -25,7 +62,18 @@ def resolve_task(task: str | Task) -> Task:
     raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), TASKS)}Tasks: {', '.join(TASKS)}")
 
 
-def read_labels(task: Task, labels: Any) -> Sequence[Label]:
+def give_labels(task: Task, labels: Any) -> LabelledTask:
+    """The task with these labels: a list of names, or data to read them from.
+
+    Raises:
+        LightAdaptError: the task has no labels.
+    """
+    if not isinstance(task, LabelledTask):
+        raise LightAdaptError(f"Task {task.name!r} has no labels. Leave labels out.")
+    return task.with_labels(_read_labels(task, labels))
+
+
+def _read_labels(task: LabelledTask, labels: Any) -> Sequence[Label]:
     """The labels themselves, or those that occur in data."""
     if is_collection(labels):
         names = sorted(labels) if isinstance(labels, (set, frozenset)) else list(labels)

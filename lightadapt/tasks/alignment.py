@@ -5,31 +5,37 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
-from lightadapt.tasks.task import Feature
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from lightadapt.tasks.task import Feature, ModelView
 
 Words = Sequence[tuple[int, int]]
 """`[start, end)` of each word of a text, in characters."""
 
 
-def tokenize_windows(
-    texts: Sequence[str], words: Sequence[Words], tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[list[Feature]]:
-    """The windows of each text; each word is given to one window by the position of its first sub-word.
+@dataclass
+class Window(Feature):
+    """A text, or as much of it as the model takes at once."""
 
-    A text longer than `max_length` tokens is cut into windows that overlap by a quarter, and a word goes to the
+    words: list[tuple[int, int, int]] = field(default_factory=list)
+    """(position, first, end), where the sub-word at the position stands for the words [first, end); they are several
+    when a sub-word reaches over the end of its word."""
+
+
+def tokenize_windows(texts: Sequence[str], words: Sequence[Words], view: ModelView) -> list[list[Window]]:
+    """The windows of each text; each word is given to one window by the position of one of its sub-words.
+
+    That is the first one, as is usual since BERT; in a decoder, where only the last one has seen the whole word, it is
+    the last. A text longer than the model takes is cut into windows that overlap by a quarter, and a word goes to the
     window in which it has most context. A word without a sub-word of its own goes with the word whose sub-word
     reaches into it, or is in none when the tokenizer drops it.
     """
-    room = max_length - tokenizer.num_special_tokens_to_add()
+    tokenizer, last = view.tokenizer, view.family == "decoder"
+    room = view.max_length - tokenizer.num_special_tokens_to_add()
     encoding = tokenizer(
         list(texts),
         truncation=True,
-        max_length=max_length,
+        max_length=view.max_length,
         stride=room // 4,
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
@@ -38,12 +44,12 @@ def tokenize_windows(
     owners = encoding.pop("overflow_to_sample_mapping")
     offsets = encoding.pop("offset_mapping")
     specials = encoding.pop("special_tokens_mask")
-    windows: list[list[Feature]] = [[] for _ in texts]
+    windows: list[list[Window]] = [[] for _ in texts]
     starts: list[list[dict[int, tuple[int, int]]]] = [[] for _ in texts]
     for row, owner in enumerate(owners):
         inputs = {name: column[row] for name, column in encoding.items()}
-        places = _word_starts(texts[owner], words[owner], offsets[row], specials[row], first=not windows[owner])
-        windows[owner].append(Feature(inputs, owner))
+        places = _word_starts(texts[owner], words[owner], offsets[row], specials[row], not windows[owner], last)
+        windows[owner].append(Window(inputs, owner))
         starts[owner].append(places)
     for mine, places_of_mine in zip(windows, starts, strict=True):
         _share_words(mine, places_of_mine)
@@ -57,9 +63,9 @@ def words_inside(words: Words, start: int, end: int) -> tuple[int, int]:
 
 
 def _word_starts(
-    text: str, words: Words, offsets: Sequence[tuple[int, int]], specials: Sequence[int], *, first: bool
+    text: str, words: Words, offsets: Sequence[tuple[int, int]], specials: Sequence[int], first: bool, last: bool
 ) -> dict[int, tuple[int, int]]:
-    """Where each word has its first sub-word in a window: `{word: (position, end)}`.
+    """Where each word has its first (or last) sub-word in a window: `{word: (position, end)}`.
 
     `end` is the word behind the last one that has no sub-word of its own because the ones before reach into it.
     A word of which the window (other than the first) holds only the rest is left out.
@@ -78,7 +84,7 @@ def _word_starts(
             continue
         if cut == -1:
             cut = word if start > words[word][0] else None
-        if word not in found and word != cut:
+        if (last or word not in found) and word != cut:
             found[word] = position
         covered.update(range(word + 1, bisect_left(beginnings, end)))
     return {word: (position, _end_of_group(word, covered, found)) for word, position in found.items()}
@@ -91,7 +97,7 @@ def _end_of_group(word: int, covered: set[int], found: dict[int, int]) -> int:
     return end
 
 
-def _share_words(windows: Sequence[Feature], starts: Sequence[dict[int, tuple[int, int]]]) -> None:
+def _share_words(windows: Sequence[Window], starts: Sequence[dict[int, tuple[int, int]]]) -> None:
     """Give each word to the window in which it has most context around it."""
     best: dict[int, tuple[int, int, int, int]] = {}
     for number, (window, places) in enumerate(zip(windows, starts, strict=True)):

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.tasks.task import Encoded, Feature, Label, Task, check_characters, optional_text, required, text_field
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-
-class Example(NamedTuple):
-    """A text, the other text of a pair, and the label of both."""
-
-    text: str
-    text_pair: str | None
-    label: Label | None
+from lightadapt.tasks.task import (
+    Encoded,
+    Feature,
+    Label,
+    LabelledTask,
+    ModelView,
+    Objective,
+    check_characters,
+    required,
+)
+from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
+from lightadapt.tasks.weighting import (
+    ClassWeights,
+    balanced_weights,
+    check_weighting,
+    weighted_cross_entropy,
+    weights_of,
+)
 
 
 @dataclass(frozen=True)
-class Classification(Task):
+class Classification(LabelledTask):
     """One label a record: `text`, optional `text_pair`, `label` (a name or a class number).
 
     A prediction is the label; with `scores=True` it is `{label: probability}`.
@@ -36,11 +43,27 @@ class Classification(Task):
     """
 
     name: ClassVar[str] = "classification"
-    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    auto_classes: ClassVar = dict.fromkeys(
+        ("encoder", "decoder", "encoder-decoder"), "AutoModelForSequenceClassification"
+    )
     fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
     answers: ClassVar[tuple[str, ...]] = ("label",)
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "text-classification"
+    problem_type: ClassVar[str | None] = "single_label_classification"
+
+    class_weights: ClassWeights = field(default=None, kw_only=True)
+    """How much a record of each class weighs in the loss: `"balanced"` (all classes the same), or `{label: weight}`."""
+    label_smoothing: float = field(default=0.0, kw_only=True)
+    """The share of each target that is spread over all classes."""
+    overflow: Overflow = field(default="truncate", kw_only=True)
+    """What happens to a text longer than the model takes: cut, read in windows whose probabilities are averaged, or
+    refused."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weighting(self.class_weights, self.label_smoothing)
+        check_overflow(self.overflow)
 
     def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         labels = super().clean_labels(labels)
@@ -52,117 +75,100 @@ class Classification(Task):
         return labels
 
     def as_record(self, item: Any) -> Any:
-        """A pair of texts stands for `{"text": …, "text_pair": …}`."""
-        if isinstance(item, (tuple, list)) and len(item) == 2:
-            return {"text": item[0], "text_pair": item[1]}
-        return super().as_record(item)
+        return super().as_record(as_pair(item))
 
-    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
-        text = text_field(records, index, "text")
-        pair = optional_text(records, index, "text_pair")
-        label = required(records, index, "label") if labelled else None
-        if label is not None and type(label) not in (str, int):
-            raise DataError(
-                f"{records.place(index)}: label is {label!r} ({type(label).__name__}). "
-                "A label is a name or a class number; convert it with str() or int()."
-            )
-        if label == "":
-            raise DataError(f"{records.place(index)}: label is empty. Remove the record or fill it in.")
-        if isinstance(label, str):
-            check_characters(records.place(index), "label", label)
-        if self.labels is not None and label is not None and label not in self.labels:
-            # A text file cannot tell the class number 1 from the name '1'.
-            label = next((known for known in self.labels if str(known) == str(label)), label)
-        return Example(text, pair, label)
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Any:
+        return Example(*read_texts(records, index), self.read_label(records, index) if labelled else None)
 
-    def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:
-        found = {example.label for example in examples}
-        return tuple(sorted(found, key=lambda label: (isinstance(label, str), label)))  # type: ignore[type-var,arg-type]
+    def read_label(self, records: Records, index: int) -> Label:
+        """The label of a record, a class number as the labels name it."""
+        return clean_label(records, index, "label", required(records, index, "label"), self.labels)
 
-    def check_labels(self, examples: Sequence[Example], records: Records) -> None:
-        assert self.labels is not None
-        known = set(self.labels)
+    def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
+        return sorted_labels(example.label for example in examples)
+
+    def check(self, examples: Sequence[Any], records: Records) -> None:
+        known = set(self.labels or ())
         for index, example in enumerate(examples):
             if example.label not in known:
-                names = ", ".join(map(str, self.labels[:20])) + (", …" if len(self.labels) > 20 else "")
-                raise DataError(
-                    f"{records.place(index)}: label {example.label!r} is not among the labels. "
-                    f"{nearest(str(example.label), map(str, self.labels))}Labels: {names}. "
-                    "Correct the record, or adapt with labels=[…] that include it."
-                )
-
-    def outputs(self) -> tuple[str, ...]:
-        return tuple(map(str, self.labels or ()))
+                raise self.unknown_label(records.place(index), example.label)
 
     def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
         return tuple(outputs) if len(outputs) > 1 else None  # one output is a regression
 
-    def encode(
-        self,
-        examples: Sequence[Example],
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        outputs: Sequence[str] | None = None,
-    ) -> Encoded:
-        pairs = [example.text_pair is not None for example in examples]
-        batches: list[dict[str, list[int]]] = [{}] * len(examples)
-        for with_pair in sorted(set(pairs)):  # a tokenizer takes texts or pairs, not both at once
-            chosen = [index for index, paired in enumerate(pairs) if paired == with_pair]
-            for index, inputs in zip(chosen, _tokenize(tokenizer, [examples[i] for i in chosen], None), strict=True):
-                batches[index] = inputs
-        long = [index for index, inputs in enumerate(batches) if len(inputs["input_ids"]) > max_length]
-        for index in long:
-            batches[index] = _tokenize(tokenizer, [examples[index]], max_length)[0]
-        place = {name: number for number, name in enumerate(outputs or ())}
-        features = [
-            Feature(inputs, index, target=place[str(example.label)] if outputs else None)
-            for index, (inputs, example) in enumerate(zip(batches, examples, strict=True))
-        ]
-        notes = (
-            [f"{len(long)} of {len(examples)} texts are longer than {max_length} tokens; the model sees their start."]
-            if long
-            else []
-        )
-        return Encoded(features, notes)
+    def encode(self, examples: Sequence[Any], view: ModelView, *, targets: bool) -> Encoded:
+        encoded = encode_texts(examples, view, self.overflow)
+        if targets:
+            self.set_targets(examples, encoded.features, view)
+        return encoded
+
+    def set_targets(self, examples: Sequence[Any], features: Sequence[Feature], view: ModelView) -> None:
+        """Give each feature the number of its example's label."""
+        place = {name: number for number, name in enumerate(view.outputs)}
+        for feature in features:
+            feature.targets = {"labels": place[str(examples[feature.example].label)]}
+
+    def objective(self, examples: Sequence[Any], view: ModelView) -> Objective | None:
+        if self.class_weights is None and not self.label_smoothing:
+            return None
+        counts = Counter(str(example.label) for example in examples)
+        weights = None
+        if isinstance(self.class_weights, Mapping):
+            weights = weights_of(self.class_weights, view.outputs)
+        elif self.class_weights == "balanced":
+            weights = balanced_weights(np.array([counts[name] for name in view.outputs]))
+        return weighted_cross_entropy(weights, self.label_smoothing)
 
     def decode(
-        self,
-        examples: Sequence[Example],
-        features: Sequence[Feature],
-        logits: Sequence[np.ndarray],
-        outputs: Sequence[str],
+        self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
     ) -> list[dict[Label, float]]:
         assert self.labels is not None
-        order = [list(outputs).index(str(label)) for label in self.labels]
-        scores = np.stack(logits)  # (N, labels)
-        scores = np.exp(scores - scores.max(-1, keepdims=True))
-        probabilities = (scores / scores.sum(-1, keepdims=True))[:, order]
+        order = [view.outputs.index(str(label)) for label in self.labels]
+        probabilities = mean_of_windows(features, [softmax(logits) for logits in inferred], len(examples))[:, order]
         return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
 
     def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[Label, float]]
+        self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]
     ) -> tuple[dict[str, float], Report]:
-        gold = [example.label for example in examples if example.label is not None]
-        return classification_scores(gold, [_best(prediction) for prediction in predictions])
+        return classification_scores([example.label for example in examples], list(map(most_probable, predictions)))
 
-    def present(self, example: Example, prediction: dict[Label, float], *, scores: bool) -> Any:
-        return prediction if scores else _best(prediction)
+    def present(self, example: Any, prediction: dict[Label, float], *, scores: bool) -> Any:
+        return prediction if scores else most_probable(prediction)
 
 
-def _best(probabilities: dict[Label, float]) -> Label:
+def clean_label(records: Records, index: int, name: str, label: Any, known: Sequence[Label] | None) -> Label:
+    """A label from a field of a record, checked, and as the known labels write it.
+
+    Raises:
+        DataError: it is neither a name nor a class number.
+    """
+    place = records.place(index)
+    if type(label) not in (str, int):
+        raise DataError(
+            f"{place}: {name} is {label!r} ({type(label).__name__}). "
+            "A label is a name or a class number; convert it with str() or int()."
+        )
+    if label == "":
+        raise DataError(f"{place}: {name} is empty. Remove the record or fill it in.")
+    if isinstance(label, str):
+        check_characters(place, name, label)
+    if known is not None and label not in known:
+        # A text file cannot tell the class number 1 from the name '1'.
+        return next((other for other in known if str(other) == str(label)), label)
+    return label  # type: ignore[no-any-return]
+
+
+def sorted_labels(labels: Any) -> tuple[Label, ...]:
+    """The labels that occur, each once, numbers before names."""
+    return tuple(sorted(set(labels), key=lambda label: (isinstance(label, str), label)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities `(K,)` from logits `(K,)`."""
+    scores = np.exp(logits.astype(np.float64) - logits.max())
+    return scores / scores.sum()  # type: ignore[no-any-return]
+
+
+def most_probable(probabilities: dict[Label, float]) -> Label:
+    """The label with the highest probability; of equal ones the first."""
     return max(probabilities, key=probabilities.__getitem__)
-
-
-def _tokenize(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int | None
-) -> list[dict[str, list[int]]]:
-    """The inputs of examples that are all single texts or all pairs, cut to `max_length` unless it is None."""
-    pair = [example.text_pair or "" for example in examples] if examples[0].text_pair is not None else None
-    encoding = tokenizer(
-        [example.text for example in examples],
-        pair,
-        truncation="longest_first" if max_length else False,
-        max_length=max_length,
-        verbose=False,
-    )
-    return [{name: column[row] for name, column in encoding.items()} for row in range(len(examples))]

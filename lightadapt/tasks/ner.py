@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,21 +13,18 @@ from lightadapt.data import TAG, Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
-from lightadapt.tasks.alignment import tokenize_windows, words_inside
+from lightadapt.tasks.alignment import Window, tokenize_windows, words_inside
 from lightadapt.tasks.task import (
     IGNORED,
     Encoded,
-    Feature,
     Label,
-    Task,
+    LabelledTask,
+    ModelView,
     as_list,
     check_characters,
     required,
     text_field,
 )
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 class Example(NamedTuple):
@@ -50,11 +47,11 @@ class Entity(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NER(Task):
+class NER(LabelledTask):
     """Entities: records are `tokens` + `tags` (BIO, IOB1, BIOES), or `text` + `entities`.
 
     An entity of a `text` is `{"start", "end", "label"}` in characters, end not included. `labels` are entity
-    types (`PER`); tags (`B-PER`) are understood too. The first sub-word of a word carries its tag; sentences
+    types (`PER`); tags (`B-PER`) are understood too. One sub-word of a word carries its tag; sentences
     longer than the model takes are split over overlapping windows.
 
     A prediction is a list of `{"start", "end", "label", "text", "score"}`, offsets in characters for a text
@@ -65,7 +62,7 @@ class NER(Task):
     """
 
     name: ClassVar[str] = "ner"
-    auto_class: ClassVar[str] = "AutoModelForTokenClassification"
+    auto_classes: ClassVar = dict.fromkeys(("encoder", "decoder", "encoder-decoder"), "AutoModelForTokenClassification")
     fields: ClassVar[tuple[str, ...]] = ("tokens", "tags", "text", "entities")
     answers: ClassVar[tuple[str, ...]] = ("tags", "entities")
     headline: ClassVar[str] = "f1"
@@ -116,7 +113,7 @@ class NER(Task):
             )
         return found
 
-    def check_labels(self, examples: Sequence[Example], records: Records) -> None:
+    def check(self, examples: Sequence[Example], records: Records) -> None:
         known = set(self.labels or ())
         for index, example in enumerate(examples):
             for entity in example.entities:
@@ -137,39 +134,27 @@ class NER(Task):
         complete = {"O", *(f"{prefix}-{label}" for label in types for prefix in "BI")}
         return tuple(types) if types and complete == set(outputs) else None
 
-    def encode(
-        self,
-        examples: Sequence[Example],
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        outputs: Sequence[str] | None = None,
-    ) -> Encoded:
-        windows = tokenize_windows(
-            [example.text for example in examples], [example.words for example in examples], tokenizer, max_length
-        )
+    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+        texts, words = [example.text for example in examples], [example.words for example in examples]
+        windows = tokenize_windows(texts, words, view)
         lost = changed = 0
-        if outputs:
+        if targets:
             for example, mine in zip(examples, windows, strict=True):
-                one_lost, one_changed = _set_targets(example, mine, outputs)
+                one_lost, one_changed = _set_targets(example, mine, view.outputs)
                 lost, changed = lost + one_lost, changed + one_changed
         total = sum(len(example.entities) for example in examples)
         return Encoded([window for mine in windows for window in mine], _notes(lost, changed, total))
 
     def decode(
-        self,
-        examples: Sequence[Example],
-        features: Sequence[Feature],
-        logits: Sequence[np.ndarray],
-        outputs: Sequence[str],
+        self, examples: Sequence[Example], features: Sequence[Window], inferred: Sequence[np.ndarray], view: ModelView
     ) -> list[list[Entity]]:
-        allowed = transitions(outputs)
+        allowed = transitions(view.outputs)
         shown: list[dict[tuple[int, int], np.ndarray]] = [{} for _ in examples]
-        for feature, scores in zip(features, logits, strict=True):  # scores: (T, K)
+        for feature, scores in zip(features, inferred, strict=True):  # scores: (T, K)
             for position, first, end in feature.words:
                 shown[feature.example][first, end] = scores[position]
-        return [
-            _decode_example(example, groups, outputs, allowed) for example, groups in zip(examples, shown, strict=True)
-        ]
+        pairs = zip(examples, shown, strict=True)
+        return [_decode_example(example, groups, view.outputs, allowed) for example, groups in pairs]
 
     def score(
         self, examples: Sequence[Example], predictions: Sequence[Sequence[Entity]]
@@ -275,7 +260,7 @@ def _parse_entity(place: str, entry: Any, text: str) -> Span:
     return Span(start, end, label)
 
 
-def _set_targets(example: Example, windows: Sequence[Feature], outputs: Sequence[str]) -> tuple[int, int]:
+def _set_targets(example: Example, windows: Sequence[Window], outputs: Sequence[str]) -> tuple[int, int]:
     """Write the tags to their positions; how many entities no sub-word shows, and how many change their span."""
     place = {tag: number for number, tag in enumerate(outputs)}
     groups = sorted((first, end) for window in windows for _, first, end in window.words)
@@ -295,7 +280,7 @@ def _set_targets(example: Example, windows: Sequence[Feature], outputs: Sequence
         target = [IGNORED] * len(window)
         for position, first, _ in window.words:
             target[position] = place[tags[first]]
-        window.target = target
+        window.targets = {"labels": target}
     return lost, changed
 
 

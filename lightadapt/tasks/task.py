@@ -3,39 +3,52 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Label: TypeAlias = str | int
+Objective: TypeAlias = "Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor]"
+"""Computes the loss of a batch with a model."""
 
 IGNORED = -100
 """The target that no loss counts, by the convention of torch's cross entropy."""
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """What a task knows of the model that serves it."""
+
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+    """The most tokens that a sequence may have, specials included."""
+    family: Family
+    outputs: tuple[str, ...] = ()
+    """The names of the head's outputs, in order."""
 
 
 @dataclass
 class Feature:
     """One sequence as the model sees it."""
 
-    inputs: dict[str, list[int]]
-    """What the tokenizer gave: `input_ids`, `attention_mask`, …"""
+    inputs: dict[str, Any]
+    """Arguments of the model, a list of numbers a token or one number: `input_ids`, `attention_mask`, …"""
     example: int
     """Index of the example that it is cut from; a long one gives several features."""
-    words: list[tuple[int, int, int]] = field(default_factory=list)
-    """For tasks that label words: (position, first, end), where the sub-word at the position stands for the words
-    [first, end); they are several when a sub-word reaches over the end of its word."""
-    target: int | list[int] | None = None
+    targets: dict[str, Any] = field(default_factory=dict)
+    """What the model is to give, named as its arguments: `labels`, or `start_positions` and `end_positions`."""
 
     def __len__(self) -> int:
         return len(self.inputs["input_ids"])
@@ -45,59 +58,36 @@ class Feature:
 class Encoded:
     """The features of some examples, and what had to be cut, to be said once."""
 
-    features: list[Feature]
-    notes: list[str]
+    features: list[Any]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A kind of problem. Its methods form one line: `parse`, `encode`, (the model), `decode`, `score`."""
+    """A kind of problem. Its methods form one line: `parse`, `encode`, `infer`, `decode`, `score`."""
 
     name: ClassVar[str]
-    auto_class: ClassVar[str]
-    """The transformers Auto class whose models serve the task."""
+    auto_classes: ClassVar[Mapping[Family, str]]
+    """The transformers Auto class whose models serve the task, for each family of models that can."""
     fields: ClassVar[tuple[str, ...]]
     """The fields that a record may have."""
     answers: ClassVar[tuple[str, ...]]
     """Those of them that `predict` does not need."""
     headline: ClassVar[str]
     """The metric that early stopping and the choice of the best weights go by."""
+    greater_is_better: ClassVar[bool] = True
+    """Whether more of it is better."""
     pipeline: ClassVar[str]
     """The name of the task on the hub."""
-
+    problem_type: ClassVar[str | None] = None
+    """What transformers' heads for texts call their loss; without it they guess from the type of the labels."""
     needs_offsets: ClassVar[bool] = False
     """Whether the tokenizer must know where its tokens lie in the text."""
 
-    labels: Sequence[Label] | None = None
-    """The names of the classes; None: read from the data of the first `fit`."""
     columns: Mapping[str, str] | None = field(default=None, kw_only=True)
     """`{field: column}` for fields that have another name in the data."""
 
-    def __post_init__(self) -> None:
-        if self.labels is not None:
-            object.__setattr__(self, "labels", self.clean_labels(self.labels))
-
-    def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
-        """The given labels, checked: at least one, all names or all numbers, none twice."""
-        if isinstance(labels, str):
-            raise LightAdaptError(f"labels={labels!r} is one text. Give a list of names: labels=[{labels!r}, …]")
-        labels = tuple(label.item() if isinstance(label, np.generic) else label for label in labels)
-        if not labels:
-            raise LightAdaptError("labels is empty. Name at least one label, or leave labels out to infer them.")
-        kinds = {type(label) for label in labels}
-        if kinds not in ({str}, {int}):
-            names = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise LightAdaptError(f"labels holds values of type {names}. Give names only, or class numbers only.")
-        if "" in labels:
-            raise LightAdaptError("labels holds an empty name. Give every label a name.")
-        twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
-        if twice:
-            raise LightAdaptError(f"labels names {twice[0]!r} twice. Name each label once.")
-        return labels
-
-    def with_labels(self, labels: Sequence[Label]) -> Task:
-        """The same task with these labels."""
-        return replace(self, labels=self.clean_labels(labels))
+    # ---- records
 
     def settings(self) -> dict[str, Any]:
         """The fields of the task as JSON values, labels left out."""
@@ -158,58 +148,72 @@ class Task(ABC):
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Any:
         """The checked example of one record."""
 
-    @abstractmethod
-    def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
-        """The labels that occur, sorted."""
+    def check(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer
+        """Raise a DataError that names the first record whose answer this task cannot learn."""
 
-    @abstractmethod
-    def check_labels(self, examples: Sequence[Any], records: Records) -> None:
-        """Raise a DataError that names the first record whose label is not among `labels`."""
+    def prepare(self, examples: Sequence[Any]) -> Task:
+        """The task as it learns from these examples."""
+        return self
 
-    @abstractmethod
+    def tune(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Task:
+        """The task with what can be tuned on validation examples after training, from their predictions."""
+        return self
+
+    def with_options(self, options: Mapping[str, Any]) -> Task:
+        """The task with these options of generation.
+
+        Raises:
+            LightAdaptError: it generates nothing, or there is no such option.
+        """
+        raise LightAdaptError(f"Task {self.name!r} generates no text, so it takes no options. Leave them out.")
+
+    # ---- the head
+
+    @property
+    def ready(self) -> bool:
+        """Whether the outputs of the head are known."""
+        return True
+
     def outputs(self) -> tuple[str, ...]:
-        """The names of the head's outputs, in order."""
+        """The names of the head's outputs, in order; none where the head is the model's own."""
+        return ()
+
+    # ---- records to features, outputs to predictions
 
     @abstractmethod
-    def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
-        """The labels behind the outputs of a head trained elsewhere; None when it is not of this task's form."""
+    def encode(self, examples: Sequence[Any], view: ModelView, *, targets: bool) -> Encoded:
+        """The features of the examples, with targets or without."""
 
-    @abstractmethod
-    def encode(
-        self,
-        examples: Sequence[Any],
-        tokenizer: PreTrainedTokenizerBase,
-        max_length: int,
-        outputs: Sequence[str] | None = None,
-    ) -> Encoded:
-        """The features of the examples; with targets when the head's `outputs` are given."""
+    def collate(self, features: Sequence[Any], view: ModelView) -> dict[str, torch.Tensor]:
+        """The features as one batch: `(B, T)` for what is a list, padded on the right, and `(B,)` for numbers."""
+        first = features[0]
+        batch = {name: [feature.inputs[name] for feature in features] for name in first.inputs}
+        batch |= {name: [feature.targets[name] for feature in features] for name in first.targets}
+        return {name: pad(values, filler(name, view.tokenizer)) for name, values in batch.items()}
 
-    def collate(self, features: Sequence[Feature], tokenizer: PreTrainedTokenizerBase) -> dict[str, torch.Tensor]:
-        """The features as one batch of `(B, T)` tensors, padded on the right."""
-        import torch
+    def objective(self, examples: Sequence[Any], view: ModelView) -> Objective | None:
+        """The loss to train with on these examples; None: the model's own."""
+        return None
 
-        padding = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": tokenizer.pad_token_type_id}
-        length = max(map(len, features))
-        batch = {}
-        for name in features[0].inputs:
-            values = [feature.inputs[name] for feature in features]
-            batch[name] = torch.from_numpy(_pad(values, length, padding.get(name, 0)))
-        targets = [feature.target for feature in features]
-        if isinstance(targets[0], list):
-            batch["labels"] = torch.from_numpy(_pad(targets, length, IGNORED))
-        elif targets[0] is not None:
-            batch["labels"] = torch.tensor(targets)
-        return batch
+    def infer(self, model: PreTrainedModel, features: Sequence[Any], view: ModelView) -> list[Any]:
+        """What the model gives for a batch of features, one each: logits `(K,)`, or `(T, K)` for one row a token."""
+        batch = self.collate([replace(feature, targets={}) for feature in features], view)
+        logits = model(**{name: value.to(model.device) for name, value in batch.items()}).logits.float().cpu().numpy()
+        # A copy, since a view would keep the whole padded batch.
+        return [
+            (row[: len(feature)] if row.ndim == 2 else row).copy()
+            for row, feature in zip(logits, features, strict=True)
+        ]
+
+    def quick(self, features: Sequence[Any]) -> list[Any]:
+        """The features as they are scored after each epoch: what the headline does not need may be left out."""
+        return list(features)
 
     @abstractmethod
     def decode(
-        self,
-        examples: Sequence[Any],
-        features: Sequence[Feature],
-        logits: Sequence[np.ndarray],
-        outputs: Sequence[str],
+        self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[Any], view: ModelView
     ) -> list[Any]:
-        """The predictions, one an example, from the logits, one array a feature."""
+        """The predictions, one an example, from what was inferred, one a feature."""
 
     @abstractmethod
     def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> tuple[dict[str, float], Report]:
@@ -220,11 +224,87 @@ class Task(ABC):
         """A prediction as the user sees it."""
 
 
-def _pad(rows: Sequence[Any], length: int, filler: int) -> np.ndarray:
+@dataclass(frozen=True)
+class LabelledTask(Task):
+    """A task whose head has outputs with names, which are given or read from data."""
+
+    labels: Sequence[Label] | None = None
+    """The names of the classes; None: read from the data of the first `fit`."""
+
+    def __post_init__(self) -> None:
+        if self.labels is not None:
+            object.__setattr__(self, "labels", self.clean_labels(self.labels))
+
+    @property
+    def ready(self) -> bool:
+        return self.labels is not None
+
+    def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
+        """The given labels, checked: at least one, all names or all numbers, none twice."""
+        if isinstance(labels, str):
+            raise LightAdaptError(f"labels={labels!r} is one text. Give a list of names: labels=[{labels!r}, …]")
+        labels = tuple(label.item() if isinstance(label, np.generic) else label for label in labels)
+        if not labels:
+            raise LightAdaptError("labels is empty. Name at least one label, or leave labels out to infer them.")
+        kinds = {type(label) for label in labels}
+        if kinds not in ({str}, {int}):
+            names = ", ".join(sorted(kind.__name__ for kind in kinds))
+            raise LightAdaptError(f"labels holds values of type {names}. Give names only, or class numbers only.")
+        if "" in labels:
+            raise LightAdaptError("labels holds an empty name. Give every label a name.")
+        twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
+        if twice:
+            raise LightAdaptError(f"labels names {twice[0]!r} twice. Name each label once.")
+        return labels
+
+    def with_labels(self, labels: Sequence[Label]) -> LabelledTask:
+        """The same task with these labels."""
+        return replace(self, labels=self.clean_labels(labels))
+
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(map(str, self.labels or ()))
+
+    @abstractmethod
+    def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
+        """The labels that occur, sorted."""
+
+    @abstractmethod
+    def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
+        """The labels behind the outputs of a head trained elsewhere; None when it is not of this task's form."""
+
+    def unknown_label(self, place: str, label: Label) -> DataError:
+        """The error for a label that is none of the task's."""
+        known = list(map(str, self.labels or ()))
+        names = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+        return DataError(
+            f"{place}: label {label!r} is not among the labels. {nearest(str(label), known)}Labels: {names}. "
+            "Correct the record, or adapt with labels=[…] that include it."
+        )
+
+
+def filler(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands at padded positions of this argument of a model."""
+    known: dict[str, int] = {
+        "input_ids": int(tokenizer.pad_token_id or 0),
+        "token_type_ids": tokenizer.pad_token_type_id,
+        "labels": IGNORED,
+    }
+    return known.get(name, 0)
+
+
+def pad(rows: Sequence[Any], filler: int) -> torch.Tensor:
+    """Rows of numbers as `(B, T)`, the shorter ones filled up on the right; single numbers as `(B,)`."""
+    import torch
+
+    if not isinstance(rows[0], (list, np.ndarray)):
+        return torch.tensor(rows)
+    if isinstance(rows[0][0], float):  # one number a label
+        return torch.tensor(rows)
+    length = max(map(len, rows))
     padded = np.full((len(rows), length), filler, dtype=np.int64)
     for number, row in enumerate(rows):
         padded[number, : len(row)] = row
-    return padded
+    return torch.from_numpy(padded)
 
 
 def optional_text(records: Records, index: int, name: str) -> str | None:

@@ -145,6 +145,7 @@ def training_arguments(
     steps: int,
     learning_rate: float,
     headline: str | None,
+    greater_is_better: bool,
     seed: int,
 ) -> TrainingArguments:
     """Trainer's arguments: the defaults of lightadapt, overridden by the user's.
@@ -171,7 +172,7 @@ def training_arguments(
         "save_total_limit": 2,
         "load_best_model_at_end": validates,
         "metric_for_best_model": f"eval_{headline}" if validates else None,
-        "greater_is_better": True if validates else None,
+        "greater_is_better": greater_is_better if validates else None,
         "report_to": "none",
         "seed": seed,
         "disable_tqdm": True,

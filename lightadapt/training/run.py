@@ -58,6 +58,9 @@ class Run:
     score: Callable[[], dict[str, float]] | None
     """Computes the validation metrics, headline first; None without validation data."""
     headline: str
+    greater_is_better: bool
+    objective: Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor] | None
+    """The loss; None: the model's own."""
     save: Callable[[Path], None]
     load: Callable[[Path], None]
     seed: int
@@ -96,6 +99,7 @@ class Run:
                 steps=round(self.facts["epochs"] * self.tokens / self.facts["batch_tokens"]),
                 learning_rate=self.facts["learning_rate"],
                 headline=self.headline if self.score else None,
+                greater_is_better=self.greater_is_better,
                 seed=self.seed,
             )
             memory = PeakMemory()
@@ -113,6 +117,7 @@ class Run:
                 head=self.head,
                 head_rate=self.facts["head_learning_rate"],
                 evaluate=self.score,
+                objective=self.objective,
                 save=self.save,
                 load=self.load,
                 callbacks=watchers,

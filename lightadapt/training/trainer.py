@@ -34,6 +34,7 @@ class AdaptTrainer(Trainer):
         head: frozenset[str],
         head_rate: float,
         evaluate: Callable[[], dict[str, float]] | None,
+        objective: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None,
         save: Callable[[Path], None],
         load: Callable[[Path], None],
         callbacks: Sequence[Any],
@@ -55,6 +56,7 @@ class AdaptTrainer(Trainer):
         self.head = head
         self.head_rate = head_rate
         self.score = evaluate
+        self.objective = objective
         self.save_trained = save
         self.load_trained = load
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
@@ -95,6 +97,12 @@ class AdaptTrainer(Trainer):
         self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
         self.all_tokens += mask.numel()
         return super().training_step(model, inputs, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The loss of the task where it has one of its own, else the model's."""
+        if self.objective is None:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        return self.objective(model, inputs)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop; the seconds spent in it, evaluations not included, are kept."""

@@ -1,26 +1,11 @@
-"""Scores, computed by well-kept libraries on what the tasks decoded."""
+"""Scores of entity spans."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
+from lightadapt.metrics.report import Report, as_report
 from lightadapt.spans import Span, write_tags
-
-Report: TypeAlias = dict[str, dict[str, float]]
-"""Per class: precision, recall, f1 and support."""
-
-
-def classification_scores(gold: Sequence[str | int], predicted: Sequence[str | int]) -> tuple[dict[str, float], Report]:
-    """Accuracy and macro F1 over the classes that occur, and the report per class (scikit-learn)."""
-    from sklearn.metrics import classification_report
-
-    # As text: scikit-learn cannot mix kinds, and a class number must not read as a count.
-    report = classification_report(
-        [str(label) for label in gold], [str(label) for label in predicted], output_dict=True, zero_division=0
-    )
-    scores = {"accuracy": float(report.pop("accuracy")), "macro_f1": float(report["macro avg"]["f1-score"])}
-    return scores, _report(report)
 
 
 def entity_scores(
@@ -46,7 +31,7 @@ def entity_scores(
     )
     micro = report.pop("micro avg")
     scores = {"f1": micro["f1-score"], "precision": micro["precision"], "recall": micro["recall"]}
-    return {name: float(value) for name, value in scores.items()}, _report(report)
+    return {name: float(value) for name, value in scores.items()}, as_report(report)
 
 
 def _as_tags(gold: Sequence[Span], predicted: Sequence[Span]) -> tuple[list[str], list[str]]:
@@ -61,27 +46,3 @@ def _as_tags(gold: Sequence[Span], predicted: Sequence[Span]) -> tuple[list[str]
         for spans in (gold, predicted)
     )
     return gold_tags, predicted_tags
-
-
-def _report(raw: dict[str, dict[str, Any]]) -> Report:
-    return {
-        name: {
-            "precision": float(row["precision"]),
-            "recall": float(row["recall"]),
-            "f1": float(row["f1-score"]),
-            "support": int(row["support"]),
-        }
-        for name, row in raw.items()
-        if not name.endswith(" avg")
-    }
-
-
-def format_report(report: Report) -> str:
-    """The report as a table: a line per class with precision, recall, F1 and support."""
-    width = max([len(name) for name in report] + [5])
-    lines = [f"{'':{width}}  precision  recall      f1  support"]
-    lines += [
-        f"{name:{width}}  {row['precision']:9.3f}  {row['recall']:6.3f}  {row['f1']:6.3f}  {row['support']:7.0f}"
-        for name, row in report.items()
-    ]
-    return "\n".join(lines)

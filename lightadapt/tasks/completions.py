@@ -1,0 +1,134 @@
+"""Prompts and what follows them, as tokens: which are to be learned, and how likely a model finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from lightadapt.tasks.task import IGNORED, ModelView
+from lightadapt.tasks.texts import lead_in
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Spans = Sequence[tuple[int, int]]
+"""Parts of a text that are to be learned, `[start, end)` in characters, in order."""
+
+
+class Tokens(NamedTuple):
+    """Token ids, and for each whether it is to be learned."""
+
+    ids: list[int]
+    learned: list[bool]
+
+    @property
+    def labels(self) -> list[int]:
+        """The ids, those that are not to be learned replaced by the target that no loss counts."""
+        return [number if learn else IGNORED for number, learn in zip(self.ids, self.learned, strict=True)]
+
+
+def join(prompt: str, completion: str) -> tuple[str, str]:
+    """Prompt and completion with white space between them, which goes to the completion.
+
+    A prompt that ends in a space is cut differently from one that the text goes on behind, so that a model would see
+    another prompt in training than when it is used.
+    """
+    bare = prompt.rstrip(" ")
+    gap = prompt[len(bare) :]
+    if not gap and not bare[-1:].isspace() and not completion[:1].isspace():
+        gap = " "
+    return bare, gap + completion
+
+
+def tokenize_spans(text: str, spans: Spans, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    """The tokens of a text without the specials that a tokenizer adds; those of the spans are to be learned.
+
+    Where a token reaches over the start of a span, the parts are tokenized one by one, since the prompt must be the
+    tokens that it is when nothing follows.
+    """
+    if tokenizer.is_fast:
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = encoding["offset_mapping"]
+        if not any(left < start < right for left, right in offsets for start, _ in spans):
+            # A byte-level tokenizer makes several tokens of one character; all of them have its place.
+            learned = [any(start <= left < end for start, end in spans) for left, _ in offsets]
+            return Tokens(list(encoding["input_ids"]), learned)
+    ids: list[int] = []
+    marks: list[bool] = []
+    position = 0
+    for start, end in [*spans, (len(text), len(text))]:
+        for part, learn in ((text[position:start], False), (text[start:end], True)):
+            piece = tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"] if part else []
+            ids += piece
+            marks += [learn] * len(piece)
+        position = end
+    return Tokens(ids, marks)
+
+
+def complete(prompt: str, completion: str, view: ModelView) -> Tokens:
+    """The tokens of a prompt with its completion, of which the completion and the end token are to be learned."""
+    prompt, completion = join(prompt, completion)
+    text = prompt + completion
+    tokens = tokenize_spans(text, [(len(prompt), len(text))], view.tokenizer)
+    return end(open_with(tokens, view), view)
+
+
+def prompt_tokens(prompt: str, view: ModelView) -> list[int]:
+    """The tokens of a prompt, as `complete` has them."""
+    bare = join(prompt, "")[0]
+    return open_with(tokenize_spans(bare, [], view.tokenizer), view).ids
+
+
+def open_with(tokens: Tokens, view: ModelView) -> Tokens:
+    """The tokens behind the special ones that the tokenizer begins a text with."""
+    start = lead_in(view.tokenizer)
+    return Tokens(start + tokens.ids, [False] * len(start) + tokens.learned)
+
+
+def end(tokens: Tokens, view: ModelView) -> Tokens:
+    """The tokens and the end token, which is to be learned whatever its number is: else no text would ever end."""
+    if view.tokenizer.eos_token_id is None:
+        return tokens
+    return Tokens([*tokens.ids, view.tokenizer.eos_token_id], [*tokens.learned, True])
+
+
+def keep_end(tokens: Tokens, view: ModelView) -> tuple[Tokens, bool]:
+    """The tokens, those that are too many left out at the start, behind the specials that begin a text."""
+    excess = len(tokens.ids) - view.max_length
+    if excess <= 0:
+        return tokens, False
+    kept = len(lead_in(view.tokenizer))
+    return Tokens(
+        tokens.ids[:kept] + tokens.ids[kept + excess :], tokens.learned[:kept] + tokens.learned[kept + excess :]
+    ), True
+
+
+def target_tokens(text: str, view: ModelView) -> list[int]:
+    """The labels of an encoder-decoder: the target as its tokenizer writes targets, with an end token at the end."""
+    tokenizer = view.tokenizer
+    ids = list(tokenizer(text_target=text, verbose=False)["input_ids"])
+    closed = tokenizer.eos_token_id is None or tokenizer.eos_token_id in ids[-2:]  # a language may stand behind it
+    return ids if closed else [*ids, tokenizer.eos_token_id]
+
+
+def log_likelihoods(
+    model: PreTrainedModel, batch: dict[str, torch.Tensor], *, shifted: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum of the log probabilities of the labels of each row `(B,)`, and their number `(B,)`.
+
+    Args:
+        shifted: whether the output at a position is about the next one, as in decoders.
+    """
+    import torch
+
+    labels = batch["labels"]
+    inputs = batch if not shifted else {name: value for name, value in batch.items() if name != "labels"}
+    logits = model(**inputs).logits
+    if shifted:
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    counted = labels != IGNORED
+    each = torch.nn.functional.cross_entropy(logits[counted].float(), labels[counted], reduction="none")
+    rows = counted.nonzero()[:, 0]
+    total = torch.zeros(len(labels), device=each.device, dtype=each.dtype).index_add(0, rows, -each)
+    return total, counted.sum(-1)

@@ -1,0 +1,128 @@
+"""Any number of labels for a text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lightadapt.data import Records
+from lightadapt.errors import LightAdaptError
+from lightadapt.metrics import Report, multilabel_scores
+from lightadapt.tasks.classification import clean_label, sorted_labels
+from lightadapt.tasks.task import Encoded, Label, LabelledTask, ModelView, Objective, as_list, required
+from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
+from lightadapt.tasks.weighting import ClassWeights, check_weighting, weighted_binary_cross_entropy, weights_of
+
+
+@dataclass(frozen=True)
+class MultiLabel(LabelledTask):
+    """Any number of labels a record: `text`, optional `text_pair`, `labels` (a list; empty where none holds).
+
+    A prediction is the list of labels whose probability reaches `threshold`; with `scores=True` it is
+    `{label: probability}`, each between 0 and 1 by itself.
+
+    >>> MultiLabel(labels=["billing", "delivery"], threshold=0.3).outputs()
+    ('billing', 'delivery')
+    """
+
+    name: ClassVar[str] = "multilabel"
+    auto_classes: ClassVar = dict.fromkeys(
+        ("encoder", "decoder", "encoder-decoder"), "AutoModelForSequenceClassification"
+    )
+    fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "labels")
+    answers: ClassVar[tuple[str, ...]] = ("labels",)
+    headline: ClassVar[str] = "micro_f1"
+    pipeline: ClassVar[str] = "text-classification"
+    problem_type: ClassVar[str | None] = "multi_label_classification"
+
+    threshold: float = 0.5
+    """Probability from which a label is predicted."""
+    class_weights: ClassWeights = field(default=None, kw_only=True)
+    """How much the presence of each label weighs against its absence: `"balanced"` (as often as it is absent, by the
+    training data), or `{label: weight}`."""
+    label_smoothing: float = field(default=0.0, kw_only=True)
+    """The share of each target that is moved towards one half."""
+    overflow: Overflow = field(default="truncate", kw_only=True)
+    """What happens to a text longer than the model takes: cut, read in windows whose probabilities are averaged, or
+    refused."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weighting(self.class_weights, self.label_smoothing)
+        check_overflow(self.overflow)
+        if not isinstance(self.threshold, Real) or not 0 < self.threshold < 1:
+            raise LightAdaptError(f"threshold={self.threshold!r}: give a number between 0 and 1.")
+
+    def as_record(self, item: Any) -> Any:
+        return super().as_record(as_pair(item))
+
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+        return Example(*read_texts(records, index), self._labels(records, index) if labelled else None)
+
+    def _labels(self, records: Records, index: int) -> tuple[Label, ...]:
+        found = as_list(records.place(index), "labels", required(records, index, "labels"))
+        cleaned = [clean_label(records, index, "labels", label, self.labels) for label in found]
+        return tuple(dict.fromkeys(cleaned))
+
+    def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:
+        found = sorted_labels(label for example in examples for label in example.label)
+        if not found:
+            raise LightAdaptError("No record has a label, so there is nothing to learn. Check labels, or columns={…}.")
+        return found
+
+    def check(self, examples: Sequence[Example], records: Records) -> None:
+        known = set(self.labels or ())
+        for index, example in enumerate(examples):
+            for label in example.label:
+                if label not in known:
+                    raise self.unknown_label(records.place(index), label)
+
+    def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
+        return tuple(outputs)
+
+    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+        encoded = encode_texts(examples, view, self.overflow)
+        if targets:
+            for feature in encoded.features:
+                present = set(map(str, examples[feature.example].label))
+                feature.targets = {"labels": [float(name in present) for name in view.outputs]}
+        return encoded
+
+    def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
+        if self.class_weights is None and not self.label_smoothing:
+            return None
+        weights = None
+        if isinstance(self.class_weights, Mapping):
+            weights = weights_of(self.class_weights, view.outputs)
+        elif self.class_weights == "balanced":
+            counts = Counter(str(label) for example in examples for label in example.label)
+            present = np.array([counts[name] for name in view.outputs], dtype=float)
+            weights = np.where(present > 0, (len(examples) - present) / np.maximum(present, 1), 1.0)
+        return weighted_binary_cross_entropy(weights, self.label_smoothing)
+
+    def decode(
+        self, examples: Sequence[Example], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
+    ) -> list[dict[Label, float]]:
+        assert self.labels is not None
+        order = [view.outputs.index(str(label)) for label in self.labels]
+        single = [1 / (1 + np.exp(-logits.astype(np.float64))) for logits in inferred]
+        probabilities = mean_of_windows(features, single, len(examples))[:, order]
+        return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
+
+    def score(
+        self, examples: Sequence[Example], predictions: Sequence[dict[Label, float]]
+    ) -> tuple[dict[str, float], Report]:
+        assert self.labels is not None
+        gold = [example.label for example in examples]
+        return multilabel_scores(gold, [self._chosen(prediction) for prediction in predictions], self.labels)
+
+    def present(self, example: Example, prediction: dict[Label, float], *, scores: bool) -> Any:
+        return prediction if scores else self._chosen(prediction)
+
+    def _chosen(self, probabilities: dict[Label, float]) -> list[Label]:
+        return [label for label, probability in probabilities.items() if probability >= self.threshold]

@@ -1,0 +1,240 @@
+"""One of several given answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from lightadapt.data import Records
+from lightadapt.errors import DataError
+from lightadapt.metrics import Report, classification_scores
+from lightadapt.tasks.classification import softmax
+from lightadapt.tasks.completions import complete, keep_end, log_likelihoods, target_tokens
+from lightadapt.tasks.task import (
+    Encoded,
+    Feature,
+    ModelView,
+    Objective,
+    Task,
+    as_list,
+    check_characters,
+    filler,
+    optional_text,
+    pad,
+    required,
+)
+from lightadapt.tasks.texts import Overflow, check_overflow
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+class Example(NamedTuple):
+    """A question, the answers to choose from, and the index of the right one."""
+
+    question: str
+    choices: list[str]
+    answer: int | None
+
+
+class Choices(Feature):
+    """The question with each of the choices; every input is a list of rows."""
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"]) * max(map(len, self.inputs["input_ids"]))
+
+
+@dataclass(frozen=True)
+class MultipleChoice(Task):
+    """One right choice a record: `question` (or `premise`, or both), `choices` (texts), `answer` (an index).
+
+    An encoder scores each choice with a head. A decoder or an encoder-decoder takes the choice whose tokens it finds
+    most likely on average after the question, and is trained on just that, so it has no fresh head at all. A
+    prediction is the index; with `scores=True` it is `{index: probability}`.
+
+    >>> MultipleChoice().headline
+    'accuracy'
+    """
+
+    name: ClassVar[str] = "multiple-choice"
+    auto_classes: ClassVar = {
+        "encoder": "AutoModelForMultipleChoice",
+        "decoder": "AutoModelForCausalLM",
+        "encoder-decoder": "AutoModelForSeq2SeqLM",
+    }
+    fields: ClassVar[tuple[str, ...]] = ("question", "premise", "choices", "answer")
+    answers: ClassVar[tuple[str, ...]] = ("answer",)
+    headline: ClassVar[str] = "accuracy"
+    pipeline: ClassVar[str] = "multiple-choice"
+
+    overflow: Overflow = field(default="truncate", kw_only=True)
+    """What happens to a question too long for the model: its start is left out, or the record is refused."""
+
+    def __post_init__(self) -> None:
+        check_overflow(self.overflow, ("truncate", "error"))
+
+    def as_record(self, item: Any) -> Any:
+        """A pair stands for `{"question": …, "choices": […]}`."""
+        if isinstance(item, (tuple, list)) and len(item) == 2:
+            return {"question": item[0], "choices": item[1]}
+        return item
+
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+        place = records.place(index)
+        parts = [optional_text(records, index, name) for name in ("premise", "question")]
+        question = " ".join(part for part in parts if part)
+        if not question:
+            required(records, index, "question")
+        choices = as_list(place, "choices", required(records, index, "choices"))
+        for choice in choices:
+            if not isinstance(choice, str) or not choice.strip():
+                raise DataError(f"{place}: the choice {choice!r} is empty or no text. Give a list of texts.")
+            check_characters(place, "choices", choice)
+        if len(choices) < 2:
+            raise DataError(f"{place}: choices holds {len(choices)}. Give two or more.")
+        return Example(question, choices, _answer(records, index, len(choices)) if labelled else None)
+
+    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+        rows_of = {"encoder": _pairs, "decoder": _continuations, "encoder-decoder": _targets_of}[view.family]
+        features, cut = [], []
+        for index, example in enumerate(examples):
+            rows, was_cut = rows_of(example, view)
+            inputs = {name: [row[name] for row in rows] for name in rows[0]}
+            features.append(Choices(inputs, index, {"answer": example.answer} if targets else {}))
+            cut += [index] * was_cut
+        if cut and self.overflow == "error":
+            raise DataError(
+                f"Record {cut[0]} is longer than the {view.max_length} tokens that the model takes ({len(cut)} of "
+                f"{len(examples)} are). Shorten it, or choose overflow='truncate'."
+            )
+        note = f"{len(cut)} of {len(examples)} records are longer than {view.max_length} tokens; the start of their "
+        return Encoded(features, [f"{note}question is left out."] if cut else [])
+
+    def collate(self, features: Sequence[Choices], view: ModelView) -> dict[str, torch.Tensor]:
+        """For an encoder `(B, C, T)`, a choice that a record lacks being one padding token; for the others one row a
+        choice, with `labels` that mark its tokens. Where records have different numbers of choices, `choices` `(B,)`
+        holds them.
+        """
+        import torch
+
+        counts = [len(feature.inputs["input_ids"]) for feature in features]
+        most = max(counts)
+        flat = view.family != "encoder"
+        batch = {}
+        for name in features[0].inputs:
+            padding = filler(name, view.tokenizer)
+            empty = [[1 if name == "attention_mask" else padding]]
+            rows = [
+                feature.inputs[name] + empty * (0 if flat else most - len(feature.inputs[name])) for feature in features
+            ]
+            padded = pad(list(chain.from_iterable(rows)), padding)
+            batch[name] = padded if flat else padded.view(len(features), most, -1)
+        if flat or min(counts) < most:
+            batch["choices"] = torch.tensor(counts)
+        if features[0].targets:
+            batch["answer" if flat else "labels"] = torch.tensor([feature.targets["answer"] for feature in features])
+        return batch
+
+    def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
+        from torch.nn.functional import cross_entropy
+
+        answers = "labels" if view.family == "encoder" else "answer"
+
+        def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            rest = {name: value for name, value in batch.items() if name != answers}
+            return cross_entropy(_scores(model, rest, view), batch[answers])
+
+        return loss
+
+    def infer(self, model: PreTrainedModel, features: Sequence[Choices], view: ModelView) -> list[np.ndarray]:
+        """The score of each choice `(C,)`."""
+        batch = self.collate([Choices(feature.inputs, feature.example) for feature in features], view)
+        scores = _scores(model, {name: value.to(model.device) for name, value in batch.items()}, view).cpu().numpy()
+        return [row[: len(feature.inputs["input_ids"])].copy() for row, feature in zip(scores, features, strict=True)]
+
+    def decode(
+        self, examples: Sequence[Example], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
+    ) -> list[np.ndarray]:
+        return [softmax(scores) for scores in inferred]
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[np.ndarray]) -> tuple[dict[str, float], Report]:
+        gold = [int(example.answer or 0) for example in examples]
+        scores, _ = classification_scores(gold, [int(prediction.argmax()) for prediction in predictions])
+        return {"accuracy": scores["accuracy"]}, {}
+
+    def present(self, example: Example, prediction: np.ndarray, *, scores: bool) -> Any:
+        return dict(enumerate(map(float, prediction))) if scores else int(prediction.argmax())
+
+
+def _answer(records: Records, index: int, count: int) -> int:
+    value, place = required(records, index, "answer"), records.place(index)
+    if isinstance(value, str) and value.strip().isdigit():  # of a text file
+        value = int(value)
+    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) < count:
+        raise DataError(f"{place}: answer is {value!r}. Give the index of the right choice, 0 to {count - 1}.")
+    return int(value)
+
+
+def _pairs(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], bool]:
+    """The question with each choice as a pair of texts, and whether the question had to be cut."""
+    tokenizer, cut, rows = view.tokenizer, False, []
+    for choice in example.choices:
+        question = example.question
+        inputs = dict(tokenizer(question, choice, verbose=False))
+        while len(inputs["input_ids"]) > view.max_length:
+            cut = True
+            question = _without_start(question, len(inputs["input_ids"]) - view.max_length, len(inputs["input_ids"]))
+            inputs = dict(tokenizer(question, choice, truncation=not question, max_length=view.max_length))
+        rows.append(inputs)
+    return rows, cut
+
+
+def _without_start(text: str, excess: int, tokens: int) -> str:
+    return text[max(1, round(len(text) * excess / tokens)) :]
+
+
+def _continuations(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], bool]:
+    """The question continued with each choice; only the tokens of the choice count."""
+    rows, cut = [], False
+    for choice in example.choices:
+        tokens, shortened = keep_end(complete(example.question, choice, view), view)
+        cut = cut or shortened
+        rows.append({"input_ids": tokens.ids, "attention_mask": [1] * len(tokens.ids), "labels": tokens.labels})
+    return rows, cut
+
+
+def _targets_of(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], bool]:
+    """The question for the encoder, and each choice for the decoder."""
+    ids = view.tokenizer(example.question, verbose=False)["input_ids"]
+    cut = len(ids) > view.max_length
+    ids = ids[len(ids) - view.max_length :] if cut else ids
+    rows = []
+    for choice in example.choices:
+        labels = target_tokens(choice, view)
+        rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels[: view.max_length]})
+    return rows, cut
+
+
+def _scores(model: PreTrainedModel, batch: dict[str, torch.Tensor], view: ModelView) -> torch.Tensor:
+    """`(B, C)`: the head's score of each choice, or the mean log probability of its tokens (Brown et al., 2020)."""
+    import torch
+
+    counts = batch.get("choices")
+    inputs = {name: value for name, value in batch.items() if name != "choices"}
+    if view.family == "encoder":
+        scores: torch.Tensor = model(**inputs).logits.float()
+        if counts is None:
+            return scores
+    else:
+        assert counts is not None
+        total, tokens = log_likelihoods(model, inputs, shifted=view.family == "decoder")
+        rows = torch.split(total / tokens.clamp(min=1), counts.tolist())
+        scores = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    absent = torch.arange(scores.shape[1], device=scores.device) >= counts.to(scores.device)[:, None]
+    return scores.masked_fill(absent, float("-inf"))

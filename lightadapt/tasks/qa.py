@@ -1,0 +1,351 @@
+"""Extractive question answering: the answer is a part of the context, or there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from lightadapt.data import Data, Record, Records
+from lightadapt.errors import DataError, LightAdaptError
+from lightadapt.metrics import Report, answer_f1, question_scores
+from lightadapt.tasks.task import Encoded, Feature, ModelView, Task, check_characters, required, text_field
+from lightadapt.tasks.texts import lead_in, lead_out
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BEST = 20
+"""Starts and ends of a window that are tried with each other."""
+
+
+class Example(NamedTuple):
+    """A question, the context that may answer it, and the answers as `[start, end)` in characters of the context."""
+
+    question: str
+    context: str
+    answers: list[tuple[int, int]]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the answers; none where there is no answer."""
+        return [self.context[start:end] for start, end in self.answers]
+
+
+class Answer(NamedTuple):
+    """The best answer in the context, with its probability, and how much better "no answer" is."""
+
+    start: int
+    end: int
+    score: float
+    no_answer: float
+    """Probability that the context does not answer the question."""
+    margin: float
+    """Log probability of no answer less that of the answer."""
+
+
+@dataclass
+class Window(Feature):
+    """The question with a part of the context."""
+
+    offsets: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """`[start, end)` in characters of the context, by the position of a token; white space around it left out."""
+    nowhere: int = 0
+    """The position that stands for no answer."""
+
+
+@dataclass(frozen=True)
+class QA(Task):
+    """Extractive QA: `question`, `context`, `answers` `{"text": […], "answer_start": […]}`, empty for no answer.
+
+    SQuAD's nested articles are understood, too. A context that is longer than a window is read in overlapping ones. A
+    prediction is `{"text", "start", "end", "score"}` with `text == context[start:end]`; the text is empty where the
+    context has no answer.
+
+    >>> QA().threshold is None
+    True
+    """
+
+    name: ClassVar[str] = "qa"
+    auto_classes: ClassVar = dict.fromkeys(("encoder", "decoder", "encoder-decoder"), "AutoModelForQuestionAnswering")
+    fields: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
+    answers: ClassVar[tuple[str, ...]] = ("answers",)
+    headline: ClassVar[str] = "f1"
+    pipeline: ClassVar[str] = "question-answering"
+    needs_offsets: ClassVar[bool] = True
+
+    threshold: float | None = field(default=None, kw_only=True)
+    """The answer is "none" where its log probability is more than this above that of the best span. None: always
+    answer, unless `fit` sees questions without an answer; it then tunes the threshold on the validation data."""
+    window: int = field(default=384, kw_only=True)
+    """Tokens of a window, question included; fewer where the model takes fewer."""
+    overlap: int = field(default=128, kw_only=True)
+    """Tokens of the context that neighbouring windows share."""
+    longest: int = field(default=30, kw_only=True)
+    """Tokens of the longest answer that is looked for."""
+
+    def __post_init__(self) -> None:
+        for name in ("window", "overlap", "longest"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise LightAdaptError(f"{name}={value!r}: give a whole number of tokens above 0.")
+        if self.threshold is not None and not isinstance(self.threshold, Real):
+            raise LightAdaptError(f"threshold={self.threshold!r}: give a number, or None.")
+
+    def outputs(self) -> tuple[str, ...]:
+        return ("start", "end")
+
+    def as_record(self, item: Any) -> Any:
+        """A pair stands for `{"question": …, "context": …}`."""
+        if isinstance(item, (tuple, list)) and len(item) == 2:
+            return {"question": item[0], "context": item[1]}
+        return item
+
+    def read(
+        self, source: Data, *, split: str = "train", columns: Mapping[str, str] | None = None, labelled: bool = True
+    ) -> Records:
+        records = super().read(source, split=split, columns=columns, labelled=labelled)
+        return _flat(records) if "paragraphs" in records.items[0] else records
+
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+        context = text_field(records, index, "context")
+        answers = _read_answers(records, index, context) if labelled else []
+        return Example(text_field(records, index, "question"), context, answers)
+
+    def prepare(self, examples: Sequence[Example]) -> QA:
+        if self.threshold is None and not all(example.answers for example in examples):
+            return replace(self, threshold=0.0)
+        return self
+
+    def tune(self, examples: Sequence[Example], predictions: Sequence[Answer]) -> QA:
+        """The threshold that gives the best F1 on these examples, by SQuAD 2.0's rule."""
+        if self.threshold is None or all(example.answers for example in examples):
+            return self
+        gains = []  # of answering instead of saying "none"
+        for example, answer in zip(examples, predictions, strict=True):
+            text = example.context[answer.start : answer.end]
+            gains.append(max((answer_f1(text, gold) for gold in example.texts), default=0.0) - (not example.answers))
+        order = np.argsort([answer.margin for answer in predictions], kind="stable")
+        total = np.concatenate([[0.0], np.cumsum(np.array(gains)[order])])  # the first n answered, the others not
+        count = int(total.argmax())
+        margins = [predictions[index].margin for index in order]
+        if count == 0:
+            return replace(self, threshold=float(margins[0]) - 1.0)
+        above = margins[count] if count < len(margins) else margins[-1] + 2.0
+        return replace(self, threshold=float(margins[count - 1] + above) / 2)
+
+    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+        windows: list[Window] = []
+        changed = 0
+        for index, example in enumerate(examples):
+            mine = _windows(example, index, view, min(self.window, view.max_length), self.overlap)
+            if targets:
+                changed += _set_targets(example, mine)
+            windows += mine
+        total = sum(bool(example.answers) for example in examples)
+        notes = [
+            f"{changed} of {total} answers begin or end where this tokenizer cannot: they are learned up to the next "
+            "border that it has, and their exact text counts in scores."
+        ]
+        return Encoded(windows, notes if changed else [])
+
+    def infer(self, model: PreTrainedModel, features: Sequence[Window], view: ModelView) -> list[np.ndarray]:
+        """Start and end logits `(T, 2)` of each window."""
+        import torch
+
+        batch = self.collate([replace(feature, targets={}) for feature in features], view)
+        given = model(**{name: value.to(model.device) for name, value in batch.items()})
+        logits = torch.stack([given.start_logits, given.end_logits], -1).float().cpu().numpy()
+        return [row[: len(feature)].copy() for row, feature in zip(logits, features, strict=True)]
+
+    def decode(
+        self, examples: Sequence[Example], features: Sequence[Window], inferred: Sequence[np.ndarray], view: ModelView
+    ) -> list[Answer]:
+        found: list[list[Answer]] = [[] for _ in examples]
+        for window, logits in zip(features, inferred, strict=True):
+            found[window.example].append(_best_answer(window, logits, self.longest))
+        answers = []
+        for mine in found:
+            best = max(mine, key=lambda answer: answer.score)
+            no_answer = min(answer.no_answer for answer in mine)  # a window without the answer says nothing of others
+            margin = float(np.log(no_answer + 1e-30) - np.log(best.score + 1e-30))
+            answers.append(best._replace(no_answer=no_answer, margin=margin))
+        return answers
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Answer]) -> tuple[dict[str, float], Report]:
+        texts = [self._text(example, answer) for example, answer in zip(examples, predictions, strict=True)]
+        return question_scores([example.texts for example in examples], texts), {}
+
+    def present(self, example: Example, prediction: Answer, *, scores: bool) -> dict[str, Any]:
+        if self._none(prediction):
+            return {"text": "", "start": 0, "end": 0, "score": prediction.no_answer}
+        start, end = prediction.start, prediction.end
+        return {"text": example.context[start:end], "start": start, "end": end, "score": prediction.score}
+
+    def _none(self, answer: Answer) -> bool:
+        return answer.end == answer.start or (self.threshold is not None and answer.margin > self.threshold)
+
+    def _text(self, example: Example, answer: Answer) -> str:
+        return "" if self._none(answer) else example.context[answer.start : answer.end]
+
+
+def _flat(records: Records) -> Records:
+    """One record a question, of SQuAD's articles with paragraphs with questions."""
+    items: list[Record] = []
+    lines: list[int] = []
+    for index, article in enumerate(records):
+        for paragraph in article.get("paragraphs") or []:
+            if not isinstance(paragraph, Mapping) or not isinstance(paragraph.get("qas"), list):
+                raise DataError(f"{records.place(index)}: a paragraph without the list 'qas'. It is no SQuAD article.")
+            items += [{"context": paragraph.get("context"), **question} for question in paragraph["qas"]]
+            lines += [records.lines[index] if records.lines else 0] * len(paragraph["qas"])
+    if not items:
+        raise DataError(f"{records.source} holds articles, but no question in them.")
+    return Records(items, records.source, lines if records.lines else None)
+
+
+def _read_answers(records: Records, index: int, context: str) -> list[tuple[int, int]]:
+    place = records.place(index)
+    answers = required(records, index, "answers")
+    if isinstance(answers, Mapping):
+        if not {"text", "answer_start"} <= set(answers):
+            raise DataError(f"{place}: answers has the keys {', '.join(map(str, answers))}, not text and answer_start.")
+        texts, starts = list(answers["text"]), list(answers["answer_start"])
+        if len(texts) != len(starts):
+            raise DataError(f"{place}: answers has {len(texts)} texts but {len(starts)} starts.")
+    elif isinstance(answers, (list, tuple)):
+        wrong = [
+            entry for entry in answers if not isinstance(entry, Mapping) or not {"text", "answer_start"} <= set(entry)
+        ]
+        if wrong:
+            raise DataError(f"{place}: the answer {wrong[0]!r} is no dict with text and answer_start.")
+        texts, starts = [entry["text"] for entry in answers], [entry["answer_start"] for entry in answers]
+    else:
+        raise DataError(
+            f"{place}: answers is {answers!r}. Give {{'text': […], 'answer_start': […]}}, with empty lists for no "
+            "answer."
+        )
+    return [_read_answer(place, context, text, start) for text, start in zip(texts, starts, strict=True)]
+
+
+def _read_answer(place: str, context: str, text: Any, start: Any) -> tuple[int, int]:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{place}: the answer text {text!r} is empty or no text. For no answer give empty lists.")
+    if not isinstance(start, Integral) or isinstance(start, bool):
+        raise DataError(f"{place}: answer_start {start!r} is not a whole number (characters).")
+    start = int(start)
+    check_characters(place, "answers", text)
+    if start < 0 or context[start : start + len(text)] != text:
+        there = context[max(start, 0) : max(start, 0) + len(text)]
+        nearby = min(_occurrences(context, text), key=lambda at: abs(at - start), default=None)
+        mend = "It is nowhere in the context." if nearby is None else f"It is at {nearby}; set answer_start to that."
+        raise DataError(f"{place}: the context at {start} is {there!r}, not the answer {text!r}. {mend}")
+    return start, start + len(text)
+
+
+def _occurrences(text: str, part: str) -> list[int]:
+    found, at = [], text.find(part)
+    while at >= 0:
+        found.append(at)
+        at = text.find(part, at + 1)
+    return found
+
+
+def _windows(example: Example, index: int, view: ModelView, length: int, overlap: int) -> list[Window]:
+    """The windows of an example, without targets."""
+    tokenizer = view.tokenizer
+    first = view.family == "encoder" and bool(lead_in(tokenizer))
+    closed = bool(lead_out(tokenizer))  # else one end token stands for no answer behind each window
+    separated = tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add()
+    question = example.question if separated else f"{example.question}\n"
+    length -= not first and not closed
+    asked = len(tokenizer(question, add_special_tokens=False)["input_ids"])
+    room = length - tokenizer.num_special_tokens_to_add(pair=True) - asked
+    if room < min(32, length // 2):
+        raise DataError(
+            f"Record {index}: the question has {asked} tokens, which leaves {max(room, 0)} of {length} to the context: "
+            f"{example.question[:60]!r}… Shorten it, or give the task a larger window=."
+        )
+    encoding = tokenizer(
+        question,
+        example.context,
+        truncation="only_second",
+        max_length=length,
+        stride=min(overlap, room // 2),
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    names = [name for name in encoding if name not in ("overflow_to_sample_mapping", "offset_mapping")]
+    windows = []
+    for row, offsets in enumerate(encoding["offset_mapping"]):
+        inputs = {name: list(encoding[name][row]) for name in names}
+        places = {
+            position: _trim(example.context, *offsets[position])
+            for position, part in enumerate(encoding.sequence_ids(row))
+            if part == 1 and example.context[slice(*offsets[position])].strip()
+        }
+        if not first and not closed:
+            end = {"input_ids": tokenizer.eos_token_id, "attention_mask": 1}
+            for name, values in inputs.items():
+                values.append(end.get(name, 0))
+        nowhere = 0 if first else len(inputs["input_ids"]) - 1
+        windows.append(Window(inputs, index, offsets=places, nowhere=nowhere))
+    return windows
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span without white space at its ends, which byte-level tokenizers count to a word."""
+    while text[start].isspace():
+        start += 1
+    while text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _set_targets(example: Example, windows: Sequence[Window]) -> bool:
+    """Give each window the answer that lies in it, or "nowhere"; whether the tokens cannot mark it exactly."""
+    exact = True
+    for window in windows:
+        window.targets = {"start_positions": window.nowhere, "end_positions": window.nowhere}
+        if not example.answers or not window.offsets:
+            continue
+        start, end = example.answers[0]
+        inside = [position for position, (left, right) in window.offsets.items() if left < end and right > start]
+        if not inside:
+            continue
+        first, last = window.offsets[inside[0]], window.offsets[inside[-1]]
+        if first[0] <= start and last[1] >= end - _trailing(example.context, start, end):
+            window.targets = {"start_positions": inside[0], "end_positions": inside[-1]}
+            exact = exact and example.context[first[0] : last[1]] == example.context[start:end].strip()
+    return not exact
+
+
+def _trailing(text: str, start: int, end: int) -> int:
+    return end - start - len(text[start:end].rstrip())
+
+
+def _best_answer(window: Window, logits: np.ndarray, longest: int) -> Answer:
+    """The most probable span of a window: p(start) p(end), over the tokens of the context and "nowhere"."""
+    positions = np.array([window.nowhere, *window.offsets])
+    scores = logits[positions].astype(np.float64)
+    scores -= scores.max(0)
+    log_p = scores - np.log(np.exp(scores).sum(0))  # (N, 2)
+    no_answer = float(np.exp(log_p[0].sum()))
+    if len(positions) == 1:
+        return Answer(0, 0, 0.0, no_answer, 0.0)
+    log_p, positions = log_p[1:], positions[1:]
+    starts, ends = (np.argsort(-log_p[:, side], kind="stable")[:BEST] for side in (0, 1))
+    both = log_p[starts, 0][:, None] + log_p[ends, 1][None, :]
+    length = positions[ends][None, :] - positions[starts][:, None] + 1
+    both[(length < 1) | (length > longest)] = -np.inf
+    if np.isinf(both.max()):  # none of the best goes together: the best token alone
+        alone = int(log_p.sum(1).argmax())
+        chosen, value = (alone, alone), float(log_p[alone].sum())
+    else:
+        row, column = np.unravel_index(both.argmax(), both.shape)
+        chosen, value = (int(starts[row]), int(ends[column])), float(both.max())
+    start, end = (int(positions[place]) for place in chosen)
+    return Answer(window.offsets[start][0], window.offsets[end][1], float(np.exp(value)), no_answer, 0.0)

@@ -1,0 +1,83 @@
+"""A number for a text, or for a pair of texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lightadapt.data import Records
+from lightadapt.errors import DataError
+from lightadapt.metrics import Report, regression_scores
+from lightadapt.tasks.task import Encoded, ModelView, Task, required
+from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """One number a record: `text`, optional `text_pair`, `label`. The loss is the mean squared error.
+
+    A prediction is a float.
+
+    >>> Regression().outputs()
+    ('value',)
+    """
+
+    name: ClassVar[str] = "regression"
+    auto_classes: ClassVar = dict.fromkeys(
+        ("encoder", "decoder", "encoder-decoder"), "AutoModelForSequenceClassification"
+    )
+    fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
+    answers: ClassVar[tuple[str, ...]] = ("label",)
+    headline: ClassVar[str] = "pearson"
+    pipeline: ClassVar[str] = "text-classification"
+    problem_type: ClassVar[str | None] = "regression"
+
+    overflow: Overflow = field(default="truncate", kw_only=True)
+    """What happens to a text longer than the model takes: cut, read in windows whose values are averaged, or
+    refused."""
+
+    def __post_init__(self) -> None:
+        check_overflow(self.overflow)
+
+    def as_record(self, item: Any) -> Any:
+        return super().as_record(as_pair(item))
+
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+        return Example(*read_texts(records, index), _number(records, index) if labelled else None)
+
+    def outputs(self) -> tuple[str, ...]:
+        return ("value",)
+
+    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+        encoded = encode_texts(examples, view, self.overflow)
+        if targets:
+            for feature in encoded.features:
+                feature.targets = {"labels": examples[feature.example].label}
+        return encoded
+
+    def decode(
+        self, examples: Sequence[Example], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
+    ) -> list[float]:
+        return [float(row[0]) for row in mean_of_windows(features, inferred, len(examples))]
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[float]) -> tuple[dict[str, float], Report]:
+        return regression_scores([example.label for example in examples], predictions), {}
+
+    def present(self, example: Example, prediction: float, *, scores: bool) -> float:
+        return prediction
+
+
+def _number(records: Records, index: int) -> float:
+    value, place = required(records, index, "label"), records.place(index)
+    try:
+        number = float(value) if isinstance(value, (Real, str)) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{place}: label is {value!r}, but a number is expected. Correct it, or remove the record.")
+    return number

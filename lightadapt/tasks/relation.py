@@ -1,0 +1,217 @@
+"""The relation between two marked parts of a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple
+
+from lightadapt.data import Records
+from lightadapt.errors import DataError, LightAdaptError
+from lightadapt.metrics import Report, relation_scores
+from lightadapt.tasks.classification import Classification, most_probable
+from lightadapt.tasks.task import Encoded, Feature, Label, ModelView, as_list, required, text_field
+from lightadapt.tasks.texts import Overflow, check_overflow
+
+HEAD_MARKER, TAIL_MARKER = "@", "#"
+"""Stand around the arguments: punctuation that every vocabulary has, so that none is added (Zhou and Chen, 2021)."""
+GAP = " … "
+"""Stands for what was left out between two arguments that are far apart."""
+NO_RELATION = frozenset(("other", "no_relation", "no relation", "none", "na", "norelation"))
+"""Names, in lower case, that data sets give to the absence of a relation."""
+TAGS = re.compile(r"<(/?)e([12])>")
+
+
+class Example(NamedTuple):
+    """A text with two arguments, `[start, end)` in characters, and the relation of the first to the second."""
+
+    text: str
+    head: tuple[int, int]
+    tail: tuple[int, int]
+    label: Label | None
+
+
+@dataclass(frozen=True)
+class Relation(Classification):
+    """One label a record: `text` with `head` and `tail` `[start, end)`, or with `<e1>…</e1> <e2>…</e2>`, and `label`.
+
+    The arguments are marked by punctuation and the label is read off the markers, the head's before the tail's, so
+    that direction counts. A prediction is the label; with `scores=True` it is `{label: probability}`.
+
+    >>> Relation(labels=["Other", "Cause-Effect(e1,e2)"]).without
+    ('Other',)
+    """
+
+    name: ClassVar[str] = "relation"
+    auto_classes: ClassVar = dict.fromkeys(("encoder", "decoder"), "AutoModelForRelation")
+    fields: ClassVar[tuple[str, ...]] = ("text", "head", "tail", "label")
+    headline: ClassVar[str] = "macro_f1"
+    pipeline: ClassVar[str] = "text-classification"
+    problem_type: ClassVar[str | None] = None
+    needs_offsets: ClassVar[bool] = True
+
+    no_relation: Collection[str] | None = field(default=None, kw_only=True)
+    """The labels that mean "no relation", which the macro F1 leaves out; None: those with a usual name for it."""
+    overflow: Overflow = field(default="truncate", kw_only=True)
+    """What happens to a text longer than the model takes: cut around its arguments, or refused."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_overflow(self.overflow, ("truncate", "error"))
+        if isinstance(self.no_relation, str):
+            raise LightAdaptError(f"no_relation={self.no_relation!r} is one text. Give a list of labels.")
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The labels that the macro F1 leaves out."""
+        names = [str(label) for label in self.labels or ()]
+        if self.no_relation is not None:
+            return tuple(self.no_relation)
+        return tuple(name for name in names if name.lower() in NO_RELATION)
+
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+        text = text_field(records, index, "text")
+        label = self.read_label(records, index) if labelled else None
+        item, place = records.items[index], records.place(index)
+        if item.get("head") is None and item.get("tail") is None and TAGS.search(text):
+            return Example(*_read_tags(place, text), label)
+        head, tail = (_read_argument(records, index, name, text) for name in ("head", "tail"))
+        return Example(text, head, tail, label)
+
+    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+        last = view.family == "decoder"  # whose closing marker has seen the argument
+        encoded = [_encode(example, index, view, last) for index, example in enumerate(examples)]
+        cut = [index for index, (_, was_cut) in enumerate(encoded) if was_cut]
+        if cut and self.overflow == "error":
+            raise DataError(
+                f"Record {cut[0]}: the text is longer than the {view.max_length} tokens that the model takes "
+                f"({len(cut)} of {len(examples)} are). Shorten it, or choose overflow='truncate'."
+            )
+        features = [feature for feature, _ in encoded]
+        if targets:
+            self.set_targets(examples, features, view)
+        note = (
+            f"{len(cut)} of {len(examples)} texts are longer than {view.max_length} tokens; they are cut around their "
+        )
+        return Encoded(features, [f"{note}arguments."] if cut else [])
+
+    def score(
+        self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]
+    ) -> tuple[dict[str, float], Report]:
+        return relation_scores(
+            [str(example.label) for example in examples],
+            [str(most_probable(prediction)) for prediction in predictions],
+            self.without,
+        )
+
+
+def _read_argument(records: Records, index: int, name: str, text: str) -> tuple[int, int]:
+    place = records.place(index)
+    value = as_list(place, name, required(records, index, name))
+    if len(value) != 2 or not all(isinstance(offset, Integral) and not isinstance(offset, bool) for offset in value):
+        raise DataError(f"{place}: {name} is {value!r}. Give [start, end) in characters of the text, such as [4, 11].")
+    start, end = map(int, value)
+    if not 0 <= start < end <= len(text) or not text[start:end].strip():
+        raise DataError(
+            f"{place}: {name} {[start, end]} names no part of the text, which has {len(text)} characters. The end is "
+            "not included."
+        )
+    return start, end
+
+
+def _read_tags(place: str, text: str) -> tuple[str, tuple[int, int], tuple[int, int]]:
+    """The text without `<e1>`, `</e1>`, `<e2>`, `</e2>`, and where the two arguments were."""
+    found = [match.group() for match in TAGS.finditer(text)]
+    if sorted(found) != ["</e1>", "</e2>", "<e1>", "<e2>"]:
+        raise DataError(f"{place}: text needs <e1>, </e1>, <e2> and </e2> once each; it has {' '.join(found)}.")
+    plain, edges, position = "", {}, 0
+    for match in TAGS.finditer(text):
+        plain += text[position : match.start()]
+        edges[match.group()] = len(plain)
+        position = match.end()
+    plain += text[position:]
+    spans = []
+    for number in "12":
+        start, end = edges[f"<e{number}>"], edges[f"</e{number}>"]
+        part = plain[start:end]
+        if not part.strip():
+            raise DataError(f"{place}: there is nothing between <e{number}> and </e{number}>.")
+        spans.append((start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())))
+    return plain, spans[0], spans[1]
+
+
+def _mark(text: str, head: tuple[int, int], tail: tuple[int, int]) -> tuple[str, dict[str, tuple[int, int]]]:
+    """The text with markers around both arguments, and the places of the opening and closing ones, in characters."""
+    arguments = (("head", head, HEAD_MARKER), ("tail", tail, TAIL_MARKER))
+    edges = [(start, 1, start - end, f"{marker} ", name, 0) for name, (start, end), marker in arguments]
+    # Of two that end at one place the inner one closes first.
+    edges += [(end, 0, start - end, f" {marker}", name, 1) for name, (start, end), marker in arguments]
+    edges.sort(key=lambda edge: (edge[0], edge[1], -edge[2] if edge[1] == 0 else edge[2]))
+    marked, position = "", 0
+    places: dict[str, list[int]] = {"head": [0, 0], "tail": [0, 0]}
+    for at, _, _, sign, name, side in edges:
+        marked += text[position:at]
+        places[name][side] = len(marked) + side  # of " @" the second character is the marker
+        marked += sign
+        position = at
+    return marked + text[position:], {name: (first, second) for name, (first, second) in places.items()}
+
+
+def _encode(example: Example, index: int, view: ModelView, last: bool) -> tuple[Feature, bool]:
+    """The feature of an example, and whether its text had to be cut."""
+    tokenizer = view.tokenizer
+    text, head, tail = example.text, example.head, example.tail
+    cut = False
+    while True:
+        marked, places = _mark(text, head, tail)
+        encoding = tokenizer(marked, return_offsets_mapping=True, verbose=False)
+        excess = len(encoding["input_ids"]) - view.max_length
+        if excess <= 0:
+            break
+        cut = True
+        shorter = _shorten(text, head, tail, excess / len(encoding["input_ids"]))
+        if shorter is None:
+            raise DataError(
+                f"Record {index}: its two arguments alone are longer than the {view.max_length} tokens that the model "
+                "takes. Mark shorter ones."
+            )
+        text, head, tail = shorter
+    offsets = encoding.pop("offset_mapping")
+    side = 1 if last else 0
+    anchors = [len(offsets) - 1 if last else 0]
+    for name in ("head", "tail"):
+        at = places[name][side]
+        covering = [position for position, (start, end) in enumerate(offsets) if start <= at < end]
+        anchors.append(covering[0] if covering else anchors[0])
+    return Feature({**{name: list(column) for name, column in encoding.items()}, "anchors": anchors}, index), cut
+
+
+def _shorten(
+    text: str, head: tuple[int, int], tail: tuple[int, int], share: float
+) -> tuple[str, tuple[int, int], tuple[int, int]] | None:
+    """The text without `share` of its characters, taken from the longest of the parts around the arguments."""
+    (start, first_end), (second_start, end) = sorted((head, tail))
+    end, first_end = max(end, first_end), min(first_end, second_start)
+    count = max(1, round(share * len(text)))
+    parts = {"before": start, "between": second_start - first_end - len(GAP), "behind": len(text) - end}
+    longest = max(parts, key=parts.__getitem__)
+    count = min(count, parts[longest])
+    if count <= 0:
+        return None
+    if longest == "behind":
+        return text[: len(text) - count], head, tail
+    if longest == "before":
+        gone, moved, insert = (0, count), 0, ""
+    else:
+        middle = first_end + (second_start - first_end - count) // 2
+        gone, moved, insert = (middle, middle + count), middle, GAP
+        if text[max(middle - len(GAP), 0) : middle].endswith(GAP) or text[middle + count :].startswith(GAP):
+            insert = ""
+    shift = count - len(insert)
+
+    def follow(span: tuple[int, int]) -> tuple[int, int]:
+        return (span[0] - shift, span[1] - shift) if span[0] >= gone[1] and span[0] >= moved else span
+
+    return text[: gone[0]] + insert + text[gone[1] :], follow(head), follow(tail)

@@ -1,0 +1,92 @@
+"""Losses for classes that are not equally frequent, and for labels that are not certain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.tasks.task import Objective
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+ClassWeights: TypeAlias = "Literal['balanced'] | Mapping[str, float] | None"
+
+
+def check_weighting(class_weights: ClassWeights, label_smoothing: float) -> None:
+    """Raise for weights or a smoothing that mean nothing."""
+    if isinstance(class_weights, str) and class_weights != "balanced":
+        raise LightAdaptError(f"class_weights={class_weights!r}: give 'balanced', or a dict {{label: weight}}.")
+    if isinstance(class_weights, Mapping):
+        wrong = [weight for weight in class_weights.values() if not isinstance(weight, Real) or not 0 < weight < 1e6]
+        if wrong:
+            raise LightAdaptError(f"class_weights holds {wrong[0]!r}. A weight is a number above 0.")
+    elif class_weights is not None and class_weights != "balanced":
+        raise LightAdaptError(f"class_weights={class_weights!r}: give 'balanced', or a dict {{label: weight}}.")
+    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
+        raise LightAdaptError(f"label_smoothing={label_smoothing!r}: give a number from 0 to below 1.")
+
+
+def weights_of(class_weights: Mapping[str, float], outputs: Sequence[str]) -> np.ndarray:
+    """The weight of each output `(K,)`; 1 for those that the dict does not name.
+
+    Raises:
+        LightAdaptError: it names a label that there is not.
+    """
+    given = {str(label): float(weight) for label, weight in class_weights.items()}
+    unknown = [label for label in given if label not in outputs]
+    if unknown:
+        raise LightAdaptError(
+            f"class_weights names {unknown[0]!r}, which is not among the labels. {nearest(unknown[0], outputs)}"
+            f"Labels: {', '.join(outputs)}."
+        )
+    return np.array([given.get(name, 1.0) for name in outputs])
+
+
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
+    """N / (K n_k) for class counts n `(K,)`, so that every class weighs the same (King and Zeng, 2001).
+
+    A class without a record has no say, whatever its weight; it gets 1.
+    """
+    occurring = counts > 0
+    weights = np.ones(len(counts))
+    weights[occurring] = counts.sum() / (occurring.sum() * counts[occurring])
+    return weights
+
+
+def weighted_cross_entropy(weights: np.ndarray | None, smoothing: float) -> Objective:
+    """Cross entropy over one label a row, each row weighing as its class `(K,)` says (Szegedy et al., 2016)."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+
+    def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        logits = model(**inputs).logits.float()
+        weight = None if table is None else table.to(logits.device)
+        return cross_entropy(logits, batch["labels"], weight=weight, label_smoothing=smoothing)
+
+    return loss
+
+
+def weighted_binary_cross_entropy(weights: np.ndarray | None, smoothing: float) -> Objective:
+    """Binary cross entropy over `(B, K)`, where the presence of label k weighs `weights[k]` times its absence."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+
+    def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        logits = model(**inputs).logits.float()
+        weight = None if table is None else table.to(logits.device)
+        target = batch["labels"].float() * (1 - smoothing) + smoothing / 2
+        return binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+
+    return loss
