@@ -10,7 +10,19 @@ if TYPE_CHECKING:
     from lightadapt.api import adapt, load
     from lightadapt.inspection import Inspection, inspect
     from lightadapt.methods import IA3, BitFit, Bottleneck, Full, LayerNorm, LoRA, Prefix, Probe, Prompt
-    from lightadapt.tasks import NER, Classification
+    from lightadapt.tasks import (
+        NER,
+        QA,
+        Classification,
+        Dialogue,
+        Generation,
+        MultiLabel,
+        MultipleChoice,
+        Regression,
+        Relation,
+        Summarization,
+        Translation,
+    )
     from lightadapt.training.history import History
 
 __version__ = "0.1.0"
@@ -21,10 +33,24 @@ _HOMES = {
     "load": "api",
     "Adapted": "adapted",
     "History": "training.history",
-    "Classification": "tasks",
-    "NER": "tasks",
     "inspect": "inspection",
     "Inspection": "inspection",
+    **dict.fromkeys(
+        (
+            "Classification",
+            "Dialogue",
+            "Generation",
+            "MultiLabel",
+            "MultipleChoice",
+            "NER",
+            "QA",
+            "Regression",
+            "Relation",
+            "Summarization",
+            "Translation",
+        ),
+        "tasks",
+    ),
     **dict.fromkeys(
         ("LoRA", "Prefix", "Bottleneck", "IA3", "BitFit", "LayerNorm", "Prompt", "Probe", "Full"), "methods"
     ),
@@ -33,21 +59,30 @@ _HOMES = {
 __all__ = [
     "IA3",
     "NER",
+    "QA",
     "Adapted",
     "ArtifactError",
     "BitFit",
     "Bottleneck",
     "Classification",
     "DataError",
+    "Dialogue",
     "Full",
+    "Generation",
     "History",
     "Inspection",
     "LayerNorm",
     "LightAdaptError",
     "LoRA",
+    "MultiLabel",
+    "MultipleChoice",
     "Prefix",
     "Probe",
     "Prompt",
+    "Regression",
+    "Relation",
+    "Summarization",
+    "Translation",
     "adapt",
     "inspect",
     "load",

@@ -128,7 +128,11 @@ class Adaptation:
         Raises:
             LightAdaptError: the labels are not known yet.
         """
-        return ModelView(self.tokenizer, self.max_length, family_of(self.model.config), self.outputs)
+        return self.view_with(self.outputs)
+
+    def view_with(self, outputs: tuple[str, ...]) -> ModelView:
+        """What a task would know of the model if its head had these outputs."""
+        return ModelView(self.tokenizer, self.max_length, family_of(self.model.config), outputs)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -16,11 +16,20 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation import Adaptation
 from lightadapt.anatomy import Layers
 from lightadapt.checkpoint import Artifact
-from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
+from lightadapt.checks import (
+    GradientWatch,
+    check_gradients,
+    check_learning_rate,
+    check_padding,
+    check_targets,
+    check_weights,
+)
+from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, Records, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.loading import check_room, draw, load_base, plan_for
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
+from lightadapt.preview import preview
 from lightadapt.sharing import share_backbone
 from lightadapt.source import check_tokenizer
 from lightadapt.tasks import Task, give_labels, resolve_task
@@ -222,11 +231,9 @@ class Adapted:
             output_dir=output_dir,
             validates=validation is not None,
         )
-        if not all(p.isfinite().all() for p in self.model.parameters() if p.requires_grad):
-            raise LightAdaptError(
-                "The trained weights are not finite: an earlier run diverged. Start again from adapt(…) or load(…)."
-            )
         now = self._now
+        check_weights(now)
+        check_learning_rate(settings.learning_rate, self.method.learning_rate, self.method.name)
         now.metrics = {}
         records = self.task.read(train, split="train", columns=columns)
         examples = self.task.parse(records)
@@ -234,9 +241,11 @@ class Adapted:
         task.check(examples, records)
         checked = None if validation is None else now.examples(validation, "validation", columns, task)
         now.settle(task)
+        features = now.encode(examples, targets=True)
+        check_targets(now, features)
         run = Run(
             model=self.model,
-            features=now.encode(examples, targets=True),
+            features=features,
             collate=now.collate,
             settings=settings,
             title=f"{self.task.name}, {self.method.name}",
@@ -249,6 +258,7 @@ class Adapted:
             save=self.save,
             load=now.go_back,
             seed=now.seed,
+            watch=GradientWatch(now).look,
         )
         now.training = {**run.facts, "records": len(examples)}
         history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
@@ -257,6 +267,49 @@ class Adapted:
         if checked is not None:
             now.tune(checked)
         return history
+
+    def preview(self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None) -> None:
+        """Print the first `n` records as the model will see them, what is learned between ⟦ and ⟧, and what is cut.
+
+        Raises:
+            DataError: a record cannot be used.
+        """
+        now = self._now
+        records = self.task.read(data, columns=columns)
+        first = Records(records.items[:n], records.source, records.lines)
+        examples = self.task.parse(first)
+        task = now.task_of(examples)
+        view = now.view if self.task.ready else now.view_with(task.outputs())
+        print(preview(task, examples, [first.place(index) for index in range(len(first))], view))
+
+    def check(self, data: Data | None = None, *, columns: Mapping[str, str] | None = None) -> list[str]:
+        """Try one step without changing anything; what was checked, or an error where training would fail in silence.
+
+        Weights: all that should be trained is, in float32. Targets: something is learned, the end token too.
+        Gradients: they reach every inserted tensor. Padding: a batch gives what its records give alone. `fit` checks
+        the same by itself, the gradients as it goes.
+
+        Args:
+            data: records to try it on; None: two short ones that come with the task.
+            columns: `{field: column}` for fields that have another name in the data.
+
+        Raises:
+            LightAdaptError: what is wrong, and how to mend it.
+        """
+        self._check_enabled("check")
+        now = self._now
+        examples = now.examples(self.task.samples() if data is None else data, "train", columns, self.task)[:8]
+        check_weights(now)
+        features = now.encode(examples, targets=True)[:8]
+        check_targets(now, features)
+        learning = check_gradients(now, now.collate(features), self.task.objective(examples, now.view))
+        check_padding(now, now.encode(examples, targets=False)[:8])
+        return [
+            f"weights: {len(now.all_trained)} tensors are trained, in float32",
+            f"targets: {len(features)} sequences have something to learn",
+            f"gradients: they reach {learning} tensors",
+            "padding: a batch gives what its records give alone",
+        ]
 
     def evaluate(
         self, data: Data, *, report: bool = False, columns: Mapping[str, str] | None = None

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lightadapt.data import Records
+from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.task import (
@@ -83,6 +83,10 @@ class Classification(LabelledTask):
     def read_label(self, records: Records, index: int) -> Label:
         """The label of a record, a class number as the labels name it."""
         return clean_label(records, index, "label", required(records, index, "label"), self.labels)
+
+    def samples(self) -> list[Record]:
+        first, *_, last = self.labels or ("", "")
+        return [{"text": "It came on time.", "label": first}, {"text": "It is late, and it is broken.", "label": last}]
 
     def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
         return sorted_labels(example.label for example in examples)

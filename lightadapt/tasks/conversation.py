@@ -16,7 +16,7 @@ Messages = Sequence[Mapping[str, str]]
 
 PLAIN = (
     "{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}"
-    "{% if message.role == 'assistant' and eos_token is defined %}{{ eos_token }}{% endif %}\n"
+    "{% if message.role == 'assistant' and eos_token is defined %}{{ eos_token }}{% endif %}{{ '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 """The template for tokenizers that bring none."""

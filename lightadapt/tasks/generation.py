@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from lightadapt.data import Records
+from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, text_scores
 from lightadapt.tasks.completions import (
@@ -22,7 +22,9 @@ from lightadapt.tasks.completions import (
     tokenize_spans,
 )
 from lightadapt.tasks.conversation import Messages, ends_with_special, read_messages, render, renderings, turn_end
+from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import (
+    IGNORED,
     Encoded,
     Feature,
     ModelView,
@@ -163,6 +165,21 @@ class Generation(Task):
             )
         return Example([messages[spoken[-1]]["content"]], messages=messages[: spoken[-1] + 1])
 
+    def samples(self) -> list[Record]:
+        return [
+            {self.source: "Where is it?", self.target: "It is in Rome."},
+            {self.source: "Who wrote the letter that came on Monday?", self.target: "Maria."},
+        ]
+
+    def show(self, feature: Passage, view: ModelView) -> list[str]:
+        ids, labels = feature.inputs["input_ids"], feature.targets["labels"]
+        if view.family == "decoder":
+            return [show_tokens(ids, [label != IGNORED for label in labels], view.tokenizer)]
+        return [
+            show_tokens(ids, [False] * len(ids), view.tokenizer),
+            show_tokens(labels, [True] * len(labels), view.tokenizer),
+        ]
+
     # ---- to features
 
     def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
@@ -190,7 +207,7 @@ class Generation(Task):
         if example.messages:
             asked = example.messages[:-1] if example.references else example.messages
             text = render(asked, view.tokenizer, ask=True) if asked else ""
-            prompt = tokenize_spans(text, [], view.tokenizer).ids
+            prompt = _opened(tokenize_spans(text, [], view.tokenizer), view).ids
             sequences = _learned(example.messages, index, view) if targets else []
         else:
             source = self._source_text(example)
@@ -250,6 +267,11 @@ class Generation(Task):
     def set_languages(self, view: ModelView) -> dict[str, int]:
         """Tell a multilingual tokenizer its languages; what `generate` needs to know of them."""
         return {}
+
+    def end_tokens(self, view: ModelView) -> frozenset[int]:
+        """The tokens with which a sequence can end."""
+        ends = [view.tokenizer.eos_token_id, *turn_end(view.tokenizer)]
+        return frozenset(number for number in ends if number is not None)
 
     def quick(self, features: Sequence[Passage]) -> list[Any]:
         """Without prompts where the headline needs no generated text."""
@@ -458,9 +480,14 @@ def _learned(messages: Messages, index: int, view: ModelView) -> list[Tokens]:
     sequences = []
     for text, spans in renderings(messages, view.tokenizer, index):
         last = text[: spans[-1][1]]
-        tokens = tokenize_spans(last, spans, view.tokenizer)
+        tokens = _opened(tokenize_spans(last, spans, view.tokenizer), view)
         sequences.append(tokens if ends_with_special(last, view.tokenizer) else end(tokens, view))
     return sequences
+
+
+def _opened(tokens: Tokens, view: ModelView) -> Tokens:
+    """The tokens of a conversation from their start: a template writes the specials there itself, ours does not."""
+    return tokens if view.tokenizer.chat_template else open_with(tokens, view)
 
 
 def _inputs(ids: list[int]) -> dict[str, Any]:

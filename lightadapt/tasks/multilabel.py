@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lightadapt.data import Records
+from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.metrics import Report, multilabel_scores
 from lightadapt.tasks.classification import clean_label, sorted_labels
@@ -68,6 +68,13 @@ class MultiLabel(LabelledTask):
         found = as_list(records.place(index), "labels", required(records, index, "labels"))
         cleaned = [clean_label(records, index, "labels", label, self.labels) for label in found]
         return tuple(dict.fromkeys(cleaned))
+
+    def samples(self) -> list[Record]:
+        labels = list(self.labels or ())
+        return [
+            {"text": "It came on time.", "labels": labels[:1]},
+            {"text": "It is late, and it is broken.", "labels": []},
+        ]
 
     def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:
         found = sorted_labels(label for example in examples for label in example.label)

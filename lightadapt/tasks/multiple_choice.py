@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from lightadapt.data import Records
+from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.classification import softmax
 from lightadapt.tasks.completions import complete, keep_end, log_likelihoods, target_tokens
+from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import (
+    IGNORED,
     Encoded,
     Feature,
     ModelView,
@@ -99,6 +101,24 @@ class MultipleChoice(Task):
         if len(choices) < 2:
             raise DataError(f"{place}: choices holds {len(choices)}. Give two or more.")
         return Example(question, choices, _answer(records, index, len(choices)) if labelled else None)
+
+    def samples(self) -> list[Record]:
+        return [
+            {"question": "Where is it?", "choices": ["in Rome", "on a Monday morning"], "answer": 0},
+            {"question": "It is late. Why?", "choices": ["Maria wrote it.", "It was sent late."], "answer": 1},
+        ]
+
+    def show(self, feature: Choices, view: ModelView) -> list[str]:
+        lines = []
+        for number, ids in enumerate(feature.inputs["input_ids"]):
+            labels = feature.inputs["labels"][number] if "labels" in feature.inputs else [IGNORED] * len(ids)
+            right = "right" if number == feature.targets["answer"] else "wrong"
+            if view.family == "encoder-decoder":
+                text = show_tokens([*ids, *labels], [False] * len(ids) + [True] * len(labels), view.tokenizer)
+            else:
+                text = show_tokens(ids, [label != IGNORED for label in labels], view.tokenizer)
+            lines.append(f"{number} ({right}): {text}")
+        return lines
 
     def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
         rows_of = {"encoder": _pairs, "decoder": _continuations, "encoder-decoder": _targets_of}[view.family]

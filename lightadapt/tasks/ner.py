@@ -9,11 +9,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from lightadapt.data import TAG, Records
+from lightadapt.data import TAG, Record, Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
 from lightadapt.tasks.alignment import Window, tokenize_windows, words_inside
+from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import (
     IGNORED,
     Encoded,
@@ -104,6 +105,19 @@ class NER(LabelledTask):
         text = text_field(records, index, "text")
         entities = _parse_entities(records, index, text) if labelled else []
         return Example(text, split_words(text), entities, None)
+
+    def samples(self) -> list[Record]:
+        label = next(iter(self.labels or ("",)))
+        found = [{"start": 0, "end": 5, "label": label}]
+        return [{"text": "Maria came.", "entities": found}, {"text": "It is late, and it is broken.", "entities": []}]
+
+    def show(self, feature: Any, view: ModelView) -> list[str]:
+        ids, target = feature.inputs["input_ids"], feature.targets["labels"]
+        shown = [
+            show_tokens([number], [False], view.tokenizer) + ("" if tag == IGNORED else f"/{view.outputs[tag]}")
+            for number, tag in zip(ids, target, strict=True)
+        ]
+        return [" ".join(shown)]
 
     def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:
         found = tuple(sorted({entity.label for example in examples for entity in example.entities}))

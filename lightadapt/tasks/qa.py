@@ -12,6 +12,7 @@ import numpy as np
 from lightadapt.data import Data, Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, answer_f1, question_scores
+from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import Encoded, Feature, ModelView, Task, check_characters, required, text_field
 from lightadapt.tasks.texts import lead_in, lead_out
 
@@ -114,6 +115,23 @@ class QA(Task):
         context = text_field(records, index, "context")
         answers = _read_answers(records, index, context) if labelled else []
         return Example(text_field(records, index, "question"), context, answers)
+
+    def samples(self) -> list[Record]:
+        context = "Maria wrote the letter in Rome."
+        return [
+            {"question": "Who wrote it?", "context": context, "answers": {"text": ["Maria"], "answer_start": [0]}},
+            {
+                "question": "Where did she write?",
+                "context": context,
+                "answers": {"text": ["Rome"], "answer_start": [26]},
+            },
+        ]
+
+    def show(self, feature: Window, view: ModelView) -> list[str]:
+        ids, places = feature.inputs["input_ids"], feature.targets
+        start, end = places["start_positions"], places["end_positions"]
+        learned = [start <= position <= end for position in range(len(ids))]
+        return [show_tokens(ids, learned, view.tokenizer), *(["no answer"] if start == feature.nowhere else [])]
 
     def prepare(self, examples: Sequence[Example]) -> QA:
         if self.threshold is None and not all(example.answers for example in examples):

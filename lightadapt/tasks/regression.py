@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lightadapt.data import Records
+from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, regression_scores
 from lightadapt.tasks.task import Encoded, ModelView, Task, required
@@ -49,6 +49,9 @@ class Regression(Task):
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         return Example(*read_texts(records, index), _number(records, index) if labelled else None)
+
+    def samples(self) -> list[Record]:
+        return [{"text": "It came on time.", "label": 1.0}, {"text": "It is late, and it is broken.", "label": 0.0}]
 
     def outputs(self) -> tuple[str, ...]:
         return ("value",)

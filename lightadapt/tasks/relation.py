@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
-from lightadapt.data import Records
+from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, relation_scores
 from lightadapt.tasks.classification import Classification, most_probable
@@ -79,6 +79,13 @@ class Relation(Classification):
             return Example(*_read_tags(place, text), label)
         head, tail = (_read_argument(records, index, name, text) for name in ("head", "tail"))
         return Example(text, head, tail, label)
+
+    def samples(self) -> list[Record]:
+        first, *_, last = self.labels or ("", "")
+        return [
+            {"text": "Maria wrote the letter.", "head": [0, 5], "tail": [12, 22], "label": first},
+            {"text": "The letter came to Rome.", "head": [0, 10], "tail": [19, 23], "label": last},
+        ]
 
     def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
         last = view.family == "decoder"  # whose closing marker has seen the argument

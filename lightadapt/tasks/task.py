@@ -14,6 +14,7 @@ from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report
+from lightadapt.tasks.showing import show_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -214,6 +215,21 @@ class Task(ABC):
         self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[Any], view: ModelView
     ) -> list[Any]:
         """The predictions, one an example, from what was inferred, one a feature."""
+
+    def show(self, feature: Any, view: ModelView) -> list[str]:
+        """A feature with its target in lines for people: the text, and below it what is to be learned."""
+        ids, target = feature.inputs["input_ids"], feature.targets.get("labels")
+        lines = [show_tokens(ids, [False] * len(ids), view.tokenizer)]
+        if isinstance(target, list):
+            held = [name for name, value in zip(view.outputs, target, strict=True) if value]
+            lines.append(f"labels: {', '.join(held) or 'none'}")
+        elif target is not None:
+            lines.append(f"label: {view.outputs[target] if isinstance(target, int) else target}")
+        return lines
+
+    @abstractmethod
+    def samples(self) -> list[Record]:
+        """Two short records of this task, with answers, to try a model on."""
 
     @abstractmethod
     def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> tuple[dict[str, float], Report]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -101,3 +102,15 @@ class StopWhenNotFinite(TrainerCallback):
                 f"The training loss is {loss} at step {state.global_step} (learning rate {args.learning_rate:g}). "
                 "Try a learning rate ten times smaller."
             )
+
+
+class WatchGradients(TrainerCallback):
+    """Looks at the gradients before each of the first steps is taken."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self.look = look
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.look()

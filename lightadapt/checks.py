@@ -1,0 +1,172 @@
+"""What goes wrong in silence when adapters are trained, turned into errors."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from lightadapt import peft_bridge
+from lightadapt.adaptation import Adaptation
+from lightadapt.errors import LightAdaptError
+from lightadapt.tasks import Generation
+from lightadapt.tasks.task import IGNORED
+
+DOUBTFUL, ABSURD = 20.0, 1000.0
+"""Factors between a learning rate and that of the method from which it is doubted, and refused."""
+TOLERANCE = {torch.float32: 1e-3}
+"""Difference between a logit in a batch and alone, in units of the largest logit, that rounding explains."""
+HALF_TOLERANCE = 5e-2
+"""The same in half precision."""
+
+
+def check_weights(adaptation: Adaptation) -> None:
+    """Raise when something that should be trained is frozen, in half precision, or not finite."""
+    parameters = dict(adaptation.model.named_parameters())
+    trained = {name: parameters[name] for name in sorted(adaptation.all_trained)}
+    frozen = [name for name, parameter in trained.items() if not parameter.requires_grad]
+    if frozen:
+        part = "head" if any(peft_bridge.original_name(name) in adaptation.base.head for name in frozen) else "adapter"
+        raise LightAdaptError(
+            f"{len(frozen)} of {len(trained)} tensors that are to be trained are frozen, in the {part} for example "
+            f"{frozen[0]}. Do not change requires_grad by hand; adapted.use({adaptation.name!r}) sets it right."
+        )
+    half = [name for name, parameter in trained.items() if parameter.dtype in (torch.float16, torch.bfloat16)]
+    if half:
+        raise LightAdaptError(
+            f"{len(half)} trained tensors are in half precision, for example {half[0]} ({trained[half[0]].dtype}): "
+            "small steps would be rounded away. Do not call .half() or .to(dtype) on the model; give adapt(…, dtype=…)."
+        )
+    if not all(parameter.isfinite().all() for parameter in trained.values()):
+        raise LightAdaptError(
+            "The trained weights are not finite: an earlier run diverged. Start again from adapt(…) or load(…)."
+        )
+
+
+def check_targets(adaptation: Adaptation, features: Sequence[Any]) -> None:
+    """Raise when no token is to be learned, or never the one that ends a text."""
+    labels = [feature.targets["labels"] for feature in features if isinstance(feature.targets.get("labels"), list)]
+    if labels and all(all(label == IGNORED for label in row) for row in labels):
+        raise LightAdaptError("Every label is masked, so there is nothing to learn. Look at adapted.preview(data).")
+    task = adaptation.task
+    if isinstance(task, Generation) and labels:
+        ends = task.end_tokens(adaptation.view)
+        if ends and not any(ends & {row[-1], row[-2] if len(row) > 1 else row[-1]} for row in labels):
+            raise LightAdaptError(
+                f"The end token ({adaptation.tokenizer.eos_token}) is nowhere among what is learned, so the model "
+                "would never stop. Look at adapted.preview(data): most often the records are cut, or the chat template "
+                "ends no turn."
+            )
+
+
+def check_learning_rate(given: float | None, usual: float, method: str) -> None:
+    """Raise for a learning rate a thousand times off the method's own, warn for one twenty times off."""
+    if given is None:
+        return
+    factor = given / usual
+    if max(factor, 1 / factor) < DOUBTFUL:
+        return
+    message = (
+        f"learning_rate={given:g} is {factor:.2g} times the usual rate of method {method!r}, {usual:g}. Methods differ "
+        "much in the rate they want; leave it out to take the usual one."
+    )
+    if max(factor, 1 / factor) >= ABSURD:
+        raise LightAdaptError(message)
+    warnings.warn(message, stacklevel=4)
+
+
+class GradientWatch:
+    """Sees over the first steps whether a gradient reaches all that is inserted."""
+
+    steps = 8
+    """A tensor may be left out of some steps: an expert that no token goes to, a layer that is dropped at random."""
+
+    def __init__(self, adaptation: Adaptation) -> None:
+        self.model: PreTrainedModel = adaptation.model
+        inserted = peft_bridge.adapter_parameters(self.model, adaptation.name)
+        self.waiting = set(inserted or adaptation.all_trained)
+        self.watched = len(self.waiting)
+        self.each = bool(inserted)
+        self.experts = tuple(
+            part.path
+            for block in adaptation.base.blueprint.anatomy.blocks
+            for part in block.feed_forwards
+            if part.mixture and part.path
+        )
+        self.alive = False
+        self.seen = 0
+
+    def look(self) -> None:
+        """Take note of the gradients of a step.
+
+        Raises:
+            LightAdaptError: none has reached the adapter at all, or some tensor in none of the first steps.
+        """
+        if not self.waiting and self.alive:
+            return
+        self.seen += 1
+        for name, parameter in self.model.named_parameters():
+            if name in self.waiting and parameter.grad is not None:
+                self.waiting.discard(name)
+                self.alive = self.alive or bool(parameter.grad.abs().max() > 0)
+        if not self.alive and (len(self.waiting) == self.watched or self.seen >= self.steps):
+            raise LightAdaptError(
+                "No gradient reaches what is to be trained, so nothing would be learned. Most often the loss does not "
+                "depend on it: gradient checkpointing with use_reentrant=True, or a model whose forward was changed."
+            )
+        lost = [name for name in self.waiting if not name.startswith(self.experts)] if self.experts else self.waiting
+        if self.each and lost and self.seen >= self.steps:
+            raise LightAdaptError(
+                f"No gradient reached {len(lost)} of {self.watched} inserted tensors in {self.seen} steps, for example "
+                f"{sorted(lost)[0]}. Leave its block out with layers=…, or choose other targets."
+            )
+
+
+def check_gradients(
+    adaptation: Adaptation,
+    batch: Mapping[str, torch.Tensor],
+    objective: Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor] | None,
+) -> int:
+    """Raise when a step on this batch would leave out part of the adapter; the number of tensors that learn."""
+    model = adaptation.model
+    watch = GradientWatch(adaptation)
+    inputs = {name: value.to(model.device) for name, value in batch.items()}
+    model.train()
+    try:
+        for _ in range(watch.steps):
+            loss = model(**inputs).loss if objective is None else objective(model, inputs)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise LightAdaptError(f"The loss of the first batch is {value}. Look at the records, and at dtype=….")
+            if loss.requires_grad:
+                loss.backward()
+            watch.look()
+            if watch.alive and not watch.waiting:
+                break
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.eval()
+    return watch.watched - len(watch.waiting)
+
+
+def check_padding(adaptation: Adaptation, features: Sequence[Any]) -> None:
+    """Raise when a feature gives something else in a batch than alone: padding would decide on predictions."""
+    model, task, view = adaptation.model, adaptation.task, adaptation.view
+    plain = [feature for feature in features if not isinstance(task, Generation)]
+    if len(plain) < 2:
+        return
+    with torch.no_grad():
+        together = task.infer(model, plain, view)
+        alone = [task.infer(model, [feature], view)[0] for feature in plain]
+    largest = max(float(abs(logits).max()) for logits in alone)
+    apart = max(float(abs(one - other).max()) for one, other in zip(together, alone, strict=True))
+    if apart > TOLERANCE.get(model.dtype, HALF_TOLERANCE) * largest:
+        raise LightAdaptError(
+            f"{type(model).__name__} gives other outputs for a text in a batch than for the text alone ({apart:.3g} "
+            f"apart, of {largest:.3g}): it does not leave out padding. Its predictions would depend on their "
+            "neighbours; choose another architecture for this task."
+        )
