@@ -11,10 +11,10 @@ from typing import Any
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from lightadapt import peft_bridge
-from lightadapt.anatomy import Anatomy, Block, Layers, read_anatomy, read_instance
+from lightadapt.anatomy import Anatomy, Block, Layers, family_of, read_anatomy, read_instance
 from lightadapt.description import as_rows
 from lightadapt.errors import LightAdaptError
-from lightadapt.loading import insert_without_weights, task_class, task_config
+from lightadapt.loading import insert_without_weights, task_class, task_config, with_task_head
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
 from lightadapt.source import Source, find_source, first_line
 from lightadapt.tasks import Task, resolve_task
@@ -89,6 +89,8 @@ def inspect(
     model_class, config = _class_of(source, task)
     ready = source.instance if task is None else None
     anatomy = read_anatomy(model_class, config) if ready is None else read_instance(ready)
+    if task is not None:
+        anatomy = with_task_head(anatomy, resolve_task(task), family_of(source.config))
     sizes = {name: prod(shape) for name, shape in anatomy.parameters.items()}
     facts: dict[str, Any] = {
         "name": source.name,

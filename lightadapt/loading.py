@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from lightadapt import peft_bridge
-from lightadapt.anatomy import Anatomy, Layers, family_of, outermost, read_anatomy, read_instance
+from lightadapt.anatomy import Anatomy, Family, Layers, family_of, outermost, read_anatomy, read_instance
 from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
@@ -83,7 +83,13 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
         anatomy = read_instance(source.instance)
     else:
         anatomy = read_anatomy(model_class, task_config(source.config, task, outputs))
+    anatomy = with_task_head(anatomy, task, family_of(source.config))
     return Blueprint(source, task, outputs, model_class, anatomy)
+
+
+def with_task_head(anatomy: Anatomy, task: Task, family: Family) -> Anatomy:
+    """The anatomy as the task sees it: the output layer of a language model is pretrained, no head to be learned."""
+    return replace(anatomy, head=frozenset()) if task.speaks(family) else anatomy
 
 
 def task_class(source: Source, task: Task) -> type[PreTrainedModel]:
@@ -176,7 +182,7 @@ def load_base(
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=True)
     name_outputs(model.config, outputs)
     model.config.problem_type = blueprint.task.problem_type
-    _check_backbone(model, anatomy, fresh, blueprint.source)
+    _check_backbone(model, blueprint, fresh)
     if head is None:
         head = anatomy.head | (fresh & anatomy.parameters.keys())
     keep_float32(model, outermost(model, head))
@@ -238,13 +244,20 @@ def _key_mapping(blueprint: Blueprint) -> dict[str, str] | None:
     return {rf"^{re.escape(bare)}\.": f"{ours}."} if bare and inside and bare != ours else None
 
 
-def _check_backbone(model: PreTrainedModel, anatomy: Anatomy, fresh: frozenset[str], source: Source) -> None:
-    """Raise when more than a pooler of the backbone would start from random values.
+def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozenset[str]) -> None:
+    """Raise when more than a pooler of the backbone, or the output layer of a language model, would stay random.
 
     What lies outside the blocks and is neither an embedding nor a norm reads the blocks' result: a pooler. It is
     trained with the head. Anything else that is missing means that this is no checkpoint of this architecture.
     """
-    in_blocks = anatomy.within(block.path for block in anatomy.blocks)
+    anatomy, source = blueprint.anatomy, blueprint.source
+    if blueprint.task.speaks(family_of(source.config)) and fresh:
+        raise LightAdaptError(
+            f"{len(fresh)} tensors of {type(model).__name__} are not in the checkpoint {source.name} and would stay "
+            f"random, for example {', '.join(sorted(fresh)[:3])}. Task {blueprint.task.name!r} needs a language model "
+            "with its output layer; choose the checkpoint of one."
+        )
+    in_blocks = anatomy.within(path for block in anatomy.blocks for path in block.paths)
     in_linears = anatomy.within(anatomy.linears)
     lost = sorted(name for name in fresh - anatomy.head if name in in_blocks or name not in in_linears)
     if lost:

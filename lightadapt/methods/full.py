@@ -22,4 +22,4 @@ class Full(Method):
     def unfrozen(self, anatomy: Anatomy, blocks: Sequence[Block]) -> frozenset[str]:
         if len(blocks) == len(anatomy.blocks):
             return frozenset(anatomy.backbone)
-        return anatomy.within(block.path for block in blocks)
+        return anatomy.within(path for block in blocks for path in block.paths)

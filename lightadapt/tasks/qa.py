@@ -156,19 +156,16 @@ class QA(Task):
         return replace(self, threshold=float(margins[count - 1] + above) / 2)
 
     def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
-        windows: list[Window] = []
+        windows = _windows(examples, view, min(self.window, view.max_length), self.overlap)
         changed = 0
-        for index, example in enumerate(examples):
-            mine = _windows(example, index, view, min(self.window, view.max_length), self.overlap)
-            if targets:
-                changed += _set_targets(example, mine)
-            windows += mine
+        if targets:
+            changed = sum(_set_targets(example, mine) for example, mine in zip(examples, windows, strict=True))
         total = sum(bool(example.answers) for example in examples)
         notes = [
             f"{changed} of {total} answers begin or end where this tokenizer cannot: they are learned up to the next "
             "border that it has, and their exact text counts in scores."
         ]
-        return Encoded(windows, notes if changed else [])
+        return Encoded([window for mine in windows for window in mine], notes if changed else [])
 
     def infer(self, model: PreTrainedModel, features: Sequence[Window], view: ModelView) -> list[np.ndarray]:
         """Start and end logits `(T, 2)` of each window."""
@@ -272,46 +269,64 @@ def _occurrences(text: str, part: str) -> list[int]:
     return found
 
 
-def _windows(example: Example, index: int, view: ModelView, length: int, overlap: int) -> list[Window]:
-    """The windows of an example, without targets."""
+def _windows(examples: Sequence[Example], view: ModelView, length: int, overlap: int) -> list[list[Window]]:
+    """The windows of each example, without targets."""
     tokenizer = view.tokenizer
     first = view.family == "encoder" and bool(lead_in(tokenizer))
-    closed = bool(lead_out(tokenizer))  # else one end token stands for no answer behind each window
+    added = not first and not lead_out(tokenizer)  # one end token, which stands for no answer behind each window
     separated = tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add()
-    question = example.question if separated else f"{example.question}\n"
-    length -= not first and not closed
-    asked = len(tokenizer(question, add_special_tokens=False)["input_ids"])
-    room = length - tokenizer.num_special_tokens_to_add(pair=True) - asked
-    if room < min(32, length // 2):
-        raise DataError(
-            f"Record {index}: the question has {asked} tokens, which leaves {max(room, 0)} of {length} to the context: "
-            f"{example.question[:60]!r}… Shorten it, or give the task a larger window=."
+    questions = [example.question if separated else f"{example.question}\n" for example in examples]
+    length -= added
+    taken = tokenizer.num_special_tokens_to_add(pair=True)
+    rooms = [length - taken - len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
+    for index, room in enumerate(rooms):
+        if room < min(32, length // 2):
+            raise DataError(
+                f"Record {index}: the question has {length - taken - room} tokens, which leaves {max(room, 0)} of "
+                f"{length} to the context: {examples[index].question[:60]!r}… Shorten it, or give the task a larger "
+                "window=."
+            )
+    windows: list[list[Window]] = [[] for _ in examples]
+    strides = [min(overlap, room // 2) for room in rooms]
+    for stride in sorted(set(strides)):  # nearly always one
+        chosen = [index for index, mine in enumerate(strides) if mine == stride]
+        encoding = tokenizer(
+            [questions[index] for index in chosen],
+            [examples[index].context for index in chosen],
+            truncation="only_second",
+            max_length=length,
+            stride=stride,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
         )
-    encoding = tokenizer(
-        question,
-        example.context,
-        truncation="only_second",
-        max_length=length,
-        stride=min(overlap, room // 2),
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-    )
-    names = [name for name in encoding if name not in ("overflow_to_sample_mapping", "offset_mapping")]
-    windows = []
-    for row, offsets in enumerate(encoding["offset_mapping"]):
-        inputs = {name: list(encoding[name][row]) for name in names}
-        places = {
-            position: _trim(example.context, *offsets[position])
-            for position, part in enumerate(encoding.sequence_ids(row))
-            if part == 1 and example.context[slice(*offsets[position])].strip()
-        }
-        if not first and not closed:
-            end = {"input_ids": tokenizer.eos_token_id, "attention_mask": 1}
-            for name, values in inputs.items():
-                values.append(end.get(name, 0))
-        nowhere = 0 if first else len(inputs["input_ids"]) - 1
-        windows.append(Window(inputs, index, offsets=places, nowhere=nowhere))
+        owners, all_offsets = encoding.pop("overflow_to_sample_mapping"), encoding.pop("offset_mapping")
+        for row, (owner, offsets) in enumerate(zip(owners, all_offsets, strict=True)):
+            index = chosen[owner]
+            inputs = {name: column[row] for name, column in encoding.items()}
+            parts = encoding.sequence_ids(row)
+            places = _places(examples[index].context, offsets, parts)
+            if added:
+                end = {"input_ids": tokenizer.eos_token_id, "attention_mask": 1}
+                inputs = {name: [*values, end.get(name, 0)] for name, values in inputs.items()}
+            nowhere = 0 if first else len(inputs["input_ids"]) - 1
+            windows[index].append(Window(inputs, index, offsets=places, nowhere=nowhere))
     return windows
+
+
+def _places(
+    context: str, offsets: Sequence[tuple[int, int]], parts: Sequence[int | None]
+) -> dict[int, tuple[int, int]]:
+    """`{position: (start, end)}` of the tokens of the context that hold more than white space."""
+    places = {}
+    for position, ((start, end), part) in enumerate(zip(offsets, parts, strict=True)):
+        if part != 1 or start == end:
+            continue
+        if context[start].isspace() or context[end - 1].isspace():
+            if not context[start:end].strip():
+                continue
+            start, end = _trim(context, start, end)
+        places[position] = (start, end)
+    return places
 
 
 def _trim(text: str, start: int, end: int) -> tuple[int, int]:

@@ -175,6 +175,10 @@ class Task(ABC):
         """Whether the outputs of the head are known."""
         return True
 
+    def speaks(self, family: Family) -> bool:
+        """Whether models of this family do the task with the output layer of a language model, so without a head."""
+        return self.auto_classes.get(family, "").endswith(("ForCausalLM", "ForSeq2SeqLM"))
+
     def outputs(self) -> tuple[str, ...]:
         """The names of the head's outputs, in order; none where the head is the model's own."""
         return ()
