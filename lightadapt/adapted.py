@@ -344,8 +344,8 @@ class Adapted:
         """The predictions, as many as inputs and in their order.
 
         Args:
-            inputs: a list of texts, of pairs (classification), of token lists (NER), or of records; or a file,
-                a frame or a data set.
+            inputs: a list of texts, of pairs (classification, QA, multiple choice), of token lists (NER), of lists of
+                messages (chat), or of records; or a file, a frame or a data set.
             scores: for the classification kinds, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.

@@ -45,8 +45,8 @@ def adapt(
 
     Args:
         model: hub id, folder, or a `PreTrainedModel` (which may carry the task's head already).
-        task: a name (`"classification"`, `"ner"`) or a task object.
-        method: a name (`"lora"`, `"probe"`, `"full"`) or a method object such as `LoRA(rank=16)`.
+        task: a name (`"classification"`, `"ner"`, `"qa"`, `"generation"`, …) or a task object such as `QA(window=256)`.
+        method: a name (`"lora"`, `"prefix"`, `"full"`, …), a method object such as `LoRA(rank=16)`, or a `PeftConfig`.
         labels: the names of the classes, or data to read them from; None: read from the data of the first `fit`.
         quantize: not available yet; None.
         layers: the blocks to adapt: None (all), `"last:4"`, `"first:4"`, or indices.
