@@ -64,7 +64,7 @@ class Adaptation:
         self.trained = base.head | plan.unfrozen
         self.modules = outermost(self.model, self.trained)
         self.max_length = max_length(self.model, tokenizer) - method.extra_tokens
-        self._accepted = inspect.signature(self.model.forward).parameters
+        self._accepted = _arguments(self.model)
         self._insert()
         self.activate()
         self._agree_on_padding()
@@ -302,3 +302,10 @@ class Adaptation:
             "adapted": adapted,
         }
         return as_rows(facts | describe_parameters(self.model, self.base.head, self.all_trained))
+
+
+def _arguments(model: PreTrainedModel) -> frozenset[str]:
+    """The names of the arguments that a model takes, or passes on to its backbone."""
+    own = inspect.signature(model.forward).parameters
+    passes_on = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in own.values())
+    return frozenset(own) | (frozenset(inspect.signature(model.base_model.forward).parameters) if passes_on else set())

@@ -6,6 +6,7 @@ transformers' own classes.
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, ClassVar
 
 import torch
@@ -38,7 +39,7 @@ class _OnBackbone(PreTrainedModel):
     """Hidden states that an output is computed from."""
 
     def __init__(self, config: PretrainedConfig) -> None:
-        backbone = AutoModel.from_config(config)
+        backbone = _bare_model(config)
         super().__init__(backbone.config)
         self.base_model_prefix = backbone.base_model_prefix
         setattr(self, self.base_model_prefix, backbone)
@@ -161,6 +162,15 @@ class BackboneForRelation(_OnBackbone):
         logits = self.classifier(self.dropout(states))
         loss = None if labels is None else cross_entropy(logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def _bare_model(config: PretrainedConfig) -> PreTrainedModel:
+    """The backbone, without the pooler that some architectures have and no head here reads."""
+    kind = AutoModel._model_mapping.get(type(config), None)
+    options = {}
+    if isinstance(kind, type) and "add_pooling_layer" in signature(kind).parameters:
+        options = {"add_pooling_layer": False}
+    return AutoModel.from_config(config, **options)  # type: ignore[no-any-return]
 
 
 OWN = {

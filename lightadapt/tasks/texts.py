@@ -99,8 +99,10 @@ def lead_out(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def _specials_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
+    # A small vocabulary may lack a letter and drop it.
+    texts = (text for text in ("a", "A", "0", ".") if tokenizer(text, add_special_tokens=False)["input_ids"])
+    text = next(texts, "a")
+    bare, full = tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer(text)["input_ids"]
     start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
     return full[:start], full[start + len(bare) :]
 
