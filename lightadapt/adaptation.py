@@ -198,7 +198,12 @@ class Adaptation:
     def decode(self, examples: Sequence[Any], features: Sequence[Feature], task: Task | None = None) -> list[Any]:
         """What the model predicts for the examples, by the task as it is or with other options."""
         task, view = task or self.task, self.view
-        inferred = run_model(self.model, features, lambda batch: task.infer(self.model, batch, view))
+        inferred = run_model(
+            self.model,
+            features,
+            [task.cost(feature) for feature in features],
+            lambda batch: task.infer(self.model, batch, view),
+        )
         return task.decode(examples, features, inferred, view)
 
     def scorer(self, examples: Sequence[Any]) -> Callable[[], dict[str, float]]:

@@ -59,8 +59,12 @@ class Passage(Feature):
     prompt: list[int] | None = None
     """The tokens to go on from; None when nothing is to be generated."""
 
+
+class SourceAndTarget(Passage):
+    """What an encoder reads, and what the decoder writes."""
+
     def __len__(self) -> int:
-        return len(self.inputs["input_ids"]) + (len(self.targets.get("labels", ())) if self.prompt is None else 0)
+        return len(self.inputs["input_ids"]) + len(self.targets.get("labels", ()))
 
 
 class Inferred(NamedTuple):
@@ -251,13 +255,13 @@ class Generation(Task):
         cut = len(ids) > view.max_length
         if cut:
             ids = list(view.tokenizer(source, truncation=True, max_length=view.max_length)["input_ids"])
-        features = []
+        features: list[Passage] = []
         for reference in example.references if targets else []:
             labels = target_tokens(reference, view)
             cut = cut or len(labels) > view.max_length
-            features.append(Passage(_inputs(ids), index, {"labels": labels[: view.max_length]}))
+            features.append(SourceAndTarget(_inputs(ids), index, {"labels": labels[: view.max_length]}))
         if not features:
-            return [Passage(_inputs(ids), index, prompt=ids)], cut
+            return [SourceAndTarget(_inputs(ids), index, prompt=ids)], cut
         features[0].prompt = ids
         return features, cut
 
@@ -278,6 +282,9 @@ class Generation(Task):
         return list(features) if self.headline != "loss" else [replace(feature, prompt=None) for feature in features]
 
     # ---- to texts
+
+    def cost(self, feature: Passage) -> int:
+        return len(feature) + (0 if feature.prompt is None else len(feature.prompt) + self.max_new_tokens)
 
     def infer(self, model: PreTrainedModel, features: Sequence[Passage], view: ModelView) -> list[Inferred]:
         losses, counts = [0.0] * len(features), [0] * len(features)

@@ -200,6 +200,10 @@ class Task(ABC):
         """The loss to train with on these examples; None: the model's own."""
         return None
 
+    def cost(self, feature: Any) -> int:
+        """The tokens that inferring from a feature goes through, by which batches are formed."""
+        return len(feature)
+
     def infer(self, model: PreTrainedModel, features: Sequence[Any], view: ModelView) -> list[Any]:
         """What the model gives for a batch of features, one each: logits `(K,)`, or `(T, K)` for one row a token."""
         batch = self.collate([replace(feature, targets={}) for feature in features], view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -15,17 +15,17 @@ BATCH_TOKENS = 4096
 SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 
-AnyFeature = TypeVar("AnyFeature", bound=Sized)
+AnyFeature = TypeVar("AnyFeature")
 
 
 def run_model(
     model: PreTrainedModel,
     features: Sequence[AnyFeature],
+    lengths: Sequence[int],
     infer: Callable[[Sequence[AnyFeature]], Sequence[Any]],
 ) -> list[Any]:
-    """What `infer` gives for each feature; it gets a batch of them, with the model in evaluation mode."""
+    """What `infer` gives for each feature; it gets batches of like `lengths`, with the model in evaluation mode."""
     results: list[Any] = [None] * len(features)
-    lengths = [len(feature) for feature in features]
     training = model.training
     model.eval()
     bar = tqdm(total=len(features), desc="predict", leave=False, disable=sum(lengths) < SHOW_PROGRESS_FROM)
