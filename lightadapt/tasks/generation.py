@@ -34,7 +34,7 @@ from lightadapt.tasks.task import (
     required,
     text_field,
 )
-from lightadapt.tasks.texts import Overflow, check_overflow
+from lightadapt.tasks.texts import Overflow, check_overflow, lead_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -246,24 +246,44 @@ class Generation(Task):
                 f"{self.source!r} and {self.target!r}."
             )
         self.set_languages(view)
-        if example.messages:
-            asked = example.messages[:-1] if example.references else example.messages
-            source = render(asked, view.tokenizer, ask=True)
-        else:
-            source = f"{self.instruction}{example.prompt}"
-        ids = list(view.tokenizer(source, verbose=False)["input_ids"])
-        cut = len(ids) > view.max_length
-        if cut:
-            ids = list(view.tokenizer(source, truncation=True, max_length=view.max_length)["input_ids"])
+        if example.messages and example.messages[0]["role"] == "assistant" and len(example.messages) == 1:
+            raise DataError(f"Record {index}: messages holds the assistant's words alone. Give what they answer, too.")
+        pairs, asked = self._pairs(example, view)
         features: list[Passage] = []
-        for reference in example.references if targets else []:
-            labels = target_tokens(reference, view)
-            cut = cut or len(labels) > view.max_length
-            features.append(SourceAndTarget(_inputs(ids), index, {"labels": labels[: view.max_length]}))
+        ids, cut = self._read(asked, view, keeps_end=bool(example.messages))
+        for source, target in pairs if targets else []:
+            given, shortened = self._read(source, view, keeps_end=bool(example.messages))
+            labels = target_tokens(target, view)
+            cut = cut or shortened or len(labels) > view.max_length
+            features.append(SourceAndTarget(_inputs(given), index, {"labels": labels[: view.max_length]}))
         if not features:
             return [SourceAndTarget(_inputs(ids), index, prompt=ids)], cut
-        features[0].prompt = ids
+        features[-1].prompt = ids
         return features, cut
+
+    def _pairs(self, example: Example, view: ModelView) -> tuple[list[tuple[str, str]], str]:
+        """The sources with their targets, in a conversation one for each turn of the assistant, and the last source."""
+        if not example.messages:
+            source = f"{self.instruction}{example.prompt}"
+            return [(source, reference) for reference in example.references], source
+        turns = [
+            (render(example.messages[:number], view.tokenizer, ask=True), message["content"])
+            for number, message in enumerate(example.messages)
+            if message["role"] == "assistant" and number
+        ]
+        asked = example.messages[:-1] if example.references else example.messages
+        return turns, render(asked, view.tokenizer, ask=True)
+
+    def _read(self, source: str, view: ModelView, *, keeps_end: bool) -> tuple[list[int], bool]:
+        """The tokens of a source, and whether its end (or start) had to be left out."""
+        ids = list(view.tokenizer(source, verbose=False)["input_ids"])
+        excess = len(ids) - view.max_length
+        if excess <= 0:
+            return ids, False
+        if not keeps_end:
+            return list(view.tokenizer(source, truncation=True, max_length=view.max_length)["input_ids"]), True
+        kept = len(lead_in(view.tokenizer))
+        return ids[:kept] + ids[kept + excess :], True
 
     def _source_text(self, example: Example) -> str:
         return f"{self.instruction}{example.prompt}{self.separator}"
