@@ -6,14 +6,17 @@ from typing import Any
 from lightadapt.data import is_collection
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.tasks.classification import Classification
-from lightadapt.tasks.generation import Dialogue, Generation, Summarization, Translation
+from lightadapt.tasks.dialogue import Dialogue
+from lightadapt.tasks.generation import Generation
 from lightadapt.tasks.multilabel import MultiLabel
 from lightadapt.tasks.multiple_choice import MultipleChoice
 from lightadapt.tasks.ner import NER
 from lightadapt.tasks.qa import QA
 from lightadapt.tasks.regression import Regression
 from lightadapt.tasks.relation import Relation
+from lightadapt.tasks.summarization import Summarization
 from lightadapt.tasks.task import Label, LabelledTask, Task
+from lightadapt.tasks.translation import Translation
 
 __all__ = [
     "NER",

@@ -12,16 +12,8 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.tasks.task import (
-    Encoded,
-    Feature,
-    Label,
-    LabelledTask,
-    ModelView,
-    Objective,
-    check_characters,
-    required,
-)
+from lightadapt.tasks.fields import check_characters, required
+from lightadapt.tasks.task import Encoded, Feature, Label, LabelledTask, ModelView, Objective
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 from lightadapt.tasks.weighting import (
     ClassWeights,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lightadapt.data import Records
 from lightadapt.errors import DataError
-from lightadapt.tasks.task import as_list, check_characters, required
+from lightadapt.tasks.fields import as_list, check_characters, required
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

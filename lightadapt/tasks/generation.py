@@ -22,18 +22,9 @@ from lightadapt.tasks.completions import (
     tokenize_spans,
 )
 from lightadapt.tasks.conversation import Messages, ends_with_special, read_messages, render, renderings, turn_end
+from lightadapt.tasks.fields import check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import (
-    IGNORED,
-    Encoded,
-    Feature,
-    ModelView,
-    Task,
-    check_characters,
-    filler,
-    required,
-    text_field,
-)
+from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Task, filler
 from lightadapt.tasks.texts import Overflow, check_overflow, lead_in
 
 if TYPE_CHECKING:
@@ -394,97 +385,6 @@ class Generation(Task):
 
     def present(self, example: Example, prediction: Generated, *, scores: bool) -> str:
         return prediction.text or ""
-
-
-@dataclass(frozen=True)
-class Summarization(Generation):
-    """`source` + `target`: a text and its summary, or several.
-
-    >>> Summarization(instruction="summarize: ").headline
-    'rouge1'
-    """
-
-    name: ClassVar[str] = "summarization"
-    fields: ClassVar[tuple[str, ...]] = ("source", "target")
-    answers: ClassVar[tuple[str, ...]] = ("target",)
-    headline: ClassVar[str] = "rouge1"
-    greater_is_better: ClassVar[bool] = True
-    pipeline: ClassVar[str] = "summarization"
-    source: ClassVar[str] = "source"
-    target: ClassVar[str] = "target"
-    scores: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL", "loss", "perplexity")
-    separator: ClassVar[str] = "\n"
-
-
-@dataclass(frozen=True)
-class Translation(Generation):
-    """`source` + `target`: a text and its translation, or several.
-
-    Multilingual models need their languages, by the codes of their tokenizer.
-
-    >>> Translation(source_language="en_XX", target_language="de_DE").headline
-    'bleu'
-    """
-
-    name: ClassVar[str] = "translation"
-    fields: ClassVar[tuple[str, ...]] = ("source", "target")
-    answers: ClassVar[tuple[str, ...]] = ("target",)
-    headline: ClassVar[str] = "bleu"
-    greater_is_better: ClassVar[bool] = True
-    pipeline: ClassVar[str] = "translation"
-    source: ClassVar[str] = "source"
-    target: ClassVar[str] = "target"
-    scores: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "loss", "perplexity")
-    separator: ClassVar[str] = "\n"
-
-    source_language: str | None = field(default=None, kw_only=True)
-    """Code of the language of the source, such as `en_XX` (mBART), `eng_Latn` (NLLB) or `en` (M2M100)."""
-    target_language: str | None = field(default=None, kw_only=True)
-    """Code of the language of the target."""
-
-    def set_languages(self, view: ModelView) -> dict[str, int]:
-        tokenizer: Any = view.tokenizer
-        if self.source_language is None and self.target_language is None:
-            return {}
-        if not hasattr(tokenizer, "src_lang"):
-            raise LightAdaptError(
-                f"{type(tokenizer).__name__} knows no languages. Leave source_language and target_language out; a task "
-                "for it can be said in words: Translation(instruction='translate English to German: ')."
-            )
-        try:
-            tokenizer.src_lang = self.source_language or tokenizer.src_lang
-            tokenizer.tgt_lang = self.target_language or tokenizer.tgt_lang
-            ids = tokenizer(text_target="a")["input_ids"]
-        except (KeyError, ValueError) as error:
-            raise LightAdaptError(
-                f"{type(tokenizer).__name__} does not know the language {error}. Give codes of its own, such as "
-                f"{', '.join(list(tokenizer.all_special_tokens)[-3:])}."
-            ) from error
-        known = set(tokenizer.all_special_ids)
-        codes = [number for number in ids if number in known and number != tokenizer.eos_token_id]
-        if not codes:
-            return {}
-        # The language stands before the target (mBART-50, NLLB, M2M100), or behind it and starts the decoder (mBART).
-        return {"forced_bos_token_id" if ids[0] == codes[0] else "decoder_start_token_id": codes[0]}
-
-
-@dataclass(frozen=True)
-class Dialogue(Generation):
-    """`messages` (a chat whose assistant is learned), or `source` + `target`: what was said and the reply.
-
-    >>> Dialogue().headline
-    'bleu'
-    """
-
-    name: ClassVar[str] = "dialogue"
-    fields: ClassVar[tuple[str, ...]] = ("messages", "source", "target")
-    answers: ClassVar[tuple[str, ...]] = ("target",)
-    headline: ClassVar[str] = "bleu"
-    greater_is_better: ClassVar[bool] = True
-    source: ClassVar[str] = "source"
-    target: ClassVar[str] = "target"
-    scores: ClassVar[tuple[str, ...]] = ("bleu", "rougeL", "chrf", "loss", "perplexity")
-    separator: ClassVar[str] = "\n"
 
 
 def _references(records: Records, index: int, name: str) -> list[str]:

@@ -14,7 +14,8 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.metrics import Report, multilabel_scores
 from lightadapt.tasks.classification import clean_label, sorted_labels
-from lightadapt.tasks.task import Encoded, Label, LabelledTask, ModelView, Objective, as_list, required
+from lightadapt.tasks.fields import as_list, required
+from lightadapt.tasks.task import Encoded, Label, LabelledTask, ModelView, Objective
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 from lightadapt.tasks.weighting import ClassWeights, check_weighting, weighted_binary_cross_entropy, weights_of
 

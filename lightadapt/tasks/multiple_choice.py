@@ -15,21 +15,9 @@ from lightadapt.errors import DataError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.classification import softmax
 from lightadapt.tasks.completions import complete, keep_end, log_likelihoods, target_tokens
+from lightadapt.tasks.fields import as_list, check_characters, optional_text, required
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import (
-    IGNORED,
-    Encoded,
-    Feature,
-    ModelView,
-    Objective,
-    Task,
-    as_list,
-    check_characters,
-    filler,
-    optional_text,
-    pad,
-    required,
-)
+from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, filler, pad
 from lightadapt.tasks.texts import Overflow, check_overflow
 
 if TYPE_CHECKING:

@@ -14,18 +14,9 @@ from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
 from lightadapt.tasks.alignment import Window, tokenize_windows, words_inside
+from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import (
-    IGNORED,
-    Encoded,
-    Label,
-    LabelledTask,
-    ModelView,
-    as_list,
-    check_characters,
-    required,
-    text_field,
-)
+from lightadapt.tasks.task import IGNORED, Encoded, Label, LabelledTask, ModelView
 
 
 class Example(NamedTuple):

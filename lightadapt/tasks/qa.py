@@ -12,8 +12,9 @@ import numpy as np
 from lightadapt.data import Data, Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, answer_f1, question_scores
+from lightadapt.tasks.fields import check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import Encoded, Feature, ModelView, Task, check_characters, required, text_field
+from lightadapt.tasks.task import Encoded, Feature, ModelView, Task
 from lightadapt.tasks.texts import lead_in, lead_out
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, regression_scores
-from lightadapt.tasks.task import Encoded, ModelView, Task, required
+from lightadapt.tasks.fields import required
+from lightadapt.tasks.task import Encoded, ModelView, Task
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 
 

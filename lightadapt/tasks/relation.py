@@ -12,7 +12,8 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, relation_scores
 from lightadapt.tasks.classification import Classification, most_probable
-from lightadapt.tasks.task import Encoded, Feature, Label, ModelView, as_list, required, text_field
+from lightadapt.tasks.fields import as_list, required, text_field
+from lightadapt.tasks.task import Encoded, Feature, Label, ModelView
 from lightadapt.tasks.texts import Overflow, check_overflow
 
 HEAD_MARKER, TAIL_MARKER = "@", "#"

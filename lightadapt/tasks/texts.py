@@ -9,7 +9,8 @@ import numpy as np
 
 from lightadapt.data import Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
-from lightadapt.tasks.task import Encoded, Feature, ModelView, optional_text, text_field
+from lightadapt.tasks.fields import optional_text, text_field
+from lightadapt.tasks.task import Encoded, Feature, ModelView
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -61,32 +61,36 @@ def balanced_weights(counts: np.ndarray) -> np.ndarray:
 
 def weighted_cross_entropy(weights: np.ndarray | None, smoothing: float) -> Objective:
     """Cross entropy over one label a row, each row weighing as its class `(K,)` says (Szegedy et al., 2016)."""
-    import torch
     from torch.nn.functional import cross_entropy
 
-    table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+    def criterion(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing)
 
-    def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
-        logits = model(**inputs).logits.float()
-        weight = None if table is None else table.to(logits.device)
-        return cross_entropy(logits, batch["labels"], weight=weight, label_smoothing=smoothing)
-
-    return loss
+    return _objective(criterion, weights)
 
 
 def weighted_binary_cross_entropy(weights: np.ndarray | None, smoothing: float) -> Objective:
     """Binary cross entropy over `(B, K)`, where the presence of label k weighs `weights[k]` times its absence."""
-    import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
+
+    def criterion(logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        target = labels.float() * (1 - smoothing) + smoothing / 2
+        return binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+
+    return _objective(criterion, weights)
+
+
+def _objective(
+    criterion: Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor], weights: np.ndarray | None
+) -> Objective:
+    """The criterion between a model's logits and the labels of a batch, with the weights `(K,)` if there are any."""
+    import torch
 
     table = None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
     def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         logits = model(**inputs).logits.float()
-        weight = None if table is None else table.to(logits.device)
-        target = batch["labels"].float() * (1 - smoothing) + smoothing / 2
-        return binary_cross_entropy_with_logits(logits, target, pos_weight=weight)
+        return criterion(logits, batch["labels"], None if table is None else table.to(logits.device))
 
     return loss

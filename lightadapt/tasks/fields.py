@@ -1,0 +1,70 @@
+"""The fields of records, checked; an error names the record, the field and the mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lightadapt.data import Record, Records
+from lightadapt.errors import DataError, nearest
+
+
+def optional_text(records: Records, index: int, name: str) -> str | None:
+    """The text in a field of a record; None when the field is absent."""
+    return None if records.items[index].get(name) is None else text_field(records, index, name)
+
+
+def text_field(records: Records, index: int, name: str) -> str:
+    """The text in a field of a record.
+
+    Raises:
+        DataError: the field is missing, is no text, or is empty.
+    """
+    value = required(records, index, name)
+    if not isinstance(value, str):
+        raise DataError(
+            f"{records.place(index)}: {name} is {value!r} ({type(value).__name__}), but a text is expected. "
+            "Convert it with str(), or choose the right column with columns={…}."
+        )
+    if not value.strip():
+        raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill in its text.")
+    check_characters(records.place(index), name, value)
+    return value
+
+
+def check_characters(place: str, name: str, text: str) -> None:
+    """Raise for half a surrogate pair, which JSON of cut texts holds and no tokenizer takes."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place}: {name} holds half a character at {error.start} ({text[error.start]!r}). Repair the text, for "
+            "example with text.encode('utf-8', 'ignore').decode()."
+        ) from error
+
+
+def as_list(place: str, name: str, value: Any) -> list[Any]:
+    """The items of a list-like field."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return list(value)
+    raise DataError(f"{place}: {name} is {value!r} ({type(value).__name__}), not a list.")
+
+
+def required(records: Records, index: int, name: str) -> Any:
+    """The value of a field of a record.
+
+    Raises:
+        DataError: the field is missing or empty (None), naming the fields that are there.
+    """
+    item: Record = records.items[index]
+    value = item.get(name)
+    if value is None:
+        if name in item:
+            raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill it in.")
+        close = nearest(name, map(str, item))
+        hint = f" {close}Rename it, or pass columns={{{name!r}: '…'}}." if item else " It is an empty dict."
+        raise DataError(
+            f"{records.place(index)}: the field {name!r} is missing. Fields there: {', '.join(map(str, item))}.{hint}"
+        )
+    return value
