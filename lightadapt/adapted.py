@@ -318,7 +318,7 @@ class Adapted:
 
         Args:
             data: any form of data (see `lightadapt.data.read`).
-            report: also print precision, recall, F1 and support of each class.
+            report: also print precision, recall, F1 and support of each class, for tasks that have classes.
             columns: `{field: column}` for fields that have another name in the data.
 
         Raises:
@@ -329,7 +329,7 @@ class Adapted:
         _ = now.outputs  # raises when the labels are not known
         examples = now.examples(data, "test", columns, self.task)
         scores, table = self.task.score(examples, now.decode(examples, now.encode(examples, targets=True)))
-        if report:
+        if report and table:
             print(format_report(table))
         return scores
 

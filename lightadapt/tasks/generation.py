@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -432,6 +433,12 @@ def _check_options(options: Mapping[str, Any]) -> None:
 
     if not isinstance(options, Mapping):
         raise LightAdaptError(f"options is a {type(options).__name__}. Give a dict such as {{'num_beams': 4}}.")
+    try:
+        json.dumps(dict(options))
+    except TypeError as error:
+        raise LightAdaptError(
+            f"options holds what cannot be saved ({error}). Give numbers, texts and lists."
+        ) from error
     count = options.get("max_new_tokens", 1)
     if type(count) is not int or count < 1:
         raise LightAdaptError(f"max_new_tokens={count!r}: give a whole number above 0.")

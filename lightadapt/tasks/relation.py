@@ -63,6 +63,8 @@ class Relation(Classification):
         check_overflow(self.overflow, ("truncate", "error"))
         if isinstance(self.no_relation, str):
             raise LightAdaptError(f"no_relation={self.no_relation!r} is one text. Give a list of labels.")
+        if self.no_relation is not None:
+            object.__setattr__(self, "no_relation", tuple(sorted(map(str, self.no_relation))))
 
     @property
     def without(self) -> tuple[str, ...]:
