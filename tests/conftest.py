@@ -7,12 +7,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from lightadapt import sample
 
@@ -63,12 +64,94 @@ ARCHITECTURES = {
 }
 """The six architectures that every check runs over."""
 
-TOKENIZERS = {"roberta": "byte", "modernbert": "byte", "deberta-v2": "metaspace"}
+LANGUAGE_MODELS = {
+    "llama": {**SMALL, "num_key_value_heads": 2},
+    "granite": {**SMALL, "num_key_value_heads": 2},
+    "qwen2": {**SMALL, "vocab_size": VOCABULARY + 8, "num_key_value_heads": 2},
+    "qwen3": {**SMALL, "vocab_size": VOCABULARY + 8, "num_key_value_heads": 2, "head_dim": 8},
+    "gpt2": {
+        "vocab_size": VOCABULARY,
+        "n_embd": 32,
+        "n_layer": 3,
+        "n_head": 4,
+        "n_positions": 66,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    },
+    "t5": {
+        "vocab_size": VOCABULARY,
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 48,
+        "num_layers": 2,
+        "num_heads": 4,
+        "pad_token_id": 0,
+        "eos_token_id": 2,
+        "decoder_start_token_id": 0,
+    },
+    **{
+        name: {
+            "vocab_size": VOCABULARY,
+            "d_model": 32,
+            "encoder_layers": 2,
+            "decoder_layers": 2,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 48,
+            "decoder_ffn_dim": 48,
+            "max_position_embeddings": 66,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": start,
+            "forced_eos_token_id": 2,
+        }
+        for name, start in (("bart", 2), ("mbart", 2), ("pegasus", 0), ("marian", 0))
+    },
+}
+"""Decoders and encoder-decoders: with grouped heads, tied and untied output layers, all kinds of start tokens."""
+ENCODER_DECODERS = ("t5", "bart", "mbart", "pegasus", "marian")
+
+TOKENIZERS = {
+    "roberta": "byte",
+    "modernbert": "byte",
+    "deberta-v2": "metaspace",
+    "llama": "llama",
+    "qwen2": "gpt2",
+    "qwen3": "gpt2",
+    "granite": "gpt2",
+    "gpt2": "gpt2",
+    "t5": "t5",
+    "pegasus": "t5",
+    "marian": "t5",
+    "bart": "bart",
+    "mbart": "bart",
+}
 """The kind of tokenizer an architecture has in the wild; word pieces for the others."""
+NAMED = {
+    "llama": {"bos_token": "[CLS]", "eos_token": "[SEP]", "unk_token": "[UNK]"},
+    "gpt2": {"bos_token": "[CLS]", "eos_token": "[SEP]", "pad_token": "[SEP]"},
+    "t5": {"pad_token": "[PAD]", "eos_token": "[SEP]", "unk_token": "[UNK]"},
+    "bart": {
+        "pad_token": "[PAD]",
+        "bos_token": "[CLS]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "eos_token": "[SEP]",
+        "unk_token": "[UNK]",
+    },
+}
+"""The special tokens by kind: Llama's begins texts and neither ends nor pads them, GPT-2's pads with the end token."""
+TEMPLATES = {
+    "llama": ("[CLS] $A", "[CLS] $A $B:1"),
+    "gpt2": ("$A", "$A $B:1"),
+    "t5": ("$A [SEP]", "$A [SEP] $B:1 [SEP]:1"),
+}
+ALPHABET = {"llama": "byte", "gpt2": "byte", "t5": "metaspace", "bart": "byte"}
 
 
 def build_tokenizer(kind: str) -> PreTrainedTokenizerFast:
-    """A small tokenizer of one of the three common kinds, trained on the sample data."""
+    """A small tokenizer: word pieces, bytes, sentence pieces, characters, or as a language model has it."""
     if kind == "word":
         core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         core.normalizer = normalizers.BertNormalizer()
@@ -81,6 +164,18 @@ def build_tokenizer(kind: str) -> PreTrainedTokenizerFast:
         core.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=SPECIALS, initial_alphabet=alphabet)
+    elif kind == "character":
+        core = Tokenizer(models.WordLevel({**dict(zip(SPECIALS, range(5), strict=True)), "a": 5}, unk_token="[UNK]"))
+        core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        trainer = trainers.WordLevelTrainer(vocab_size=VOCABULARY, special_tokens=SPECIALS)
+    elif kind in ALPHABET:
+        core = build_tokenizer(ALPHABET[kind]).backend_tokenizer
+        if kind in TEMPLATES:
+            single, pair = TEMPLATES[kind]
+            core.post_processor = processors.TemplateProcessing(
+                single=single, pair=pair, special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+            )
+        return PreTrainedTokenizerFast(tokenizer_object=core, **NAMED[kind])
     else:
         core = Tokenizer(models.Unigram())
         core.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -103,13 +198,12 @@ def build_tokenizer(kind: str) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="session")
 def tokenizers() -> Callable[[str], PreTrainedTokenizerFast]:
-    built = {kind: build_tokenizer(kind) for kind in ("word", "byte", "metaspace")}
-    return built.__getitem__
+    return cache(build_tokenizer)
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory, tokenizers) -> Callable[[str], Path]:
-    """The folder of a tiny pretrained backbone of an architecture."""
+    """The folder of a tiny pretrained model of an architecture: a bare backbone, or a language model."""
     root = tmp_path_factory.mktemp("models")
     folders: dict[str, Path] = {}
 
@@ -117,7 +211,10 @@ def tiny(tmp_path_factory, tokenizers) -> Callable[[str], Path]:
         if name not in folders:
             torch.manual_seed(1)
             folder = root / name
-            AutoModel.from_config(AutoConfig.for_model(name, **ARCHITECTURES[name])).save_pretrained(folder)
+            auto = AutoModelForSeq2SeqLM if name in ENCODER_DECODERS else AutoModelForCausalLM
+            auto = AutoModel if name in ARCHITECTURES else auto
+            config = AutoConfig.for_model(name, **(ARCHITECTURES | LANGUAGE_MODELS)[name])
+            auto.from_config(config).save_pretrained(folder)
             tokenizers(TOKENIZERS.get(name, "word")).save_pretrained(folder)
             folders[name] = folder
         return folders[name]

@@ -14,15 +14,16 @@ import lightadapt
 ROOT = Path(lightadapt.__file__).parent
 LAYERS = [
     {"errors"},
-    {"quiet", "attention", "hardware", "fingerprint", "description", "model_card", "sample"},
+    {"quiet", "attention", "hardware", "fingerprint", "description", "model_card", "models", "sample"},
     {"data", "spans", "anatomy"},
     {"metrics", "peft_bridge"},
     {"tuners"},
     {"methods", "tasks", "training"},
-    {"source", "checkpoint"},
+    {"source", "checkpoint", "preview"},
     {"head"},
     {"loading"},
     {"adaptation", "sharing", "inspection"},
+    {"checks"},
     {"adapted"},
     {"api"},
     {"demo"},

@@ -336,7 +336,7 @@ def test_a_trained_ner_head_keeps_its_own_order_of_tags(tiny, messages):
     (feature,) = adapted._now.encode(
         adapted.task.parse(adapted.task.read([{"tokens": ["x"], "tags": ["B-A"]}])), targets=True
     )
-    assert feature.target == [-100, 4, -100]
+    assert feature.targets == {"labels": [-100, 4, -100]}
 
 
 def test_half_precision_instances_are_not_fully_trained(tiny, messages):

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from lightadapt.metrics import entity_scores
 from lightadapt.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
 from lightadapt.tasks import NER
+from lightadapt.tasks.task import ModelView
 
 SCHEMES = {
     "BIO": ["B-PER", "I-PER", "B-PER", "O", "B-LOC", "B-ORG", "I-ORG", "I-ORG"],
@@ -85,19 +86,24 @@ def test_viterbi_finds_the_best_valid_path(length, seed):
     assert value(best_tags(scores, allowed)) == pytest.approx(max(map(value, paths)))
 
 
-def perfect(task, examples, tokenizer, max_length=64):
+def encode(task, examples, tokenizer, max_length=64):
+    return task.encode(examples, ModelView(tokenizer, max_length, "encoder", task.outputs()), targets=True)
+
+
+def perfect(task, examples, tokenizer, max_length=64, family="encoder"):
     """What decoding gives when the model's outputs are exactly the encoded targets."""
     outputs = task.outputs()
-    features = task.encode(examples, tokenizer, max_length, outputs).features
+    view = ModelView(tokenizer, max_length, family, outputs)
+    features = task.encode(examples, view, targets=True).features
     random = np.random.default_rng(0)
     logits = []
     for feature in features:
         scores = random.normal(0, 5, (len(feature), len(outputs)))  # whatever is not a target is noise
-        for position, target in enumerate(feature.target):
+        for position, target in enumerate(feature.targets["labels"]):
             if target >= 0:
                 scores[position] = np.where(np.arange(len(outputs)) == target, 50.0, 0.0)
         logits.append(scores)
-    return task.decode(examples, features, logits, outputs)
+    return task.decode(examples, features, logits, view)
 
 
 def spans_of(predictions):
@@ -131,14 +137,15 @@ def test_every_word_is_labelled_once_over_all_windows(tokenizers, kind):
     words = ["parcel", "from", "Leeds", "arrived", "broken,", "please"] * 20
     task = NER(labels=["X"])
     examples = task.parse(task.read([{"text": " ".join(words), "entities": []}]))  # the comma is a word of its own
-    features = task.encode(examples, tokenizers(kind), 16, task.outputs()).features
+    features = encode(task, examples, tokenizers(kind), 16).features
     assert len(features) > 3
     assert all(len(feature) <= 16 for feature in features)
     assert sorted(first for feature in features for _, first, _ in feature.words) == list(range(len(words) + 20))
     for feature in features:
-        labelled = [position for position, target in enumerate(feature.target) if target >= 0]
+        target = feature.targets["labels"]
+        labelled = [position for position, number in enumerate(target) if number >= 0]
         assert labelled == sorted(position for position, _, _ in feature.words)
-        assert feature.target[0] == feature.target[-1] == -100  # the special tokens
+        assert target[0] == target[-1] == -100  # the special tokens
 
 
 @pytest.fixture(scope="module")
@@ -156,14 +163,14 @@ def test_a_sub_word_over_several_words_stands_for_all_of_them(merging, text):
     task = NER(labels=["X"])
     records = [{"text": whole, "entities": [{"start": 5, "end": 5 + len(text), "label": "X"}]}]
     examples = task.parse(task.read(records))
-    assert task.encode(examples, merging, 64, task.outputs()).notes == []
+    assert encode(task, examples, merging).notes == []
     assert spans_of(perfect(task, examples, merging)) == [[Span(5, 5 + len(text), "X")]]
 
 
 def test_an_entity_that_begins_inside_a_sub_word_is_said(merging):
     task = NER(labels=["X"])
     examples = task.parse(task.read([{"text": "paid 1,000", "entities": [{"start": 7, "end": 10, "label": "X"}]}]))
-    (note,) = task.encode(examples, merging, 64, task.outputs()).notes
+    (note,) = encode(task, examples, merging).notes
     assert "1 of 1 entities" in note
     assert task.score(examples, perfect(task, examples, merging))[0]["f1"] == 0
 
@@ -182,18 +189,24 @@ def test_what_cannot_be_represented_is_said_and_counts_against_the_score(tokeniz
     task = NER(labels=["PER"])
     records = [{"text": "Merkels Haus", "entities": [{"start": 0, "end": 6, "label": "PER"}]}]
     examples = task.parse(task.read(records))
-    (note,) = task.encode(examples, tokenizers("word"), 64, task.outputs()).notes
+    (note,) = encode(task, examples, tokenizers("word")).notes
     assert note.startswith("1 of 1 entities begin or end where this tokenizer cannot")
     predictions = perfect(task, examples, tokenizers("word"))
     assert spans_of(predictions) == [[Span(0, 7, "PER")]]
     assert task.score(examples, predictions)[0]["f1"] == 0
 
 
+def test_a_text_of_which_the_tokenizer_leaves_nothing_holds_no_entity(tokenizers):
+    task = NER(labels=["X"])
+    examples = task.parse(task.read([{"text": "\x1b", "entities": []}, {"tokens": ["\u200b"], "tags": ["B-X"]}]))
+    assert spans_of(perfect(task, examples, tokenizers("word"))) == [[], []]
+
+
 def test_token_records_and_text_records_are_one_path(tokenizers):
     task = NER(labels=["PER"])
     tokens = task.parse(task.read([{"tokens": ["Ann", "Lee", "left"], "tags": ["B-PER", "I-PER", "O"]}]))
     text = task.parse(task.read([{"text": "Ann Lee left", "entities": [{"start": 0, "end": 7, "label": "PER"}]}]))
-    one, other = (task.encode(form, tokenizers("word"), 64, task.outputs()).features[0] for form in (tokens, text))
+    one, other = (encode(task, form, tokenizers("word")).features[0] for form in (tokens, text))
     assert one == other
     shown = [task.present(f[0], perfect(task, f, tokenizers("word"))[0], scores=False)[0] for f in (tokens, text)]
     assert [(e["start"], e["end"], e["text"]) for e in shown] == [(0, 2, "Ann Lee"), (0, 7, "Ann Lee")]

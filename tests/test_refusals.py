@@ -25,8 +25,8 @@ def no_weights(monkeypatch):
 
 
 BAD_CALLS = [
-    (("NER",), {}, "Unknown task 'NER'. Did you mean 'ner'? Tasks: classification, ner"),
-    (("summarisation",), {}, "Unknown task 'summarisation'. Tasks: classification, ner"),
+    (("NER",), {}, "Unknown task 'NER'. Did you mean 'ner'? Tasks: classification, multilabel, "),
+    (("summarisation",), {}, "Unknown task 'summarisation'. Did you mean 'summarization'?"),
     (("ner", "lorra"), {}, "Unknown method 'lorra'. Did you mean 'lora'? Methods: lora, dora, rslora, prefix, "),
     (("ner",), {"layers": "last:9"}, "layers='last:9': the model has 3 blocks; choose 1 to 3"),
     (("ner",), {"layers": "top:1"}, "write 'last:2', 'first:2', or a list of indices"),
@@ -118,21 +118,39 @@ def test_models_that_are_none(tmp_path, tiny, no_weights):
         assert message in str(caught.value)
 
 
+KINDS = {
+    "bert": {**DECODER, "intermediate_size": 16},
+    "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 50, "bos_token_id": 1, "eos_token_id": 2},
+    "bart": {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 50},
+    "t5": {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 16, "vocab_size": 50},
+}
+NOT_SERVED = [
+    ("bert", "generation", "needs a decoder or an encoder-decoder, but", "(bert) is an encoder"),
+    ("bert", "summarization", "needs a decoder or an encoder-decoder, but", "(bert) is an encoder"),
+    ("bert", "dialogue", "(bert) is an encoder", "It serves: classification, multilabel, regression, ner, qa"),
+    ("bart", "relation", "needs an encoder or a decoder, but", "(bart) is an encoder-decoder"),
+    ("t5", "relation", "(t5) is an encoder-decoder", "It serves: classification, multilabel, regression, ner, qa"),
+    ("bart", "ner", "transformers has no model ForTokenClassification", "It serves: classification, multilabel"),
+]
+
+
 @pytest.mark.parametrize(
-    ("kind", "options", "message"),
-    [
-        ("gpt2", {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 50}, "(gpt2) is a decoder"),
-        ("llama", {**DECODER, "intermediate_size": 16}, "(llama) is a decoder"),
-        ("t5", {"d_model": 16, "num_layers": 1, "num_heads": 2, "d_ff": 16, "vocab_size": 50}, "is an encoder-decoder"),
-        ("bert", {**DECODER, "intermediate_size": 16, "is_decoder": True}, "(bert) is a decoder"),
-    ],
+    ("kind", "task", "reason", "way_out"),
+    NOT_SERVED,
+    ids=[f"{kind}-{task}" for kind, task, *_ in NOT_SERVED],
 )
-def test_decoders_are_refused_for_now(tmp_path, no_weights, kind, options, message):
-    AutoConfig.for_model(kind, **options).save_pretrained(tmp_path)
+def test_a_task_that_the_architecture_cannot_serve_is_refused(tmp_path, no_weights, kind, task, reason, way_out):
+    AutoConfig.for_model(kind, **KINDS[kind]).save_pretrained(tmp_path)
     with pytest.raises(la.LightAdaptError) as caught:
-        la.adapt(tmp_path, "classification")
-    assert message in str(caught.value)
-    assert "adapts encoders only" in str(caught.value)
+        la.adapt(tmp_path, task)
+    assert reason in str(caught.value)
+    assert way_out in str(caught.value)
+
+
+def test_a_decoder_of_an_encoder_architecture_is_a_decoder(tmp_path, no_weights):
+    AutoConfig.for_model("bert", **KINDS["bert"], is_decoder=True).save_pretrained(tmp_path)
+    with pytest.raises(la.LightAdaptError, match="No tokenizer in"):
+        la.adapt(tmp_path, "generation")
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(tiny, no_weights, tokenizers, tmp_path):
