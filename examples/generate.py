@@ -39,8 +39,8 @@ def save_small_model(folder: Path) -> Path:
 def letter_records(count: int) -> list[dict[str, str]]:
     """Sequences of letters, to be copied."""
     draw = random.Random(0)
-    texts = {" ".join(draw.choices(LETTERS, k=draw.randint(2, 5))) for _ in range(count)}
-    return [{"prompt": text, "completion": text} for text in sorted(texts, key=lambda text: draw.random())]
+    texts = list(dict.fromkeys(" ".join(draw.choices(LETTERS, k=draw.randint(2, 5))) for _ in range(count)))
+    return [{"prompt": text, "completion": text} for text in texts]
 
 
 def main() -> None:

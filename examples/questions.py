@@ -46,11 +46,12 @@ def main() -> None:
     qa.preview(train, n=2)
     print(qa.fit(train, validation=dev, epochs=options.epochs))
     if dev is not None:
-        print({name: round(value, 4) for name, value in qa.evaluate(dev).items()}, "threshold", qa.task.threshold)
+        print({name: round(value, 4) for name, value in qa.evaluate(dev).items()}, "threshold", qa.task.limit)
     qa.save(options.output)
     context = "Hello, my Norvik teapot came with a crack. Yours, Rosalind Okafor"
-    for question in ASKED.values():
-        print(question, la.load(options.output).predict([(question, context)])[0])
+    asked = [(question, context) for question in ASKED.values()]
+    for (question, _), answer in zip(asked, la.load(options.output).predict(asked), strict=True):
+        print(question, answer)
 
 
 if __name__ == "__main__":

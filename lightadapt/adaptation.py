@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 
 from lightadapt import checkpoint, peft_bridge
 from lightadapt.anatomy import Layers, family_of, outermost
-from lightadapt.data import Data
+from lightadapt.data import Records
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
-from lightadapt.errors import ArtifactError, LightAdaptError
+from lightadapt.errors import ArtifactError, LightAdaptError, RecordError
 from lightadapt.head import LastTokenPooling, has_named_outputs, output_names, renew_head
 from lightadapt.loading import Base, max_length
 from lightadapt.methods import Method, Plan
@@ -94,7 +94,7 @@ class Adaptation:
             return
         for config in (self.model.config, self.model.config.get_text_config()):
             config.pad_token_id = self.tokenizer.pad_token_id
-        if type(self.model).__name__.endswith("ForSequenceClassification"):
+        if self.task.auto_classes[family_of(self.model.config)].endswith("ForSequenceClassification"):
             LastTokenPooling(self.model, outermost(self.model, self.base.blueprint.anatomy.head))
 
     @property
@@ -147,6 +147,10 @@ class Adaptation:
             )
         return output_names(self.model.config) if self.task.outputs() else ()
 
+    def require_labels(self) -> None:
+        """Raise when the labels are not known yet."""
+        _ = self.outputs
+
     def _adopt_labels(self) -> None:
         """Take over the labels of a head that came trained with the checkpoint, until data says otherwise."""
         assert isinstance(self.task, LabelledTask)
@@ -174,16 +178,22 @@ class Adaptation:
 
     # ---- records in, predictions out
 
-    def examples(self, data: Data, split: str, columns: Mapping[str, str] | None, task: Task) -> list[Any]:
-        """The checked examples of the data, whose labels the task knows."""
-        records = task.read(data, split=split, columns=columns)
-        examples = task.parse(records)
-        task.check(examples, records)
-        return examples
+    def encode(
+        self, examples: Sequence[Any], records: Records | None = None, *, targets: bool, task: Task | None = None
+    ) -> list[Feature]:
+        """The examples as the model reads them, with a warning for what had to be cut.
 
-    def encode(self, examples: Sequence[Any], *, targets: bool, task: Task | None = None) -> list[Feature]:
-        """The examples as the model reads them, with a warning for what had to be cut."""
-        encoded = (task or self.task).encode(examples, self.view, targets=targets)
+        Args:
+            records: what the examples were parsed from, so that an error can name file and line.
+            task: another form of the task than the present one.
+
+        Raises:
+            DataError: a record cannot be encoded.
+        """
+        try:
+            encoded = (task or self.task).encode(examples, self.view, targets=targets)
+        except RecordError as error:
+            raise error if records is None else error.at(records.place(error.index)) from None
         for note in encoded.notes:
             warnings.warn(note, stacklevel=3)
         for feature in encoded.features:  # tokenizers say more than some models want to hear
@@ -206,9 +216,9 @@ class Adaptation:
         )
         return task.decode(examples, features, inferred, view)
 
-    def scorer(self, examples: Sequence[Any]) -> Callable[[], dict[str, float]]:
+    def scorer(self, examples: Sequence[Any], records: Records) -> Callable[[], dict[str, float]]:
         """A function that scores these examples; they are encoded once."""
-        features = self.task.quick(self.encode(examples, targets=True))
+        features = self.task.validation_features(self.encode(examples, records, targets=True))
 
         def score() -> dict[str, float]:
             self.metrics, _ = self.task.score(examples, self.decode(examples, features))
@@ -216,12 +226,12 @@ class Adaptation:
 
         return score
 
-    def tune(self, examples: Sequence[Any]) -> None:
+    def tune(self, examples: Sequence[Any], records: Records) -> None:
         """Tune on validation examples what the task does not learn by gradient."""
-        if type(self.task).tune is Task.tune:
+        if not self.task.tunes:
             return
-        predictions = self.decode(examples, self.encode(examples, targets=False))
-        tuned = self.task.tune(examples, predictions)
+        predictions = self.decode(examples, self.encode(examples, records, targets=False))
+        tuned = self.task.tune_on_validation(examples, predictions)
         if tuned != self.task:
             self.task = tuned
             self.metrics, _ = tuned.score(examples, predictions)
@@ -300,9 +310,10 @@ class Adaptation:
             adapted = f"{blocks}, {inserted} modules"
         else:
             adapted = blocks if self.trained - self.base.head else "the head alone"
+        labelled = isinstance(self.task, LabelledTask)
         facts = {
             "base": f"{blueprint.source.name} ({type(self.model).__name__})",
-            "task": f"{self.task.name}, {describe_labels(self.labels)}",
+            "task": f"{self.task.name}, {describe_labels(self.labels)}" if labelled else self.task.name,
             "method": str(self.method),
             "adapted": adapted,
         }

@@ -9,12 +9,13 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation import Adaptation
-from lightadapt.anatomy import Layers
+from lightadapt.anatomy import Layers, family_of
 from lightadapt.checkpoint import Artifact
 from lightadapt.checks import (
     GradientWatch,
@@ -131,11 +132,12 @@ class Adapted:
                 "share a base, give adapt(…) its name, its folder or its bare backbone."
             )
         check_tokenizer(first.tokenizer, source, chosen)
+        tokenizer = chosen.fit_tokenizer(first.tokenizer, family_of(source.config))
         check_room(source.config, first.tokenizer, how)
         base = load_base(blueprint, dtype=first.base.dtype, seed=first.seed, device=first.model.device)
         share_backbone(base, first.base)
         try:
-            added = Adaptation(base, how, plan, first.tokenizer, name=name, layers=layers, seed=first.seed)
+            added = Adaptation(base, how, plan, tokenizer, name=name, layers=layers, seed=first.seed)
             how.start(added.model, added.tokenizer)
             self._all[name] = added
         finally:
@@ -238,10 +240,10 @@ class Adapted:
         records = self.task.read(train, split="train", columns=columns)
         examples = self.task.parse(records)
         task = now.task_of(examples)
-        task.check(examples, records)
-        checked = None if validation is None else now.examples(validation, "validation", columns, task)
+        task.check_answers(examples, records)
+        checked = None if validation is None else task.read_examples(validation, split="validation", columns=columns)
         now.settle(task)
-        features = now.encode(examples, targets=True)
+        features = now.encode(examples, records, targets=True)
         check_targets(now, features)
         run = Run(
             model=self.model,
@@ -251,21 +253,21 @@ class Adapted:
             title=f"{self.task.name}, {self.method.name}",
             head=now.base.head,
             default_rates=(self.method.learning_rate, self.method.head_learning_rate),
-            score=None if checked is None else now.scorer(checked),
+            score=None if checked is None else now.scorer(*checked),
             headline=self.task.headline,
             greater_is_better=self.task.greater_is_better,
             objective=self.task.objective(examples, now.view),
             save=self.save,
             load=now.go_back,
             seed=now.seed,
-            watch=GradientWatch(now).look,
+            before_step=GradientWatch(now).look,
         )
         now.training = {**run.facts, "records": len(examples)}
         history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
         now.training |= {"steps": history.steps, "seconds": round(history.seconds, 1)}
         now.metrics, now.history = history.best_scores, history
         if checked is not None:
-            now.tune(checked)
+            now.tune(*checked)
         return history
 
     def preview(self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None) -> None:
@@ -283,33 +285,35 @@ class Adapted:
         print(preview(task, examples, [first.place(index) for index in range(len(first))], view))
 
     def check(self, data: Data | None = None, *, columns: Mapping[str, str] | None = None) -> list[str]:
-        """Try one step without changing anything; what was checked, or an error where training would fail in silence.
+        """Try up to eight steps without changing anything; what was found to be right, a line each.
 
         Weights: all that should be trained is, in float32. Targets: something is learned, the end token too.
         Gradients: they reach every inserted tensor. Padding: a batch gives what its records give alone. `fit` checks
-        the same by itself, the gradients as it goes.
+        the first three by itself, and the learning rate.
 
         Args:
             data: records to try it on; None: two short ones that come with the task.
             columns: `{field: column}` for fields that have another name in the data.
 
         Raises:
-            LightAdaptError: what is wrong, and how to mend it.
+            LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
         """
         self._check_enabled("check")
-        now = self._now
-        examples = now.examples(self.task.samples() if data is None else data, "train", columns, self.task)[:8]
-        check_weights(now)
-        features = now.encode(examples, targets=True)[:8]
-        check_targets(now, features)
-        learning = check_gradients(now, now.collate(features), self.task.objective(examples, now.view))
-        check_padding(now, now.encode(examples, targets=False)[:8])
-        return [
-            f"weights: {len(now.all_trained)} tensors are trained, in float32",
-            f"targets: {len(features)} sequences have something to learn",
-            f"gradients: they reach {learning} tensors",
-            "padding: a batch gives what its records give alone",
-        ]
+        now, task = self._now, self.task
+        now.require_labels()
+        if data is None:
+            data, columns = task.samples(), {}
+        examples, records = task.read_examples(data, split="train", columns=columns)
+        features = now.encode(examples, records, targets=True)
+        few, plain = features[:8], now.encode(examples[:8], records, targets=False)[:8]
+        with torch.random.fork_rng():  # dropout draws
+            found = [
+                check_weights(now),
+                check_targets(now, features),
+                check_gradients(now, now.collate(few), task.objective(examples, now.view)),
+                check_padding(now, plain),
+            ]
+        return [line for line in found if line]
 
     def evaluate(
         self, data: Data, *, report: bool = False, columns: Mapping[str, str] | None = None
@@ -326,9 +330,9 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         now = self._now
-        _ = now.outputs  # raises when the labels are not known
-        examples = now.examples(data, "test", columns, self.task)
-        scores, table = self.task.score(examples, now.decode(examples, now.encode(examples, targets=True)))
+        now.require_labels()
+        examples, records = self.task.read_examples(data, split="test", columns=columns)
+        scores, table = self.task.score(examples, now.decode(examples, now.encode(examples, records, targets=True)))
         if report and table:
             print(format_report(table))
         return scores
@@ -355,7 +359,7 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         now = self._now
-        _ = now.outputs  # raises when the labels are not known
+        now.require_labels()
         if isinstance(inputs, str) and Path(inputs).suffix.lower() not in TABLE_SUFFIXES + CONLL_SUFFIXES:
             raise DataError(f"predict takes a list of inputs. Write predict([{inputs[:40]!r}]).")
         if is_collection(inputs):
@@ -368,7 +372,7 @@ class Adapted:
         records = self.task.read(inputs, split="test", columns=columns, labelled=False)
         examples = self.task.parse(records, labelled=False)
         task = self.task if options is None else self.task.with_options(options)
-        predictions = now.decode(examples, now.encode(examples, targets=False, task=task), task)
+        predictions = now.decode(examples, now.encode(examples, records, targets=False, task=task), task)
         return [
             task.present(example, prediction, scores=scores)
             for example, prediction in zip(examples, predictions, strict=True)

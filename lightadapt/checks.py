@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,19 +13,16 @@ from transformers import PreTrainedModel
 from lightadapt import peft_bridge
 from lightadapt.adaptation import Adaptation
 from lightadapt.errors import LightAdaptError
-from lightadapt.tasks import Generation
-from lightadapt.tasks.task import IGNORED
+from lightadapt.tasks.task import IGNORED, Objective
 
 DOUBTFUL, ABSURD = 20.0, 1000.0
 """Factors between a learning rate and that of the method from which it is doubted, and refused."""
-TOLERANCE = {torch.float32: 1e-3}
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 5e-2}
 """Difference between a logit in a batch and alone, in units of the largest logit, that rounding explains."""
-HALF_TOLERANCE = 5e-2
-"""The same in half precision."""
 
 
-def check_weights(adaptation: Adaptation) -> None:
-    """Raise when something that should be trained is frozen, in half precision, or not finite."""
+def check_weights(adaptation: Adaptation) -> str:
+    """What is trained; raise when something that should be trained is frozen, in half precision, or not finite."""
     parameters = dict(adaptation.model.named_parameters())
     trained = {name: parameters[name] for name in sorted(adaptation.all_trained)}
     frozen = [name for name, parameter in trained.items() if not parameter.requires_grad]
@@ -45,22 +42,23 @@ def check_weights(adaptation: Adaptation) -> None:
         raise LightAdaptError(
             "The trained weights are not finite: an earlier run diverged. Start again from adapt(…) or load(…)."
         )
+    return f"weights: {len(trained)} tensors are trained, in float32"
 
 
-def check_targets(adaptation: Adaptation, features: Sequence[Any]) -> None:
-    """Raise when no token is to be learned, or never the one that ends a text."""
+def check_targets(adaptation: Adaptation, features: Sequence[Any]) -> str:
+    """How much is to be learned; raise when no token is to be learned, or never the one that ends a text."""
     labels = [feature.targets["labels"] for feature in features if isinstance(feature.targets.get("labels"), list)]
     if labels and all(all(label == IGNORED for label in row) for row in labels):
         raise LightAdaptError("Every label is masked, so there is nothing to learn. Look at adapted.preview(data).")
-    task = adaptation.task
-    if isinstance(task, Generation) and labels:
-        ends = task.end_tokens(adaptation.view)
-        if ends and not any(ends & {row[-1], row[-2] if len(row) > 1 else row[-1]} for row in labels):
-            raise LightAdaptError(
-                f"The end token ({adaptation.tokenizer.eos_token}) is nowhere among what is learned, so the model "
-                "would never stop. Look at adapted.preview(data): most often the records are cut, or the chat template "
-                "ends no turn."
-            )
+    ends = adaptation.task.end_tokens(adaptation.view) if labels else frozenset()
+    if ends and not any(ends & set(row[-2:]) for row in labels):
+        raise LightAdaptError(
+            f"The end token ({adaptation.tokenizer.eos_token}) is nowhere among what is learned, so the model would "
+            "never stop. Look at adapted.preview(data): most often the records are cut, or the chat template ends no "
+            "turn."
+        )
+    count = sum(any(label != IGNORED for label in row) for row in labels) if labels else len(features)
+    return f"targets: {count} {'sequence has' if count == 1 else 'sequences have'} something to learn"
 
 
 def check_learning_rate(given: float | None, usual: float, method: str) -> None:
@@ -76,7 +74,7 @@ def check_learning_rate(given: float | None, usual: float, method: str) -> None:
     )
     if max(factor, 1 / factor) >= ABSURD:
         raise LightAdaptError(message)
-    warnings.warn(message, stacklevel=4)
+    warnings.warn(message, stacklevel=3)
 
 
 class GradientWatch:
@@ -129,9 +127,9 @@ class GradientWatch:
 def check_gradients(
     adaptation: Adaptation,
     batch: Mapping[str, torch.Tensor],
-    objective: Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor] | None,
-) -> int:
-    """Raise when a step on this batch would leave out part of the adapter; the number of tensors that learn."""
+    objective: Objective | None,
+) -> str:
+    """How many tensors a gradient reaches; raise when it leaves out part of the adapter, in up to eight steps."""
     model = adaptation.model
     watch = GradientWatch(adaptation)
     inputs = {name: value.to(model.device) for name, value in batch.items()}
@@ -150,23 +148,26 @@ def check_gradients(
     finally:
         model.zero_grad(set_to_none=True)
         model.eval()
-    return watch.watched - len(watch.waiting)
+    return f"gradients: they reach {watch.watched - len(watch.waiting)} of {watch.watched} tensors"
 
 
-def check_padding(adaptation: Adaptation, features: Sequence[Any]) -> None:
-    """Raise when a feature gives something else in a batch than alone: padding would decide on predictions."""
+def check_padding(adaptation: Adaptation, features: Sequence[Any]) -> str:
+    """That padding changes nothing; raise when a feature gives something else in a batch than alone.
+
+    Empty where that cannot be seen: there is one feature only, or the task infers no array.
+    """
     model, task, view = adaptation.model, adaptation.task, adaptation.view
-    plain = [feature for feature in features if not isinstance(task, Generation)]
-    if len(plain) < 2:
-        return
+    if len(features) < 2 or not task.comparable:
+        return ""
     with torch.no_grad():
-        together = task.infer(model, plain, view)
-        alone = [task.infer(model, [feature], view)[0] for feature in plain]
+        together = task.infer(model, features, view)
+        alone = [task.infer(model, [feature], view)[0] for feature in features]
     largest = max(float(abs(logits).max()) for logits in alone)
     apart = max(float(abs(one - other).max()) for one, other in zip(together, alone, strict=True))
-    if apart > TOLERANCE.get(model.dtype, HALF_TOLERANCE) * largest:
+    if apart > TOLERANCE[model.dtype] * largest:
         raise LightAdaptError(
             f"{type(model).__name__} gives other outputs for a text in a batch than for the text alone ({apart:.3g} "
             f"apart, of {largest:.3g}): it does not leave out padding. Its predictions would depend on their "
             "neighbours; choose another architecture for this task."
         )
+    return "padding: a batch gives what its records give alone"

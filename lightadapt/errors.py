@@ -12,6 +12,19 @@ class DataError(LightAdaptError):
     """A record, or a file of records, cannot be used as it is."""
 
 
+class RecordError(DataError):
+    """A record that a task cannot encode. Whoever knows where its records come from raises `at(place)` instead."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"Record {index}: {reason}")
+        self.index = index
+        self.reason = reason
+
+    def at(self, place: str) -> DataError:
+        """The same error, with the record's file and line."""
+        return DataError(f"{place}: {self.reason}")
+
+
 class ArtifactError(LightAdaptError):
     """A saved adaptation cannot be written, or does not fit what it is loaded on."""
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block, Layers, family_of, read_anatomy, read_instance
@@ -16,6 +16,7 @@ from lightadapt.description import as_rows
 from lightadapt.errors import LightAdaptError
 from lightadapt.loading import insert_without_weights, task_class, task_config, with_task_head
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
+from lightadapt.models import mapped_class
 from lightadapt.source import Source, find_source, first_line
 from lightadapt.tasks import Task, resolve_task
 
@@ -126,10 +127,10 @@ def _class_of(source: Source, task: str | Task | None) -> tuple[type[PreTrainedM
         return task_class(source, chosen), task_config(source.config, chosen, chosen.outputs())
     if source.instance is not None:
         return type(source.instance), source.config
-    if type(source.config) not in AutoModel._model_mapping:
+    bare = mapped_class("AutoModel", source.config)
+    if bare is None:
         raise LightAdaptError(f"transformers has no model for the architecture {source.config.model_type!r}.")
-    found = AutoModel._model_mapping[type(source.config)]
-    return (found[0] if isinstance(found, tuple) else found), source.config
+    return bare, source.config
 
 
 def _count(model_class: type[PreTrainedModel], config: PretrainedConfig, anatomy: Anatomy, plan: Plan) -> int:

@@ -6,13 +6,13 @@ import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
 import torch
-import transformers
 from peft import PeftConfig
 from torch import nn
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Family, Layers, family_of, outermost, read_anatomy, read_instance
@@ -20,7 +20,7 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
 from lightadapt.methods import Method, PeftMethod, Plan
-from lightadapt.models import OWN
+from lightadapt.models import TASK_MODELS, mapped_class
 from lightadapt.quiet import quiet
 from lightadapt.source import Source, first_line
 from lightadapt.tasks import TASKS, Task
@@ -89,7 +89,7 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
 
 def with_task_head(anatomy: Anatomy, task: Task, family: Family) -> Anatomy:
     """The anatomy as the task sees it: the output layer of a language model is pretrained, no head to be learned."""
-    return replace(anatomy, head=frozenset()) if task.speaks(family) else anatomy
+    return replace(anatomy, head=frozenset()) if task.uses_lm_head(family) else anatomy
 
 
 def task_class(source: Source, task: Task) -> type[PreTrainedModel]:
@@ -127,13 +127,14 @@ def task_class(source: Source, task: Task) -> type[PreTrainedModel]:
 def _find_class(config: PretrainedConfig, task: Task | type[Task]) -> type[PreTrainedModel] | None:
     family = family_of(config)
     auto_class = task.auto_classes.get(family, "")
-    known = getattr(transformers, auto_class)._model_mapping if hasattr(transformers, auto_class) else {}
-    if type(config) in known:
-        found = known[type(config)]
-        return found[0] if isinstance(found, tuple) else found  # type: ignore[no-any-return]
-    if family == "encoder-decoder" or type(config) not in AutoModel._model_mapping:
+    found, bare = mapped_class(auto_class, config), mapped_class("AutoModel", config)
+    if found is not None or bare is None:
+        return found
+    if family == "encoder-decoder":
         return None  # a linear head reads one text; which of two streams it should read is not ours to guess
-    return OWN.get(auto_class.removeprefix("AutoModel"))
+    if "input_ids" not in signature(bare.forward).parameters:
+        return None  # a model of pictures or of sound
+    return TASK_MODELS.get(auto_class.removeprefix("AutoModel"))
 
 
 def _served(source: Source) -> str:
@@ -235,13 +236,12 @@ def _key_mapping(blueprint: Blueprint) -> dict[str, str] | None:
     Several decoders do so for question answering; without it the whole backbone would stay random
     (huggingface/transformers#30381).
     """
-    config, ours = blueprint.source.config, blueprint.model_class.base_model_prefix
-    if type(config) not in AutoModel._model_mapping or issubclass(blueprint.model_class, tuple(OWN.values())):
+    bare, ours = mapped_class("AutoModel", blueprint.source.config), blueprint.model_class.base_model_prefix
+    if bare is None or issubclass(blueprint.model_class, tuple(TASK_MODELS.values())):
         return None
-    found = AutoModel._model_mapping[type(config)]
-    bare = (found[0] if isinstance(found, tuple) else found).base_model_prefix
+    theirs = bare.base_model_prefix
     inside = any(name.startswith(f"{ours}.") for name in blueprint.anatomy.parameters)
-    return {rf"^{re.escape(bare)}\.": f"{ours}."} if bare and inside and bare != ours else None
+    return {rf"^{re.escape(theirs)}\.": f"{ours}."} if theirs and inside and theirs != ours else None
 
 
 def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozenset[str]) -> None:
@@ -251,7 +251,7 @@ def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozens
     trained with the head. Anything else that is missing means that this is no checkpoint of this architecture.
     """
     anatomy, source = blueprint.anatomy, blueprint.source
-    if blueprint.task.speaks(family_of(source.config)) and fresh:
+    if blueprint.task.uses_lm_head(family_of(source.config)) and fresh:
         raise LightAdaptError(
             f"{len(fresh)} tensors of {type(model).__name__} are not in the checkpoint {source.name} and would stay "
             f"random, for example {', '.join(sorted(fresh)[:3])}. Task {blueprint.task.name!r} needs a language model "

@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any, ClassVar
 
 import torch
+import transformers
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
@@ -44,10 +45,10 @@ class _OnBackbone(PreTrainedModel):
         self.base_model_prefix = backbone.base_model_prefix
         setattr(self, self.base_model_prefix, backbone)
         self.dropout = nn.Dropout(DROPOUT)
-        self.classifier = nn.Linear(self.states * config.get_text_config().hidden_size, self.count(config))
+        self.classifier = nn.Linear(self.states * config.get_text_config().hidden_size, self.num_outputs(config))
         self.post_init()
 
-    def count(self, config: PretrainedConfig) -> int:
+    def num_outputs(self, config: PretrainedConfig) -> int:
         """The number of outputs."""
         return config.num_labels  # type: ignore[no-any-return]
 
@@ -76,7 +77,7 @@ class BackboneForTokenClassification(_OnBackbone):
 class BackboneForQuestionAnswering(_OnBackbone):
     """The start and the end of an answer."""
 
-    def count(self, config: PretrainedConfig) -> int:
+    def num_outputs(self, config: PretrainedConfig) -> int:
         return 2
 
     def forward(
@@ -118,7 +119,7 @@ class BackboneForSequenceClassification(_OnBackbone):
 class BackboneForMultipleChoice(_OnBackbone):
     """A score for each of several texts, read off its first token."""
 
-    def count(self, config: PretrainedConfig) -> int:
+    def num_outputs(self, config: PretrainedConfig) -> int:
         return 1
 
     def forward(
@@ -166,14 +167,21 @@ class BackboneForRelation(_OnBackbone):
 
 def _bare_model(config: PretrainedConfig) -> PreTrainedModel:
     """The backbone, without the pooler that some architectures have and no head here reads."""
-    kind = AutoModel._model_mapping.get(type(config), None)
-    options = {}
-    if isinstance(kind, type) and "add_pooling_layer" in signature(kind).parameters:
-        options = {"add_pooling_layer": False}
-    return AutoModel.from_config(config, **options)  # type: ignore[no-any-return]
+    bare = mapped_class("AutoModel", config)
+    pooled = bare is not None and "add_pooling_layer" in signature(bare).parameters
+    return AutoModel.from_config(config, **({"add_pooling_layer": False} if pooled else {}))  # type: ignore[no-any-return]
 
 
-OWN = {
+def mapped_class(auto_class: str, config: PretrainedConfig) -> type[PreTrainedModel] | None:
+    """The class that transformers' Auto class of this name has for an architecture; None without one."""
+    known = getattr(transformers, auto_class)._model_mapping if hasattr(transformers, auto_class) else {}
+    if type(config) not in known:
+        return None
+    found = known[type(config)]
+    return found[0] if isinstance(found, tuple) else found  # type: ignore[no-any-return]
+
+
+TASK_MODELS = {
     model.__name__.removeprefix("Backbone"): model
     for model in (
         BackboneForMultipleChoice,

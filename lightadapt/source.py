@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from lightadapt.anatomy import family_of
 from lightadapt.errors import LightAdaptError
 from lightadapt.tasks import Task
 
@@ -104,7 +105,7 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
         except Exception as error:  # as in _find_named
             raise LightAdaptError(f"No tokenizer in {given} ({first_line(error)}). Pass tokenizer=…") from error
     check_tokenizer(tokenizer, source, task)
-    return _with_padding(tokenizer, source.config)
+    return task.fit_tokenizer(_with_padding(tokenizer, source.config), family_of(source.config))
 
 
 def _with_padding(tokenizer: Any, config: PretrainedConfig) -> Any:

@@ -250,8 +250,8 @@ def test_an_unknown_label_names_the_record_and_the_nearest():
     task = Classification(labels=["refund", "delivery"])
     records = task.read([{"text": "a", "label": "refund"}, {"text": "b", "label": "refnd"}])
     with pytest.raises(la.DataError, match=r"Record 1: label 'refnd' is not among the labels. Did you mean 'refund'\?"):
-        task.check(task.parse(records), records)
+        task.check_answers(task.parse(records), records)
     ner = NER(labels=["PER"])
     records = ner.read([{"text": "Ann", "entities": [entity(0, 3, "PRE")]}])
     with pytest.raises(la.DataError, match=r"the entity 'Ann' has the type 'PRE'.*Did you mean 'PER'\?"):
-        ner.check(ner.parse(records), records)
+        ner.check_answers(ner.parse(records), records)

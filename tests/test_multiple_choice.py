@@ -88,7 +88,7 @@ def test_a_long_question_loses_its_start_and_no_choice(tokenizers, kind):
     examples = task.parse(task.read([record, RECORDS[0]]))
     view = ModelView(tokenizers(kind), 40, family)
     encoded = task.encode(examples, view, targets=True)
-    assert encoded.notes == ["1 of 2 records are longer than 40 tokens; the start of their question is left out."]
+    assert encoded.notes == ["1 of 2 records are longer than 40 tokens; the start of the question is left out."]
     for row, labels, choice in zip(
         encoded.features[0].inputs["input_ids"],
         encoded.features[0].inputs.get("labels", [None, None]),
@@ -103,7 +103,7 @@ def test_a_long_question_loses_its_start_and_no_choice(tokenizers, kind):
             text if labels is None else view.tokenizer.decode([n for n in labels if n >= 0], skip_special_tokens=True)
         )
         assert choice.replace(" ", "") in learned.replace(" ", "")
-    with pytest.raises(la.DataError, match=r"Record 0 is longer than the 40 tokens that the model takes \(1 of 2"):
+    with pytest.raises(la.DataError, match=r"Record 0: it is longer than the 40 tokens that the model takes \(1 of 2"):
         MultipleChoice(overflow="error").encode(examples, view, targets=True)
 
 

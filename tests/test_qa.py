@@ -131,32 +131,33 @@ def test_no_logit_makes_a_special_token_or_the_question_an_answer(tokenizers):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_tuned_threshold_is_the_best_there_is(seed):
     random = np.random.default_rng(seed)
-    task = QA(threshold=0.0)
+    task = QA(found_threshold=0.0)
     records, answers = [], []
     for _ in range(25):
         records.append(record("one two three", *([(0, 3)] if random.random() < 0.6 else [])))
         start, end = [(0, 3), (0, 7), (8, 13)][random.integers(3)]
         answers.append(Answer(start, end, 0.5, 0.5, float(random.normal())))
     examples = task.parse(task.read(records))
-    tuned = task.tune(examples, answers)
+    tuned = task.tune_on_validation(examples, answers)
 
     def f1(threshold):
         return QA(threshold=threshold).score(examples, answers)[0]["f1"]
 
     margins = sorted(answer.margin for answer in answers)
-    assert f1(tuned.threshold) == pytest.approx(max(f1(m) for m in [margins[0] - 1, *margins]))
-    assert QA().tune(examples, answers).threshold is None
+    assert f1(tuned.limit) == pytest.approx(max(f1(m) for m in [margins[0] - 1, *margins]))
+    assert QA().tune_on_validation(examples, answers).limit is None
+    assert QA(threshold=3.0).tune_on_validation(examples, answers).limit == 3.0
 
 
 def test_fit_tunes_the_threshold_where_there_are_questions_without_an_answer(tiny, tmp_path):
     answered = [record("Maria wrote it.", (0, 5)), record("It is in Rome.", (9, 13))]
     adapted = la.adapt(tiny("bert"), "qa")
     adapted.fit(answered, answered, epochs=1)
-    assert adapted.task.threshold is None
+    assert adapted.task.limit is None
     assert all(shown["text"] for shown in adapted.predict(answered))
     mixed = [*answered, record("It rains."), record("Nobody knows.")]
     adapted.fit(mixed, mixed, epochs=1)
-    assert adapted.task.threshold is not None
+    assert adapted.task.limit is not None
     adapted.save(tmp_path / "saved")
     again = la.load(tmp_path / "saved")
     assert again.task == adapted.task

@@ -25,13 +25,13 @@ def encode(tokenizer, family, *records, max_length=64, **options):
 def patience(monkeypatch):
     """A text that is shortened without end fails the test instead of stopping the suite."""
     calls = count()
-    shorten = relation._shorten
+    crop = relation._crop
 
     def counted(*arguments):
         assert next(calls) < 200, "the text never gets short enough"
-        return shorten(*arguments)
+        return crop(*arguments)
 
-    monkeypatch.setattr(relation, "_shorten", counted)
+    monkeypatch.setattr(relation, "_crop", counted)
 
 
 def token(tokenizer, feature, position):
@@ -125,7 +125,7 @@ def test_a_long_text_is_cut_around_its_arguments(tokenizers, kind, order, before
     assert ("@parcel@" in shown and "#leeds#" in shown) == (order == "forward")
     assert ("#parcel#" in shown and "@leeds@" in shown) == (order == "backward")
     assert (token(tokenizer, feature, one), token(tokenizer, feature, other)) == ("@", "#")
-    assert encoded.notes == ["1 of 1 texts are longer than 40 tokens; they are cut around their arguments."]
+    assert encoded.notes == ["1 of 1 records are longer than 40 tokens; what is far from the arguments is left out."]
     with pytest.raises(la.DataError, match=r"Record 0: the text is longer than the 40 tokens"):
         encode(tokenizer, KINDS[kind], {"text": text, "head": head, "tail": tail}, max_length=40, overflow="error")
 

@@ -1,5 +1,6 @@
 """The tasks, one file each, and how a name finds one."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,14 +56,26 @@ TASKS: dict[str, type[Task]] = {
 
 
 def resolve_task(task: str | Task) -> Task:
-    """The task of that name with its defaults, or the given task object."""
-    if isinstance(task, Task):
-        return task
+    """The task of that name with its defaults, or the given task object.
+
+    Raises:
+        LightAdaptError: there is no such task, or its options cannot be saved.
+    """
     if isinstance(task, type) and issubclass(task, Task):
-        return task()
+        task = task()
     if isinstance(task, str) and task in TASKS:
         return TASKS[task]()
-    raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), TASKS)}Tasks: {', '.join(TASKS)}")
+    if not isinstance(task, Task):
+        raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), TASKS)}Tasks: {', '.join(TASKS)}")
+    for name, value in task.settings().items():
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise LightAdaptError(
+                f"{type(task).__name__}({name}={value!r}) cannot be saved ({error}). Give plain numbers, texts, lists "
+                "and dicts."
+            ) from error
+    return task
 
 
 def give_labels(task: Task, labels: Any) -> LabelledTask:

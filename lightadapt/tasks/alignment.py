@@ -108,6 +108,6 @@ def _share_words(windows: Sequence[Window], starts: Sequence[dict[int, tuple[int
             if word not in best or context > best[word][0]:
                 best[word] = (context, number, position, end)
     ordered = sorted(best.items())
-    following = [word for word, _ in ordered[1:]] + [sys.maxsize]
+    following = [word for word, _ in ordered[1:]] + [sys.maxsize] * bool(ordered)
     for (word, (_, number, position, end)), behind in zip(ordered, following, strict=True):
         windows[number].words.append((position, word, min(end, behind)))

@@ -13,7 +13,7 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.fields import check_characters, required
-from lightadapt.tasks.task import Encoded, Feature, Label, LabelledTask, ModelView, Objective
+from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, Label, LabelledTask, ModelView, Objective
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 from lightadapt.tasks.weighting import (
     ClassWeights,
@@ -35,11 +35,9 @@ class Classification(LabelledTask):
     """
 
     name: ClassVar[str] = "classification"
-    auto_classes: ClassVar = dict.fromkeys(
-        ("encoder", "decoder", "encoder-decoder"), "AutoModelForSequenceClassification"
-    )
+    auto_classes: ClassVar = dict.fromkeys(EVERY_FAMILY, "AutoModelForSequenceClassification")
     fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
-    answers: ClassVar[tuple[str, ...]] = ("label",)
+    answer_fields: ClassVar[tuple[str, ...]] = ("label",)
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "text-classification"
     problem_type: ClassVar[str | None] = "single_label_classification"
@@ -83,7 +81,7 @@ class Classification(LabelledTask):
     def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
         return sorted_labels(example.label for example in examples)
 
-    def check(self, examples: Sequence[Any], records: Records) -> None:
+    def check_answers(self, examples: Sequence[Any], records: Records) -> None:
         known = set(self.labels or ())
         for index, example in enumerate(examples):
             if example.label not in known:

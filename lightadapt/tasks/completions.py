@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightadapt.tasks.task import IGNORED, ModelView
-from lightadapt.tasks.texts import lead_in
+from lightadapt.tasks.texts import leading_specials
 
 if TYPE_CHECKING:
     import torch
@@ -66,42 +66,42 @@ def tokenize_spans(text: str, spans: Spans, tokenizer: PreTrainedTokenizerBase) 
     return Tokens(ids, marks)
 
 
-def complete(prompt: str, completion: str, view: ModelView) -> Tokens:
+def encode_completion(prompt: str, completion: str, view: ModelView) -> Tokens:
     """The tokens of a prompt with its completion, of which the completion and the end token are to be learned."""
     prompt, completion = join(prompt, completion)
     text = prompt + completion
     tokens = tokenize_spans(text, [(len(prompt), len(text))], view.tokenizer)
-    return end(open_with(tokens, view), view)
+    return append_eos(prepend_specials(tokens, view), view)
 
 
-def prompt_tokens(prompt: str, view: ModelView) -> list[int]:
-    """The tokens of a prompt, as `complete` has them."""
+def prompt_tokens(prompt: str, view: ModelView) -> Tokens:
+    """The tokens of a prompt, as `encode_completion` has them; one end token for a prompt of which nothing is left."""
     bare = join(prompt, "")[0]
-    return open_with(tokenize_spans(bare, [], view.tokenizer), view).ids
+    tokens = prepend_specials(tokenize_spans(bare, [], view.tokenizer), view)
+    return tokens if tokens.ids else append_eos(tokens, view)
 
 
-def open_with(tokens: Tokens, view: ModelView) -> Tokens:
+def prepend_specials(tokens: Tokens, view: ModelView) -> Tokens:
     """The tokens behind the special ones that the tokenizer begins a text with."""
-    start = lead_in(view.tokenizer)
+    start = leading_specials(view.tokenizer)
     return Tokens(start + tokens.ids, [False] * len(start) + tokens.learned)
 
 
-def end(tokens: Tokens, view: ModelView) -> Tokens:
+def append_eos(tokens: Tokens, view: ModelView) -> Tokens:
     """The tokens and the end token, which is to be learned whatever its number is: else no text would ever end."""
     if view.tokenizer.eos_token_id is None:
         return tokens
     return Tokens([*tokens.ids, view.tokenizer.eos_token_id], [*tokens.learned, True])
 
 
-def keep_end(tokens: Tokens, view: ModelView) -> tuple[Tokens, bool]:
-    """The tokens, those that are too many left out at the start, behind the specials that begin a text."""
-    excess = len(tokens.ids) - view.max_length
+def truncate_left(tokens: Tokens, length: int, view: ModelView) -> tuple[Tokens, bool]:
+    """At most `length` of the tokens, those at the start left out behind the specials that begin a text."""
+    excess = len(tokens.ids) - length
     if excess <= 0:
         return tokens, False
-    kept = len(lead_in(view.tokenizer))
-    return Tokens(
-        tokens.ids[:kept] + tokens.ids[kept + excess :], tokens.learned[:kept] + tokens.learned[kept + excess :]
-    ), True
+    kept = len(leading_specials(view.tokenizer))
+    ids, learned = tokens
+    return Tokens(ids[:kept] + ids[kept + excess :], learned[:kept] + learned[kept + excess :]), True
 
 
 def target_tokens(text: str, view: ModelView) -> list[int]:

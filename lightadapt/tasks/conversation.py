@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError
+from lightadapt.errors import DataError, RecordError
 from lightadapt.tasks.fields import as_list, check_characters, required
 
 if TYPE_CHECKING:
@@ -47,14 +47,15 @@ def read_messages(records: Records, index: int) -> list[dict[str, str]]:
     return [dict(message) for message in messages]
 
 
-def render(messages: Messages, tokenizer: PreTrainedTokenizerBase, *, ask: bool = False) -> str:
+def render(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: int, *, ask: bool = False) -> str:
     """The conversation as text by the tokenizer's template, else a plain one.
 
     Args:
+        index: of the example, for errors.
         ask: end where the assistant is to speak.
 
     Raises:
-        DataError: the template refuses the conversation.
+        RecordError: the template refuses the conversation.
     """
     try:
         return tokenizer.apply_chat_template(  # type: ignore[no-any-return, return-value]
@@ -65,9 +66,10 @@ def render(messages: Messages, tokenizer: PreTrainedTokenizerBase, *, ask: bool 
         )
     except Exception as error:  # templates raise what they like: roles that do not alternate, no system role
         roles = ", ".join(message["role"] for message in messages)
-        raise DataError(
-            f"The chat template of the tokenizer refuses a conversation of the roles {roles} "
-            f"({type(error).__name__}: {error}). Bring the messages into the order it asks for."
+        raise RecordError(
+            index,
+            f"the chat template of the tokenizer refuses a conversation of the roles {roles} "
+            f"({type(error).__name__}: {error}). Bring the messages into the order it asks for.",
         ) from error
 
 
@@ -85,15 +87,15 @@ def renderings(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: in
     for number, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        prompt = render(messages[:number], tokenizer, ask=True) if number else ""
-        text = render(messages[: number + 1], tokenizer)
-        start = _common(prompt, text)
+        prompt = render(messages[:number], tokenizer, index, ask=True) if number else ""
+        text = render(messages[: number + 1], tokenizer, index)
+        start = _start_of_reply(prompt, text, message["content"].strip())
         end = _end_of_turn(text, start, tokenizer)
         if not text[start:end].strip():
-            raise DataError(
-                f"Record {index}: the chat template of the tokenizer leaves nothing to learn of the assistant's "
-                f"message {message['content'][:60]!r}; it renders {text[:200]!r}. Set tokenizer.chat_template to "
-                "another one."
+            raise RecordError(
+                index,
+                "the chat template of the tokenizer leaves nothing to learn of the assistant's message "
+                f"{message['content'][:60]!r}; it renders {text[:200]!r}. Set tokenizer.chat_template to another one.",
             )
         turns.append(Rendering(text, [(start, end)]))
     whole = turns[-1].text
@@ -102,10 +104,17 @@ def renderings(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: in
     return turns
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    pairs = zip(one, other, strict=False)
-    return next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
+def _start_of_reply(prompt: str, text: str, reply: str) -> int:
+    """Where the reply begins in the rendering: behind the prompt, or where that ends to be the same.
+
+    A template may add to the prompt what it leaves out of a finished turn; a reply may begin like that by chance.
+    """
+    if text.startswith(prompt):
+        return len(prompt)
+    pairs = zip(prompt, text, strict=False)
+    common = next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(prompt), len(text)))
+    at = text.rfind(reply)
+    return min(common, at) if at >= 0 else common
 
 
 def _end_of_turn(text: str, start: int, tokenizer: PreTrainedTokenizerBase) -> int:
@@ -129,7 +138,7 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     if not tokenizer.chat_template:
         return []
     try:
-        text = render([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], tokenizer).rstrip()
+        text = render([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], tokenizer, 0).rstrip()
     except DataError:
         return []
     tail = [token for token in tokenizer.all_special_tokens if text.endswith(token)]

@@ -18,10 +18,10 @@ class Dialogue(Generation):
 
     name: ClassVar[str] = "dialogue"
     fields: ClassVar[tuple[str, ...]] = ("messages", "source", "target")
-    answers: ClassVar[tuple[str, ...]] = ("target",)
+    answer_fields: ClassVar[tuple[str, ...]] = ("target",)
     headline: ClassVar[str] = "bleu"
     greater_is_better: ClassVar[bool] = True
-    source: ClassVar[str] = "source"
-    target: ClassVar[str] = "target"
-    scores: ClassVar[tuple[str, ...]] = ("bleu", "rougeL", "chrf", "loss", "perplexity")
+    source_field: ClassVar[str] = "source"
+    target_field: ClassVar[str] = "target"
+    metrics: ClassVar[tuple[str, ...]] = ("bleu", "rougeL", "chrf", "loss", "perplexity")
     separator: ClassVar[str] = "\n"

@@ -15,7 +15,7 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.metrics import Report, multilabel_scores
 from lightadapt.tasks.classification import clean_label, sorted_labels
 from lightadapt.tasks.fields import as_list, required
-from lightadapt.tasks.task import Encoded, Label, LabelledTask, ModelView, Objective
+from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Label, LabelledTask, ModelView, Objective
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 from lightadapt.tasks.weighting import ClassWeights, check_weighting, weighted_binary_cross_entropy, weights_of
 
@@ -32,11 +32,9 @@ class MultiLabel(LabelledTask):
     """
 
     name: ClassVar[str] = "multilabel"
-    auto_classes: ClassVar = dict.fromkeys(
-        ("encoder", "decoder", "encoder-decoder"), "AutoModelForSequenceClassification"
-    )
+    auto_classes: ClassVar = dict.fromkeys(EVERY_FAMILY, "AutoModelForSequenceClassification")
     fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "labels")
-    answers: ClassVar[tuple[str, ...]] = ("labels",)
+    answer_fields: ClassVar[tuple[str, ...]] = ("labels",)
     headline: ClassVar[str] = "micro_f1"
     pipeline: ClassVar[str] = "text-classification"
     problem_type: ClassVar[str | None] = "multi_label_classification"
@@ -77,13 +75,17 @@ class MultiLabel(LabelledTask):
             {"text": "It is late, and it is broken.", "labels": []},
         ]
 
+    def show_target(self, feature: Any, view: ModelView) -> str:
+        held = [name for name, value in zip(view.outputs, feature.targets["labels"], strict=True) if value]
+        return ", ".join(held) or "none"
+
     def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:
         found = sorted_labels(label for example in examples for label in example.label)
         if not found:
             raise LightAdaptError("No record has a label, so there is nothing to learn. Check labels, or columns={…}.")
         return found
 
-    def check(self, examples: Sequence[Example], records: Records) -> None:
+    def check_answers(self, examples: Sequence[Example], records: Records) -> None:
         known = set(self.labels or ())
         for index, example in enumerate(examples):
             for label in example.label:

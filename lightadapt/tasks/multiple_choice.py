@@ -14,15 +14,19 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.classification import softmax
-from lightadapt.tasks.completions import complete, keep_end, log_likelihoods, target_tokens
+from lightadapt.tasks.completions import encode_completion, log_likelihoods, target_tokens, truncate_left
 from lightadapt.tasks.fields import as_list, check_characters, optional_text, required
 from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, filler, pad
-from lightadapt.tasks.texts import Overflow, check_overflow
+from lightadapt.tasks.texts import CUTS, Cut, check_overflow, leading_specials, report_cut
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+
+START, END = "the start of the question", "the end of a choice"
+"""What is left out of records that are too long."""
 
 
 class Example(NamedTuple):
@@ -59,15 +63,15 @@ class MultipleChoice(Task):
         "encoder-decoder": "AutoModelForSeq2SeqLM",
     }
     fields: ClassVar[tuple[str, ...]] = ("question", "premise", "choices", "answer")
-    answers: ClassVar[tuple[str, ...]] = ("answer",)
+    answer_fields: ClassVar[tuple[str, ...]] = ("answer",)
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "multiple-choice"
 
-    overflow: Overflow = field(default="truncate", kw_only=True)
+    overflow: Cut = field(default="truncate", kw_only=True)
     """What happens to a question too long for the model: its start is left out, or the record is refused."""
 
     def __post_init__(self) -> None:
-        check_overflow(self.overflow, ("truncate", "error"))
+        check_overflow(self.overflow, CUTS)
 
     def as_record(self, item: Any) -> Any:
         """A pair stands for `{"question": …, "choices": […]}`."""
@@ -110,19 +114,15 @@ class MultipleChoice(Task):
 
     def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
         rows_of = {"encoder": _pairs, "decoder": _continuations, "encoder-decoder": _targets_of}[view.family]
-        features, cut = [], []
+        features: list[Choices] = []
+        cut: dict[int, str] = {}
         for index, example in enumerate(examples):
-            rows, was_cut = rows_of(example, view)
+            rows, lost = rows_of(example, view)
             inputs = {name: [row[name] for row in rows] for name in rows[0]}
             features.append(Choices(inputs, index, {"answer": example.answer} if targets else {}))
-            cut += [index] * was_cut
-        if cut and self.overflow == "error":
-            raise DataError(
-                f"Record {cut[0]} is longer than the {view.max_length} tokens that the model takes ({len(cut)} of "
-                f"{len(examples)} are). Shorten it, or choose overflow='truncate'."
-            )
-        note = f"{len(cut)} of {len(examples)} records are longer than {view.max_length} tokens; the start of their "
-        return Encoded(features, [f"{note}question is left out."] if cut else [])
+            if lost:
+                cut[index] = lost
+        return Encoded(features, report_cut(cut, len(examples), view, self.overflow))
 
     def collate(self, features: Sequence[Choices], view: ModelView) -> dict[str, torch.Tensor]:
         """For an encoder `(B, C, T)`, a choice that a record lacks being one padding token; for the others one row a
@@ -189,44 +189,48 @@ def _answer(records: Records, index: int, count: int) -> int:
     return int(value)
 
 
-def _pairs(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], bool]:
-    """The question with each choice as a pair of texts, and whether the question had to be cut."""
-    tokenizer, cut, rows = view.tokenizer, False, []
+def _pairs(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str]:
+    """The question with each choice as a pair of texts, and what had to be left out."""
+    tokenizer, lost, rows = view.tokenizer, "", []
     for choice in example.choices:
         question = example.question
         inputs = dict(tokenizer(question, choice, verbose=False))
-        while len(inputs["input_ids"]) > view.max_length:
-            cut = True
-            question = _without_start(question, len(inputs["input_ids"]) - view.max_length, len(inputs["input_ids"]))
-            inputs = dict(tokenizer(question, choice, truncation=not question, max_length=view.max_length))
+        while question and (tokens := len(inputs["input_ids"])) > view.max_length:
+            lost = lost or START
+            question = question[max(1, round(len(question) * (tokens - view.max_length) / tokens)) :]
+            inputs = dict(tokenizer(question, choice, verbose=False))
+        if len(inputs["input_ids"]) > view.max_length:
+            lost = END
+            inputs = dict(tokenizer("", choice, truncation="only_second", max_length=view.max_length))
         rows.append(inputs)
-    return rows, cut
+    return rows, lost
 
 
-def _without_start(text: str, excess: int, tokens: int) -> str:
-    return text[max(1, round(len(text) * excess / tokens)) :]
-
-
-def _continuations(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], bool]:
+def _continuations(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str]:
     """The question continued with each choice; only the tokens of the choice count."""
-    rows, cut = [], False
+    rows, lost = [], ""
     for choice in example.choices:
-        tokens, shortened = keep_end(complete(example.question, choice, view), view)
-        cut = cut or shortened
-        rows.append({"input_ids": tokens.ids, "attention_mask": [1] * len(tokens.ids), "labels": tokens.labels})
-    return rows, cut
+        tokens = encode_completion(example.question, choice, view)
+        shorter, cut = truncate_left(tokens, view.max_length, view)
+        if cut:
+            lost = START if sum(shorter.learned) == sum(tokens.learned) else "the start of a choice"
+        rows.append({"input_ids": shorter.ids, "attention_mask": [1] * len(shorter.ids), "labels": shorter.labels})
+    return rows, lost
 
 
-def _targets_of(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], bool]:
+def _targets_of(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str]:
     """The question for the encoder, and each choice for the decoder."""
-    ids = view.tokenizer(example.question, verbose=False)["input_ids"]
-    cut = len(ids) > view.max_length
-    ids = ids[len(ids) - view.max_length :] if cut else ids
+    ids, lost = view.tokenizer(example.question, verbose=False)["input_ids"], ""
+    if len(ids) > view.max_length:
+        kept = len(leading_specials(view.tokenizer))
+        ids, lost = ids[:kept] + ids[kept + len(ids) - view.max_length :], START
     rows = []
     for choice in example.choices:
         labels = target_tokens(choice, view)
-        rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels[: view.max_length]})
-    return rows, cut
+        if len(labels) > view.max_length:
+            labels, lost = [*labels[: view.max_length - 1], labels[-1]], END
+        rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
+    return rows, lost
 
 
 def _scores(model: PreTrainedModel, batch: dict[str, torch.Tensor], view: ModelView) -> torch.Tensor:

@@ -16,7 +16,7 @@ from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_word
 from lightadapt.tasks.alignment import Window, tokenize_windows, words_inside
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import IGNORED, Encoded, Label, LabelledTask, ModelView
+from lightadapt.tasks.task import EVERY_FAMILY, IGNORED, Encoded, Label, LabelledTask, ModelView
 
 
 class Example(NamedTuple):
@@ -54,9 +54,9 @@ class NER(LabelledTask):
     """
 
     name: ClassVar[str] = "ner"
-    auto_classes: ClassVar = dict.fromkeys(("encoder", "decoder", "encoder-decoder"), "AutoModelForTokenClassification")
+    auto_classes: ClassVar = dict.fromkeys(EVERY_FAMILY, "AutoModelForTokenClassification")
     fields: ClassVar[tuple[str, ...]] = ("tokens", "tags", "text", "entities")
-    answers: ClassVar[tuple[str, ...]] = ("tags", "entities")
+    answer_fields: ClassVar[tuple[str, ...]] = ("tags", "entities")
     headline: ClassVar[str] = "f1"
     pipeline: ClassVar[str] = "token-classification"
     needs_offsets: ClassVar[bool] = True
@@ -118,7 +118,7 @@ class NER(LabelledTask):
             )
         return found
 
-    def check(self, examples: Sequence[Example], records: Records) -> None:
+    def check_answers(self, examples: Sequence[Example], records: Records) -> None:
         known = set(self.labels or ())
         for index, example in enumerate(examples):
             for entity in example.entities:
@@ -132,7 +132,7 @@ class NER(LabelledTask):
                     )
 
     def outputs(self) -> tuple[str, ...]:
-        return ("O", *(f"{prefix}-{label}" for label in self.labels or () for prefix in "BI"))
+        return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI")) if self.labels else ()
 
     def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
         types = sorted({name[2:] for name in outputs if name != "O"})

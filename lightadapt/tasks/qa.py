@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from lightadapt.data import Data, Record, Records
-from lightadapt.errors import DataError, LightAdaptError
+from lightadapt.errors import DataError, LightAdaptError, RecordError
 from lightadapt.metrics import Report, answer_f1, question_scores
-from lightadapt.tasks.fields import check_characters, required, text_field
+from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import Encoded, Feature, ModelView, Task
-from lightadapt.tasks.texts import lead_in, lead_out
+from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, ModelView, Task
+from lightadapt.tasks.texts import leading_specials, trailing_specials
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,16 +72,18 @@ class QA(Task):
     """
 
     name: ClassVar[str] = "qa"
-    auto_classes: ClassVar = dict.fromkeys(("encoder", "decoder", "encoder-decoder"), "AutoModelForQuestionAnswering")
+    auto_classes: ClassVar = dict.fromkeys(EVERY_FAMILY, "AutoModelForQuestionAnswering")
     fields: ClassVar[tuple[str, ...]] = ("question", "context", "answers")
-    answers: ClassVar[tuple[str, ...]] = ("answers",)
+    answer_fields: ClassVar[tuple[str, ...]] = ("answers",)
     headline: ClassVar[str] = "f1"
     pipeline: ClassVar[str] = "question-answering"
     needs_offsets: ClassVar[bool] = True
 
     threshold: float | None = field(default=None, kw_only=True)
-    """The answer is "none" where its log probability is more than this above that of the best span. None: always
-    answer, unless `fit` sees questions without an answer; it then tunes the threshold on the validation data."""
+    """The answer is "none" where its log probability is more than this above that of the best span. None: `fit` finds
+    it, when the training data has questions without an answer; when not, there always is an answer."""
+    found_threshold: float | None = field(default=None, kw_only=True)
+    """What `fit` found: 0, or the best on the validation data. It is not meant to be given."""
     window: int = field(default=384, kw_only=True)
     """Tokens of a window, question included; fewer where the model takes fewer."""
     overlap: int = field(default=128, kw_only=True)
@@ -94,8 +96,15 @@ class QA(Task):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise LightAdaptError(f"{name}={value!r}: give a whole number of tokens above 0.")
-        if self.threshold is not None and not isinstance(self.threshold, Real):
-            raise LightAdaptError(f"threshold={self.threshold!r}: give a number, or None.")
+        for name in ("threshold", "found_threshold"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, Real) or isinstance(value, bool)):
+                raise LightAdaptError(f"{name}={value!r}: give a number, or None.")
+
+    @property
+    def limit(self) -> float | None:
+        """The threshold that is in use; None where there always is an answer."""
+        return self.found_threshold if self.threshold is None else self.threshold
 
     def outputs(self) -> tuple[str, ...]:
         return ("start", "end")
@@ -135,13 +144,17 @@ class QA(Task):
         return [show_tokens(ids, learned, view.tokenizer), *(["no answer"] if start == feature.nowhere else [])]
 
     def prepare(self, examples: Sequence[Example]) -> QA:
-        if self.threshold is None and not all(example.answers for example in examples):
-            return replace(self, threshold=0.0)
+        if self.limit is None and not all(example.answers for example in examples):
+            return replace(self, found_threshold=0.0)
         return self
 
-    def tune(self, examples: Sequence[Example], predictions: Sequence[Answer]) -> QA:
+    @property
+    def tunes(self) -> bool:
+        return self.threshold is None and self.found_threshold is not None
+
+    def tune_on_validation(self, examples: Sequence[Example], predictions: Sequence[Answer]) -> QA:
         """The threshold that gives the best F1 on these examples, by SQuAD 2.0's rule."""
-        if self.threshold is None or all(example.answers for example in examples):
+        if not self.tunes or all(example.answers for example in examples):
             return self
         gains = []  # of answering instead of saying "none"
         for example, answer in zip(examples, predictions, strict=True):
@@ -152,9 +165,9 @@ class QA(Task):
         count = int(total.argmax())
         margins = [predictions[index].margin for index in order]
         if count == 0:
-            return replace(self, threshold=float(margins[0]) - 1.0)
+            return replace(self, found_threshold=float(margins[0]) - 1.0)
         above = margins[count] if count < len(margins) else margins[-1] + 2.0
-        return replace(self, threshold=float(margins[count - 1] + above) / 2)
+        return replace(self, found_threshold=float(margins[count - 1] + above) / 2)
 
     def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
         windows = _windows(examples, view, min(self.window, view.max_length), self.overlap)
@@ -202,7 +215,7 @@ class QA(Task):
         return {"text": example.context[start:end], "start": start, "end": end, "score": prediction.score}
 
     def _none(self, answer: Answer) -> bool:
-        return answer.end == answer.start or (self.threshold is not None and answer.margin > self.threshold)
+        return answer.end == answer.start or (self.limit is not None and answer.margin > self.limit)
 
     def _text(self, example: Example, answer: Answer) -> str:
         return "" if self._none(answer) else example.context[answer.start : answer.end]
@@ -227,24 +240,28 @@ def _read_answers(records: Records, index: int, context: str) -> list[tuple[int,
     place = records.place(index)
     answers = required(records, index, "answers")
     if isinstance(answers, Mapping):
-        if not {"text", "answer_start"} <= set(answers):
-            raise DataError(f"{place}: answers has the keys {', '.join(map(str, answers))}, not text and answer_start.")
-        texts, starts = list(answers["text"]), list(answers["answer_start"])
-        if len(texts) != len(starts):
-            raise DataError(f"{place}: answers has {len(texts)} texts but {len(starts)} starts.")
-    elif isinstance(answers, (list, tuple)):
-        wrong = [
-            entry for entry in answers if not isinstance(entry, Mapping) or not {"text", "answer_start"} <= set(entry)
-        ]
-        if wrong:
-            raise DataError(f"{place}: the answer {wrong[0]!r} is no dict with text and answer_start.")
-        texts, starts = [entry["text"] for entry in answers], [entry["answer_start"] for entry in answers]
-    else:
+        answers = _as_entries(place, answers)
+    elif not isinstance(answers, (list, tuple, np.ndarray)):
         raise DataError(
             f"{place}: answers is {answers!r}. Give {{'text': […], 'answer_start': […]}}, with empty lists for no "
             "answer."
         )
-    return [_read_answer(place, context, text, start) for text, start in zip(texts, starts, strict=True)]
+    for entry in answers:
+        if not isinstance(entry, Mapping) or not {"text", "answer_start"} <= set(entry):
+            raise DataError(f"{place}: the answer {entry!r} is no dict with text and answer_start.")
+    return [_read_answer(place, context, entry["text"], entry["answer_start"]) for entry in answers]
+
+
+def _as_entries(place: str, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One dict an answer, of a dict with their texts and starts (or one of each)."""
+    if not {"text", "answer_start"} <= set(answers):
+        raise DataError(f"{place}: answers has the keys {', '.join(map(str, answers))}, not text and answer_start.")
+    texts, starts = answers["text"], answers["answer_start"]
+    texts = [texts] if isinstance(texts, str) else as_list(place, "answers.text", texts)
+    starts = [starts] if isinstance(starts, Integral) else as_list(place, "answers.answer_start", starts)
+    if len(texts) != len(starts):
+        raise DataError(f"{place}: answers has {len(texts)} texts but {len(starts)} starts.")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
 
 
 def _read_answer(place: str, context: str, text: Any, start: Any) -> tuple[int, int]:
@@ -273,8 +290,10 @@ def _occurrences(text: str, part: str) -> list[int]:
 def _windows(examples: Sequence[Example], view: ModelView, length: int, overlap: int) -> list[list[Window]]:
     """The windows of each example, without targets."""
     tokenizer = view.tokenizer
-    first = view.family == "encoder" and bool(lead_in(tokenizer))
-    added = not first and not lead_out(tokenizer)  # one end token, which stands for no answer behind each window
+    first = view.family == "encoder" and bool(leading_specials(tokenizer))
+    added = not first and not trailing_specials(
+        tokenizer
+    )  # one end token, which stands for no answer behind each window
     separated = tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add()
     questions = [example.question if separated else f"{example.question}\n" for example in examples]
     length -= added
@@ -282,10 +301,10 @@ def _windows(examples: Sequence[Example], view: ModelView, length: int, overlap:
     rooms = [length - taken - len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
     for index, room in enumerate(rooms):
         if room < min(32, length // 2):
-            raise DataError(
-                f"Record {index}: the question has {length - taken - room} tokens, which leaves {max(room, 0)} of "
-                f"{length} to the context: {examples[index].question[:60]!r}… Shorten it, or give the task a larger "
-                "window=."
+            raise RecordError(
+                index,
+                f"the question has {length - taken - room} tokens, which leaves {max(room, 0)} of {length} to the "
+                f"context: {examples[index].question[:60]!r}… Shorten it, or give the task a larger window=.",
             )
     windows: list[list[Window]] = [[] for _ in examples]
     strides = [min(overlap, room // 2) for room in rooms]
@@ -341,24 +360,23 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _set_targets(example: Example, windows: Sequence[Window]) -> bool:
     """Give each window the answer that lies in it, or "nowhere"; whether the tokens cannot mark it exactly."""
-    exact = True
-    for window in windows:
+    marked = not example.answers
+    for number, window in enumerate(windows):
         window.targets = {"start_positions": window.nowhere, "end_positions": window.nowhere}
-        if not example.answers or not window.offsets:
-            continue
-        start, end = example.answers[0]
+        start, end = _trim(example.context, *example.answers[0]) if example.answers else (0, 0)
         inside = [position for position, (left, right) in window.offsets.items() if left < end and right > start]
         if not inside:
             continue
-        first, last = window.offsets[inside[0]], window.offsets[inside[-1]]
-        if first[0] <= start and last[1] >= end - _trailing(example.context, start, end):
-            window.targets = {"start_positions": inside[0], "end_positions": inside[-1]}
-            exact = exact and example.context[first[0] : last[1]] == example.context[start:end].strip()
-    return not exact
-
-
-def _trailing(text: str, start: int, end: int) -> int:
-    return end - start - len(text[start:end].rstrip())
+        positions = list(window.offsets)
+        (first, _), (_, last) = window.offsets[inside[0]], window.offsets[inside[-1]]
+        # At its edges a window may hold the rest of an answer; elsewhere the tokenizer has dropped what is missing.
+        if (first > start and inside[0] == positions[0] and number > 0) or (
+            last < end and inside[-1] == positions[-1] and number < len(windows) - 1
+        ):
+            continue
+        window.targets = {"start_positions": inside[0], "end_positions": inside[-1]}
+        marked = marked or (first, last) == (start, end)
+    return not marked
 
 
 def _best_answer(window: Window, logits: np.ndarray, longest: int) -> Answer:

@@ -14,7 +14,7 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, regression_scores
 from lightadapt.tasks.fields import required
-from lightadapt.tasks.task import Encoded, ModelView, Task
+from lightadapt.tasks.task import EVERY_FAMILY, Encoded, ModelView, Task
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 
 
@@ -29,11 +29,9 @@ class Regression(Task):
     """
 
     name: ClassVar[str] = "regression"
-    auto_classes: ClassVar = dict.fromkeys(
-        ("encoder", "decoder", "encoder-decoder"), "AutoModelForSequenceClassification"
-    )
+    auto_classes: ClassVar = dict.fromkeys(EVERY_FAMILY, "AutoModelForSequenceClassification")
     fields: ClassVar[tuple[str, ...]] = ("text", "text_pair", "label")
-    answers: ClassVar[tuple[str, ...]] = ("label",)
+    answer_fields: ClassVar[tuple[str, ...]] = ("label",)
     headline: ClassVar[str] = "pearson"
     pipeline: ClassVar[str] = "text-classification"
     problem_type: ClassVar[str | None] = "regression"
@@ -53,6 +51,9 @@ class Regression(Task):
 
     def samples(self) -> list[Record]:
         return [{"text": "It came on time.", "label": 1.0}, {"text": "It is late, and it is broken.", "label": 0.0}]
+
+    def show_target(self, feature: Any, view: ModelView) -> str:
+        return f"{feature.targets['labels']:g}"
 
     def outputs(self) -> tuple[str, ...]:
         return ("value",)

@@ -9,12 +9,12 @@ from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, LightAdaptError
+from lightadapt.errors import DataError, LightAdaptError, RecordError
 from lightadapt.metrics import Report, relation_scores
 from lightadapt.tasks.classification import Classification, most_probable
 from lightadapt.tasks.fields import as_list, required, text_field
 from lightadapt.tasks.task import Encoded, Feature, Label, ModelView
-from lightadapt.tasks.texts import Overflow, check_overflow
+from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
 
 HEAD_MARKER, TAIL_MARKER = "@", "#"
 """Stand around the arguments: punctuation that every vocabulary has, so that none is added (Zhou and Chen, 2021)."""
@@ -55,16 +55,20 @@ class Relation(Classification):
 
     no_relation: Collection[str] | None = field(default=None, kw_only=True)
     """The labels that mean "no relation", which the macro F1 leaves out; None: those with a usual name for it."""
-    overflow: Overflow = field(default="truncate", kw_only=True)
+    overflow: Cut = field(default="truncate", kw_only=True)
     """What happens to a text longer than the model takes: cut around its arguments, or refused."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_overflow(self.overflow, ("truncate", "error"))
+        check_overflow(self.overflow, CUTS)
         if isinstance(self.no_relation, str):
             raise LightAdaptError(f"no_relation={self.no_relation!r} is one text. Give a list of labels.")
         if self.no_relation is not None:
             object.__setattr__(self, "no_relation", tuple(sorted(map(str, self.no_relation))))
+
+    def as_record(self, item: Any) -> Any:
+        """A text stands for `{"text": …}`; its arguments are marked in it."""
+        return {"text": item} if isinstance(item, str) else item
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -93,19 +97,12 @@ class Relation(Classification):
     def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
         last = view.family == "decoder"  # whose closing marker has seen the argument
         encoded = [_encode(example, index, view, last) for index, example in enumerate(examples)]
-        cut = [index for index, (_, was_cut) in enumerate(encoded) if was_cut]
-        if cut and self.overflow == "error":
-            raise DataError(
-                f"Record {cut[0]}: the text is longer than the {view.max_length} tokens that the model takes "
-                f"({len(cut)} of {len(examples)} are). Shorten it, or choose overflow='truncate'."
-            )
+        cut = {index: "what is far from the arguments" for index, (_, was_cut) in enumerate(encoded) if was_cut}
+        notes = report_cut(cut, len(examples), view, self.overflow)
         features = [feature for feature, _ in encoded]
         if targets:
             self.set_targets(examples, features, view)
-        note = (
-            f"{len(cut)} of {len(examples)} texts are longer than {view.max_length} tokens; they are cut around their "
-        )
-        return Encoded(features, [f"{note}arguments."] if cut else [])
+        return Encoded(features, notes)
 
     def score(
         self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]
@@ -171,23 +168,21 @@ def _mark(text: str, head: tuple[int, int], tail: tuple[int, int]) -> tuple[str,
 
 def _encode(example: Example, index: int, view: ModelView, last: bool) -> tuple[Feature, bool]:
     """The feature of an example, and whether its text had to be cut."""
-    tokenizer = view.tokenizer
-    text, head, tail = example.text, example.head, example.tail
-    cut = False
+    shown, room = example, len(example.text)
     while True:
-        marked, places = _mark(text, head, tail)
-        encoding = tokenizer(marked, return_offsets_mapping=True, verbose=False)
-        excess = len(encoding["input_ids"]) - view.max_length
-        if excess <= 0:
+        marked, places = _mark(shown.text, shown.head, shown.tail)
+        encoding = view.tokenizer(marked, return_offsets_mapping=True, verbose=False)
+        tokens = len(encoding["input_ids"])
+        if tokens <= view.max_length:
             break
-        cut = True
-        shorter = _shorten(text, head, tail, excess / len(encoding["input_ids"]))
-        if shorter is None:
-            raise DataError(
-                f"Record {index}: its two arguments alone are longer than the {view.max_length} tokens that the model "
-                "takes. Mark shorter ones."
+        if room <= 0:
+            raise RecordError(
+                index,
+                f"its two arguments alone are longer than the {view.max_length} tokens that the model takes. Mark "
+                "shorter ones.",
             )
-        text, head, tail = shorter
+        room = min(room - 1, room * view.max_length // tokens)
+        shown = _crop(example, room)
     offsets = encoding.pop("offset_mapping")
     side = 1 if last else 0
     anchors = [len(offsets) - 1 if last else 0]
@@ -195,33 +190,41 @@ def _encode(example: Example, index: int, view: ModelView, last: bool) -> tuple[
         at = places[name][side]
         covering = [position for position, (start, end) in enumerate(offsets) if start <= at < end]
         anchors.append(covering[0] if covering else anchors[0])
-    return Feature({**{name: list(column) for name, column in encoding.items()}, "anchors": anchors}, index), cut
+    inputs = {name: list(column) for name, column in encoding.items()}
+    return Feature({**inputs, "anchors": anchors}, index), shown is not example
 
 
-def _shorten(
-    text: str, head: tuple[int, int], tail: tuple[int, int], share: float
-) -> tuple[str, tuple[int, int], tuple[int, int]] | None:
-    """The text without `share` of its characters, taken from the longest of the parts around the arguments."""
-    (start, first_end), (second_start, end) = sorted((head, tail))
-    end, first_end = max(end, first_end), min(first_end, second_start)
-    count = max(1, round(share * len(text)))
-    parts = {"before": start, "between": second_start - first_end - len(GAP), "behind": len(text) - end}
-    longest = max(parts, key=parts.__getitem__)
-    count = min(count, parts[longest])
-    if count <= 0:
-        return None
-    if longest == "behind":
-        return text[: len(text) - count], head, tail
-    if longest == "before":
-        gone, moved, insert = (0, count), 0, ""
-    else:
-        middle = first_end + (second_start - first_end - count) // 2
-        gone, moved, insert = (middle, middle + count), middle, GAP
-        if text[max(middle - len(GAP), 0) : middle].endswith(GAP) or text[middle + count :].startswith(GAP):
-            insert = ""
-    shift = count - len(insert)
+def _crop(example: Example, room: int) -> Example:
+    """The example with `room` characters around its arguments; what is longest is cut first.
 
-    def follow(span: tuple[int, int]) -> tuple[int, int]:
-        return (span[0] - shift, span[1] - shift) if span[0] >= gone[1] and span[0] >= moved else span
+    Before the first argument the start is left out, behind the second one the end, and between them the middle.
+    """
+    text = example.text
+    (start, first_end), (second_start, _) = sorted((example.head, example.tail))
+    end = max(example.head[1], example.tail[1])
+    first_end = min(first_end, second_start)
+    sizes = [start, second_start - first_end, len(text) - end]
+    before, between, behind = _share(sizes, room)
+    middle = text[first_end:second_start]
+    if between + len(GAP) < len(middle):
+        middle = middle[: between // 2] + GAP + middle[len(middle) - (between - between // 2) :]
+    left = text[start - before : first_end]
+    shift_first, shift_second = start - before, second_start - len(left) - len(middle)
 
-    return text[: gone[0]] + insert + text[gone[1] :], follow(head), follow(tail)
+    def moved(span: tuple[int, int]) -> tuple[int, int]:
+        shift = shift_second if span[0] >= second_start else shift_first
+        over = shift_second if span[1] > second_start or span[0] >= second_start else shift_first
+        return span[0] - shift, span[1] - over
+
+    cropped = left + middle + text[second_start : end + behind]
+    return Example(cropped, moved(example.head), moved(example.tail), example.label)
+
+
+def _share(sizes: Sequence[int], room: int) -> list[int]:
+    """As much of each size as fits into `room` in all, the largest cut to the same length."""
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    shares = [0] * len(sizes)
+    for number, index in enumerate(order):
+        shares[index] = min(sizes[index], room // (len(sizes) - number))
+        room -= shares[index]
+    return shares

@@ -18,11 +18,11 @@ class Summarization(Generation):
 
     name: ClassVar[str] = "summarization"
     fields: ClassVar[tuple[str, ...]] = ("source", "target")
-    answers: ClassVar[tuple[str, ...]] = ("target",)
+    answer_fields: ClassVar[tuple[str, ...]] = ("target",)
     headline: ClassVar[str] = "rouge1"
     greater_is_better: ClassVar[bool] = True
     pipeline: ClassVar[str] = "summarization"
-    source: ClassVar[str] = "source"
-    target: ClassVar[str] = "target"
-    scores: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL", "loss", "perplexity")
+    source_field: ClassVar[str] = "source"
+    target_field: ClassVar[str] = "target"
+    metrics: ClassVar[tuple[str, ...]] = ("rouge1", "rouge2", "rougeL", "loss", "perplexity")
     separator: ClassVar[str] = "\n"

@@ -24,6 +24,7 @@ Label: TypeAlias = str | int
 Objective: TypeAlias = "Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor]"
 """Computes the loss of a batch with a model."""
 
+EVERY_FAMILY: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
 IGNORED = -100
 """The target that no loss counts, by the convention of torch's cross entropy."""
 
@@ -49,7 +50,8 @@ class Feature:
     example: int
     """Index of the example that it is cut from; a long one gives several features."""
     targets: dict[str, Any] = field(default_factory=dict)
-    """What the model is to give, named as its arguments: `labels`, or `start_positions` and `end_positions`."""
+    """What is to be learned, named as the arguments of the model (`labels`; `start_positions` and `end_positions`), or
+    as the task's own loss reads it."""
 
     def __len__(self) -> int:
         return len(self.inputs["input_ids"])
@@ -69,10 +71,10 @@ class Task(ABC):
 
     name: ClassVar[str]
     auto_classes: ClassVar[Mapping[Family, str]]
-    """The transformers Auto class whose models serve the task, for each family of models that can."""
+    """For each family that can serve the task, the transformers Auto class for it, or a name made like theirs."""
     fields: ClassVar[tuple[str, ...]]
     """The fields that a record may have."""
-    answers: ClassVar[tuple[str, ...]]
+    answer_fields: ClassVar[tuple[str, ...]]
     """Those of them that `predict` does not need."""
     headline: ClassVar[str]
     """The metric that early stopping and the choice of the best weights go by."""
@@ -82,6 +84,8 @@ class Task(ABC):
     """The name of the task on the hub."""
     problem_type: ClassVar[str | None] = None
     """What transformers' heads for texts call their loss; without it they guess from the type of the labels."""
+    comparable: ClassVar[bool] = True
+    """Whether what is inferred is an array that a record alone must give again in a batch."""
     needs_offsets: ClassVar[bool] = False
     """Whether the tokenizer must know where its tokens lie in the text."""
 
@@ -111,7 +115,7 @@ class Task(ABC):
         if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
             raise DataError(f"columns={columns!r}: write {{field: column}}, such as {{'text': 'sentence'}}.")
         if not labelled:
-            columns = {name: column for name, column in columns.items() if name not in self.answers}
+            columns = {name: column for name, column in columns.items() if name not in self.answer_fields}
         unknown = [name for name in columns if name not in self.fields]
         if unknown:
             raise DataError(
@@ -131,7 +135,7 @@ class Task(ABC):
 
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
         """The fields that count for these records; a column with nearly such a name is taken for a slip."""
-        return [name for name in self.fields if labelled or name not in self.answers]
+        return [name for name in self.fields if labelled or name not in self.answer_fields]
 
     def _check_columns(self, records: Records, fields: Sequence[str]) -> None:
         """Refuse a misspelt optional field, which would otherwise be ignored in silence."""
@@ -149,16 +153,46 @@ class Task(ABC):
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Any:
         """The checked example of one record."""
 
-    def check(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer
+    def read_examples(
+        self, source: Data, *, split: str, columns: Mapping[str, str] | None
+    ) -> tuple[list[Any], Records]:
+        """The checked examples of labelled data, whose answers the task can learn, and the records behind them.
+
+        Raises:
+            DataError: naming the record, the field and the mend.
+        """
+        records = self.read(source, split=split, columns=columns)
+        examples = self.parse(records)
+        self.check_answers(examples, records)
+        return examples, records
+
+    def check_answers(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer
         """Raise a DataError that names the first record whose answer this task cannot learn."""
 
     def prepare(self, examples: Sequence[Any]) -> Task:
         """The task as it learns from these examples."""
         return self
 
-    def tune(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Task:
+    @property
+    def tunes(self) -> bool:
+        """Whether anything is to be tuned on validation data."""
+        return False
+
+    def tune_on_validation(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Task:
         """The task with what can be tuned on validation examples after training, from their predictions."""
         return self
+
+    def fit_tokenizer(self, tokenizer: PreTrainedTokenizerBase, family: Family) -> PreTrainedTokenizerBase:
+        """The tokenizer as the task needs it: as it is, or a copy with something set.
+
+        Raises:
+            LightAdaptError: it cannot serve the task.
+        """
+        return tokenizer
+
+    def end_tokens(self, view: ModelView) -> frozenset[int]:
+        """The tokens of which a sequence must learn one, so that what is generated ends; none where nothing is."""
+        return frozenset()
 
     def with_options(self, options: Mapping[str, Any]) -> Task:
         """The task with these options of generation.
@@ -175,7 +209,7 @@ class Task(ABC):
         """Whether the outputs of the head are known."""
         return True
 
-    def speaks(self, family: Family) -> bool:
+    def uses_lm_head(self, family: Family) -> bool:
         """Whether models of this family do the task with the output layer of a language model, so without a head."""
         return self.auto_classes.get(family, "").endswith(("ForCausalLM", "ForSeq2SeqLM"))
 
@@ -214,7 +248,7 @@ class Task(ABC):
             for row, feature in zip(logits, features, strict=True)
         ]
 
-    def quick(self, features: Sequence[Any]) -> list[Any]:
+    def validation_features(self, features: Sequence[Any]) -> list[Any]:
         """The features as they are scored after each epoch: what the headline does not need may be left out."""
         return list(features)
 
@@ -226,14 +260,13 @@ class Task(ABC):
 
     def show(self, feature: Any, view: ModelView) -> list[str]:
         """A feature with its target in lines for people: the text, and below it what is to be learned."""
-        ids, target = feature.inputs["input_ids"], feature.targets.get("labels")
-        lines = [show_tokens(ids, [False] * len(ids), view.tokenizer)]
-        if isinstance(target, list):
-            held = [name for name, value in zip(view.outputs, target, strict=True) if value]
-            lines.append(f"labels: {', '.join(held) or 'none'}")
-        elif target is not None:
-            lines.append(f"label: {view.outputs[target] if isinstance(target, int) else target}")
-        return lines
+        ids = feature.inputs["input_ids"]
+        return [show_tokens(ids, [False] * len(ids), view.tokenizer), f"label: {self.show_target(feature, view)}"]
+
+    def show_target(self, feature: Any, view: ModelView) -> str:
+        """What a sequence as a whole is to give: the name of an output."""
+        number: int = feature.targets["labels"]
+        return view.outputs[number]
 
     @abstractmethod
     def samples(self) -> list[Record]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.errors import LightAdaptError, RecordError, nearest
 from lightadapt.tasks.fields import optional_text, text_field
 from lightadapt.tasks.task import Encoded, Feature, ModelView
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Overflow: TypeAlias = Literal["truncate", "windows", "error"]
+Cut: TypeAlias = Literal["truncate", "error"]
 OVERFLOWS = ("truncate", "windows", "error")
+CUTS = ("truncate", "error")
 
 
 class Example(NamedTuple):
@@ -53,21 +55,22 @@ def encode_texts(examples: Sequence[Example], view: ModelView, overflow: str) ->
     that overlap by a quarter; of a pair the longer text is cut, and the other stands in every window.
 
     Raises:
-        DataError: a text is too long and `overflow` is `"error"`, or a model that reads off its end token gets rows
+        RecordError: a text is too long and `overflow` is `"error"`, or a model that reads off its end token gets rows
             with different numbers of them.
     """
     tokenizer, joined = view.tokenizer, _joined(examples, view.tokenizer)
     whole = _tokenize_whole(joined, tokenizer)
     long = [index for index, inputs in enumerate(whole) if len(inputs["input_ids"]) > view.max_length]
     if long and overflow == "error":
-        raise DataError(
-            f"Record {long[0]}: the text has {len(whole[long[0]]['input_ids'])} tokens, but the model takes "
-            f"{view.max_length} ({len(long)} of {len(examples)} records are too long). Shorten it, or choose "
-            "overflow='truncate' or overflow='windows'."
+        raise RecordError(
+            long[0],
+            f"the text has {len(whole[long[0]]['input_ids'])} tokens, but the model takes {view.max_length} "
+            f"({len(long)} of {len(examples)} records are too long). Shorten it, or choose overflow='truncate' or "
+            "overflow='windows'.",
         )
     rows: list[list[dict[str, Any]]] = [[inputs] for inputs in whole]
     for index in long:
-        rows[index] = _cut(joined[index], tokenizer, view.max_length, windows=overflow == "windows")
+        rows[index] = _cut(joined[index], index, tokenizer, view.max_length, windows=overflow == "windows")
     features = [Feature(inputs, index) for index, mine in enumerate(rows) for inputs in mine]
     if view.family == "encoder-decoder":
         _check_ends(features, tokenizer)
@@ -77,6 +80,24 @@ def encode_texts(examples: Sequence[Example], view: ModelView, overflow: str) ->
     return Encoded(
         features, [f"{len(long)} of {len(examples)} texts are longer than {view.max_length} tokens; of each {how}."]
     )
+
+
+def report_cut(cut: Mapping[int, str], total: int, view: ModelView, overflow: str) -> list[str]:
+    """A note of how many of `total` records were cut; `cut` says what was left out of each, by its index.
+
+    Raises:
+        RecordError: `overflow` is `"error"`.
+    """
+    if not cut:
+        return []
+    parts = " or ".join(dict.fromkeys(cut.values()))
+    if overflow == "error":
+        raise RecordError(
+            next(iter(cut)),
+            f"it is longer than the {view.max_length} tokens that the model takes ({len(cut)} of {total} records are). "
+            f"Shorten it, or choose overflow='truncate', which leaves out {parts}.",
+        )
+    return [f"{len(cut)} of {total} records are longer than {view.max_length} tokens; {parts} is left out."]
 
 
 def mean_of_windows(features: Sequence[Feature], values: Sequence[np.ndarray], count: int) -> np.ndarray:
@@ -89,12 +110,12 @@ def mean_of_windows(features: Sequence[Feature], values: Sequence[np.ndarray], c
     return total / windows
 
 
-def lead_in(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def leading_specials(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The special tokens that the tokenizer puts before a text."""
     return _specials_around(tokenizer)[0]
 
 
-def lead_out(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def trailing_specials(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The special tokens that the tokenizer puts behind a text."""
     return _specials_around(tokenizer)[1]
 
@@ -129,11 +150,11 @@ def _tokenize_whole(
         pairs = [texts[index][1] for index in chosen] if paired else None
         encoding = tokenizer([texts[index][0] for index in chosen], pairs, verbose=False)
         for row, index in enumerate(chosen):
-            rows[index] = never_empty({name: column[row] for name, column in encoding.items()}, tokenizer)
+            rows[index] = eos_if_empty({name: column[row] for name, column in encoding.items()}, tokenizer)
     return rows
 
 
-def never_empty(inputs: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def eos_if_empty(inputs: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """The inputs; one end token stands for a text of which a tokenizer without specials leaves nothing."""
     if inputs["input_ids"]:
         return dict(inputs)
@@ -142,7 +163,7 @@ def never_empty(inputs: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) -
 
 
 def _cut(
-    texts: tuple[str, str | None], tokenizer: PreTrainedTokenizerBase, max_length: int, *, windows: bool
+    texts: tuple[str, str | None], index: int, tokenizer: PreTrainedTokenizerBase, max_length: int, *, windows: bool
 ) -> list[dict[str, Any]]:
     text, pair = texts
     if not windows:
@@ -154,9 +175,10 @@ def _cut(
         strategy = "only_first" if first > second else "only_second"
         room -= min(first, second)
         if room < max_length // 4:
-            raise DataError(
-                f"Both texts of the pair {text[:40]!r}… are too long to read one of them in windows: together they "
-                f"have {first + second} tokens, and the model takes {max_length}. Choose overflow='truncate'."
+            raise RecordError(
+                index,
+                f"both texts are too long to read one of them in windows: they have {first} and {second} tokens, and "
+                f"the model takes {max_length}. Choose overflow='truncate'.",
             )
     encoding = tokenizer(
         text,
@@ -178,8 +200,9 @@ def _check_ends(features: Sequence[Feature], tokenizer: PreTrainedTokenizerBase)
     counts = [feature.inputs["input_ids"].count(tokenizer.eos_token_id) for feature in features]
     for feature, count in zip(features, counts, strict=True):
         if count != counts[0] or not count:
-            raise DataError(
-                f"Record {feature.example} holds {count} end tokens ({tokenizer.eos_token}), record "
-                f"{features[0].example} {counts[0]}. An encoder-decoder classifies by them, so each record must hold "
-                "as many: give all records a text_pair or none, and take the token out of the texts."
+            raise RecordError(
+                feature.example,
+                f"it holds {count} end tokens ({tokenizer.eos_token}), record {features[0].example} {counts[0]}. An "
+                "encoder-decoder classifies by them, so each record must hold as many: give all records a text_pair or "
+                "none, and take the token out of the texts.",
             )

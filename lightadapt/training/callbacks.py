@@ -104,13 +104,13 @@ class StopWhenNotFinite(TrainerCallback):
             )
 
 
-class WatchGradients(TrainerCallback):
-    """Looks at the gradients before each of the first steps is taken."""
+class BeforeStep(TrainerCallback):
+    """Calls something when the gradients of a step are there."""
 
-    def __init__(self, look: Callable[[], None]) -> None:
-        self.look = look
+    def __init__(self, action: Callable[[], None]) -> None:
+        self.action = action
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.look()
+        self.action()

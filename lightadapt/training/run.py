@@ -18,7 +18,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from lightadapt.training.arguments import Settings, training_arguments
-from lightadapt.training.callbacks import PeakMemory, ProgressBar, StopWhenNotFinite, WatchGradients
+from lightadapt.training.callbacks import BeforeStep, PeakMemory, ProgressBar, StopWhenNotFinite
 from lightadapt.training.history import History
 from lightadapt.training.trainer import AdaptTrainer
 
@@ -64,8 +64,8 @@ class Run:
     save: Callable[[Path], None]
     load: Callable[[Path], None]
     seed: int
-    watch: Callable[[], None]
-    """Looks at the gradients of the first steps."""
+    before_step: Callable[[], None]
+    """Called when the gradients of a step are there."""
 
     @cached_property
     def tokens(self) -> int:
@@ -105,7 +105,7 @@ class Run:
                 seed=self.seed,
             )
             memory = PeakMemory()
-            watchers = [memory, StopWhenNotFinite(), WatchGradients(self.watch), *callbacks]
+            watchers = [memory, StopWhenNotFinite(), BeforeStep(self.before_step), *callbacks]
             if not self.settings.others.get("disable_tqdm"):
                 watchers.append(ProgressBar(self.title))
             if self.settings.early_stopping:
