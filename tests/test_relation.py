@@ -126,7 +126,7 @@ def test_a_long_text_is_cut_around_its_arguments(tokenizers, kind, order, before
     assert ("#parcel#" in shown and "@leeds@" in shown) == (order == "backward")
     assert (token(tokenizer, feature, one), token(tokenizer, feature, other)) == ("@", "#")
     assert encoded.notes == ["1 of 1 records are longer than 40 tokens; what is far from the arguments is left out."]
-    with pytest.raises(la.DataError, match=r"Record 0: the text is longer than the 40 tokens"):
+    with pytest.raises(la.DataError, match=r"Record 0: it is longer than the 40 tokens"):
         encode(tokenizer, KINDS[kind], {"text": text, "head": head, "tail": tail}, max_length=40, overflow="error")
 
 
