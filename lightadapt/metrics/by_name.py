@@ -54,7 +54,7 @@ def load_metric(
     for option, owner, given in (("labels", "multilabel", labels is not None), ("without", "relation", bool(without))):
         if given and name != owner:
             raise LightAdaptError(f"The metric {name!r} has no option {option}, which {owner!r} has. Leave it out.")
-    from lightadapt.metrics.wrapped import Wrapped
+    from lightadapt.metrics.evaluate_metric import EvaluateMetric
 
     scores: dict[str, tuple[str, Callable[[Any, Any], dict[str, float]]]] = {
         "classification": ("label", lambda gold, predicted: classification_scores(gold, predicted)[0]),
@@ -65,7 +65,7 @@ def load_metric(
         "questions": ("texts", question_scores),
     }
     layout, score = scores.get(name) or ("texts", partial(text_scores, names=[name]))
-    return Wrapped(name, layout, score)
+    return EvaluateMetric(name, layout, score)
 
 
 def _spans(records: list[list[dict[str, Any]]]) -> list[list[Span]]:

@@ -11,7 +11,7 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.metrics.layouts import LAYOUTS
 
 
-class Wrapped(evaluate.Metric):
+class EvaluateMetric(evaluate.Metric):
     """A metric that collects records, in memory, and gives them to one function of ours.
 
     Args:
