@@ -25,7 +25,7 @@ from lightadapt.checks import (
     check_targets,
     check_weights,
 )
-from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, Records, is_collection
+from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.loading import check_room, draw, load_base, plan_for
 from lightadapt.methods import Method, resolve_method
@@ -277,12 +277,15 @@ class Adapted:
             DataError: a record cannot be used.
         """
         now = self._now
+        if type(n) is not int or n < 1:
+            raise LightAdaptError(f"n={n!r}: give a whole number above 0.")
         records = self.task.read(data, columns=columns)
-        first = Records(records.items[:n], records.source, records.lines)
-        examples = self.task.parse(first)
+        examples = self.task.parse(records)
         task = now.task_of(examples)
+        task.check_answers(examples, records)
         view = now.view if self.task.ready else now.view_with(task.outputs())
-        print(preview(task, examples, [first.place(index) for index in range(len(first))], view))
+        count = min(n, len(records))
+        print(preview(task, examples[:count], [records.place(index) for index in range(count)], view))
 
     def check(self, data: Data | None = None, *, columns: Mapping[str, str] | None = None) -> list[str]:
         """Try up to eight steps without changing anything; what was found to be right, a line each.

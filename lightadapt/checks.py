@@ -27,7 +27,7 @@ def check_weights(adaptation: Adaptation) -> str:
     trained = {name: parameters[name] for name in sorted(adaptation.all_trained)}
     frozen = [name for name, parameter in trained.items() if not parameter.requires_grad]
     if frozen:
-        part = "head" if any(peft_bridge.original_name(name) in adaptation.base.head for name in frozen) else "adapter"
+        part = "head" if peft_bridge.original_name(frozen[0]) in adaptation.base.head else "adapter"
         raise LightAdaptError(
             f"{len(frozen)} of {len(trained)} tensors that are to be trained are frozen, in the {part} for example "
             f"{frozen[0]}. Do not change requires_grad by hand; adapted.use({adaptation.name!r}) sets it right."
@@ -133,6 +133,7 @@ def check_gradients(
     model = adaptation.model
     watch = GradientWatch(adaptation)
     inputs = {name: value.to(model.device) for name, value in batch.items()}
+    was_training = model.training
     model.train()
     try:
         for _ in range(watch.steps):
@@ -147,7 +148,7 @@ def check_gradients(
                 break
     finally:
         model.zero_grad(set_to_none=True)
-        model.eval()
+        model.train(was_training)
     return f"gradients: they reach {watch.watched - len(watch.waiting)} of {watch.watched} tensors"
 
 

@@ -291,6 +291,11 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
         LightAdaptError: the method or the layers do not fit.
     """
     plan = method.plan(blueprint.anatomy, layers)
+    if blueprint.task.uses_lm_head(family_of(blueprint.source.config)) and plan.config is None and not plan.unfrozen:
+        raise LightAdaptError(
+            f"Method {method.name!r} trains a head alone, but {blueprint.source.name} does task "
+            f"{blueprint.task.name!r} with the output layer that it has. Choose another method, such as 'lora'."
+        )
     if isinstance(method, PeftMethod) and plan.config is not None and blueprint.ready is None:
         config = task_config(blueprint.source.config, blueprint.task, blueprint.outputs)
         try:

@@ -34,6 +34,7 @@ class _OnBackbone(PreTrainedModel):
         config: of the backbone; its `num_labels` is the number of outputs.
     """
 
+    accepts_loss_kwargs = False  # else Trainer would take the loss for one that is divided by accumulated steps
     supports_gradient_checkpointing = True
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
     states: ClassVar[int] = 1

@@ -109,24 +109,30 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
 
 
 def _with_padding(tokenizer: Any, config: PretrainedConfig) -> Any:
-    """The tokenizer, with a token for padding: the model's, else the end token, so that no embedding is added.
+    """The tokenizer with a token for padding, and cutting texts at their end; a copy when that is not so already.
 
-    What is padding is told by the attention mask and by lengths, never by the token.
+    The token is the model's where that is a special one, else the end token, so that no embedding is added. What is
+    padding is told by the attention mask and by lengths, never by the token.
 
     Raises:
         LightAdaptError: there is no token to take.
     """
+    if tokenizer.pad_token_id is not None and tokenizer.truncation_side == "right":
+        return tokenizer
+    tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
+    tokenizer.truncation_side = "right"
     if tokenizer.pad_token_id is not None:
         return tokenizer
     own = config.get_text_config().pad_token_id
-    ids = [own, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id]
+    added = tokenizer.added_tokens_decoder
+    ids = [own if own in tokenizer.all_special_ids or (own in added and added[own].special) else None]
+    ids += [tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.bos_token_id]
     usable = [number for number in ids if isinstance(number, int) and 0 <= number < len(tokenizer)]
     if not usable:
         raise LightAdaptError(
             f"{type(tokenizer).__name__} has neither a padding token nor an end token. Set tokenizer.pad_token to one "
             "of its tokens, and pass tokenizer=…"
         )
-    tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(usable[0])
     return tokenizer
 

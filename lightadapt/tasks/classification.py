@@ -137,6 +137,7 @@ def clean_label(records: Records, index: int, name: str, label: Any, known: Sequ
         DataError: it is neither a name nor a class number.
     """
     place = records.place(index)
+    label = label.item() if isinstance(label, np.generic) else label
     if type(label) not in (str, int):
         raise DataError(
             f"{place}: {name} is {label!r} ({type(label).__name__}). "

@@ -99,8 +99,9 @@ def truncate_left(tokens: Tokens, length: int, view: ModelView) -> tuple[Tokens,
     excess = len(tokens.ids) - length
     if excess <= 0:
         return tokens, False
-    kept = len(leading_specials(view.tokenizer))
     ids, learned = tokens
+    specials = leading_specials(view.tokenizer)
+    kept = len(specials) if ids[: len(specials)] == specials else 0  # a chat template may write none
     return Tokens(ids[:kept] + ids[kept + excess :], learned[:kept] + learned[kept + excess :]), True
 
 

@@ -109,6 +109,8 @@ def _start_of_reply(prompt: str, text: str, reply: str) -> int:
 
     A template may add to the prompt what it leaves out of a finished turn; a reply may begin like that by chance.
     """
+    if not prompt:  # the assistant speaks first
+        return max(text.find(reply), 0)
     if text.startswith(prompt):
         return len(prompt)
     pairs = zip(prompt, text, strict=False)

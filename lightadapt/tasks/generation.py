@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from lightadapt.data import Record, Records
@@ -13,7 +14,7 @@ from lightadapt.metrics import Report, text_scores
 from lightadapt.tasks.completions import log_likelihoods
 from lightadapt.tasks.conversation import read_messages, turn_end
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
-from lightadapt.tasks.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder
+from lightadapt.tasks.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder, new_tokens
 from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Task, filler
 from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
 
 HIGHEST_LOSS = 700.0
 """Beyond it the perplexity would overflow."""
-ONE_TEXT = ("num_return_sequences", "return_dict_in_generate", "output_scores", "output_logits", "output_attentions")
-"""Options that give something else than one text for each prompt."""
+GREEDY = {"num_beams": 1, "min_length": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1.0}
+"""What a checkpoint may say otherwise, for the data that it was made for."""
+ONE_TEXT = (
+    "num_return_sequences",
+    "return_dict_in_generate",
+    "output_scores",
+    "output_logits",
+    "output_attentions",
+    "prompt_lookup_num_tokens",
+)
+"""Options that give something else than one text for each prompt of a batch."""
 
 
 class Inferred(NamedTuple):
@@ -87,6 +97,8 @@ class Generation(Task):
 
     def __post_init__(self) -> None:
         check_overflow(self.overflow, CUTS)
+        if not isinstance(self.instruction, str):
+            raise LightAdaptError(f"instruction={self.instruction!r}: give a text.")
         if type(self.max_new_tokens) is not int or self.max_new_tokens < 1:
             raise LightAdaptError(f"max_new_tokens={self.max_new_tokens!r}: give a whole number above 0.")
         if self.options is not None:
@@ -103,11 +115,21 @@ class Generation(Task):
 
     def as_record(self, item: Any) -> Any:
         """A text stands for its source; a list of messages for a conversation."""
+        if isinstance(item, Mapping) and {"role", "content"} <= set(item):
+            raise DataError("This is one message. A conversation is a list of them: predict([[message, …]]).")
         if isinstance(item, str):
             return {self.source_field: item}
         if isinstance(item, (list, tuple)) and item and all(isinstance(part, Mapping) for part in item):
             return {"messages": list(item)}
         return item
+
+    def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
+        """The fields of the form that the records have."""
+        first = records.items[0]
+        for form in (("messages",), (self.source_field, self.target_field), ("text",)):
+            if form[0] in self.fields and first.get(form[0]) is not None:
+                return [name for name in form if labelled or name not in self.answer_fields]
+        return super().known_fields(records, labelled=labelled)
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         item = records.items[index]
@@ -144,7 +166,8 @@ class Generation(Task):
     def show(self, feature: GenerationFeature, view: ModelView) -> list[str]:
         ids, labels = feature.inputs["input_ids"], feature.targets["labels"]
         if view.family == "decoder":
-            return [show_tokens(ids, [label != IGNORED for label in labels], view.tokenizer)]
+            learned = [place > 0 and label != IGNORED for place, label in enumerate(labels)]  # nothing stands before 0
+            return [show_tokens(ids, learned, view.tokenizer)]
         return [
             show_tokens(ids, [False] * len(ids), view.tokenizer),
             show_tokens(labels, [True] * len(labels), view.tokenizer),
@@ -158,7 +181,9 @@ class Generation(Task):
         for index, example in enumerate(examples):
             if view.family == "decoder":
                 example = self._prompted(example, self.separator)
-                mine, lost = for_decoder(example, index, view, targets=targets, new_tokens=self.max_new_tokens)
+                mine, lost = for_decoder(
+                    example, index, view, targets=targets, room=new_tokens(self.max_new_tokens, view)
+                )
             else:
                 mine, lost = for_encoder_decoder(self._prompted(example, ""), index, view, targets=targets)
             features += mine
@@ -220,12 +245,19 @@ class Generation(Task):
         options = self._generation_options(model, view)
         positions = getattr(model.config, "max_position_embeddings", None)  # T5 counts none
         if left:
-            options["max_new_tokens"] = min(self.max_new_tokens, view.max_length - length)
+            options["max_new_tokens"] = new_tokens(self.max_new_tokens, view)  # the same whatever else is in the batch
         elif isinstance(positions, int):
             options["max_new_tokens"] = min(self.max_new_tokens, positions - 1)  # the first one starts the decoder
-        given = model.generate(  # type: ignore[operator]
-            input_ids=ids, attention_mask=mask, tokenizer=view.tokenizer, **options
-        )
+        try:
+            given = model.generate(  # type: ignore[operator]
+                input_ids=ids, attention_mask=mask, tokenizer=view.tokenizer, **options
+            )
+        except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as error:
+            if not self.options:
+                raise
+            raise LightAdaptError(
+                f"Generating with the options {dict(self.options)} failed ({type(error).__name__}: {error})."
+            ) from error
         return [row[length:].tolist() if left else row.tolist() for row in given]
 
     def _generation_options(self, model: PreTrainedModel, view: ModelView) -> dict[str, Any]:
@@ -235,6 +267,7 @@ class Generation(Task):
         ends = self.end_tokens(view) | set(own if isinstance(own, list) else [own]) - {None}
         return {
             "max_new_tokens": self.max_new_tokens,
+            **GREEDY,
             "do_sample": sampled,
             "pad_token_id": view.tokenizer.pad_token_id,
             "eos_token_id": sorted(ends) or None,
@@ -319,3 +352,13 @@ def _check_options(options: Mapping[str, Any]) -> None:
             )
         if name == "max_new_tokens":
             raise LightAdaptError("options holds max_new_tokens, which is an option of the task itself: set that.")
+    beams, stops = options.get("num_beams", 1), options.get("stop_strings", ["."])
+    if type(beams) is not int or beams < 1:
+        raise LightAdaptError(f"num_beams={beams!r}: give a whole number above 0.")
+    stops = [stops] if isinstance(stops, str) else stops
+    if not isinstance(stops, (list, tuple)) or not stops or not all(isinstance(stop, str) and stop for stop in stops):
+        raise LightAdaptError(f"stop_strings={stops!r}: give a text or a list of texts.")
+    for name in ("temperature", "repetition_penalty"):
+        value = options.get(name, 1.0)
+        if value is not None and (not isinstance(value, Real) or not float(value) > 0):
+            raise LightAdaptError(f"{name}={value!r}: give a number above 0.")

@@ -112,7 +112,9 @@ class MultiLabel(LabelledTask):
         elif self.class_weights == "balanced":
             counts = Counter(str(label) for example in examples for label in example.label)
             present = np.array([counts[name] for name in view.outputs], dtype=float)
-            weights = np.where(present > 0, (len(examples) - present) / np.maximum(present, 1), 1.0)
+            weights = np.where(
+                (present > 0) & (present < len(examples)), (len(examples) - present) / np.maximum(present, 1), 1.0
+            )
         return weighted_binary_cross_entropy(weights, self.label_smoothing)
 
     def decode(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from numbers import Integral
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -78,6 +79,16 @@ class MultipleChoice(Task):
         if isinstance(item, (tuple, list)) and len(item) == 2:
             return {"question": item[0], "choices": item[1]}
         return item
+
+    def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
+        """The fields that count: a record needs one of question and premise only."""
+        known = super().known_fields(records, labelled=labelled)
+        first = records.items[0]
+        return (
+            [name for name in known if name in first or name not in ("question", "premise")]
+            if (first.get("question") or first.get("premise"))
+            else known
+        )
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         place = records.place(index)
@@ -182,10 +193,14 @@ class MultipleChoice(Task):
 
 def _answer(records: Records, index: int, count: int) -> int:
     value, place = required(records, index, "answer"), records.place(index)
-    if isinstance(value, str) and value.strip().isdigit():  # of a text file
+    if isinstance(value, str) and value.strip().isdecimal():  # of a text file
         value = int(value)
+    elif isinstance(value, str) and len(value.strip()) == 1 and value.strip() in ascii_uppercase:
+        value = ascii_uppercase.index(value.strip())  # A, B, C, …
     if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) < count:
-        raise DataError(f"{place}: answer is {value!r}. Give the index of the right choice, 0 to {count - 1}.")
+        raise DataError(
+            f"{place}: answer is {value!r}. Give the index of the right choice, 0 to {count - 1}, or its letter."
+        )
     return int(value)
 
 

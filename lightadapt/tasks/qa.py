@@ -15,7 +15,7 @@ from lightadapt.metrics import Report, answer_f1, question_scores
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, ModelView, Task
-from lightadapt.tasks.texts import leading_specials, trailing_specials
+from lightadapt.tasks.texts import closing_token, leading_specials, trailing_specials
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -119,7 +119,7 @@ class QA(Task):
         self, source: Data, *, split: str = "train", columns: Mapping[str, str] | None = None, labelled: bool = True
     ) -> Records:
         records = super().read(source, split=split, columns=columns, labelled=labelled)
-        return _flat(records) if "paragraphs" in records.items[0] else records
+        return _flat(records) if any("paragraphs" in item for item in records) else records
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         context = text_field(records, index, "context")
@@ -144,9 +144,9 @@ class QA(Task):
         return [show_tokens(ids, learned, view.tokenizer), *(["no answer"] if start == feature.nowhere else [])]
 
     def prepare(self, examples: Sequence[Example]) -> QA:
-        if self.limit is None and not all(example.answers for example in examples):
-            return replace(self, found_threshold=0.0)
-        return self
+        if self.threshold is not None:
+            return self
+        return replace(self, found_threshold=None if all(example.answers for example in examples) else 0.0)
 
     @property
     def tunes(self) -> bool:
@@ -176,8 +176,8 @@ class QA(Task):
             changed = sum(_set_targets(example, mine) for example, mine in zip(examples, windows, strict=True))
         total = sum(bool(example.answers) for example in examples)
         notes = [
-            f"{changed} of {total} answers begin or end where this tokenizer cannot: they are learned up to the next "
-            "border that it has, and their exact text counts in scores."
+            f"{changed} of {total} answers begin or end where this tokenizer cannot, or are longer than a window: "
+            "they are learned as far as can be, and their exact text counts in scores."
         ]
         return Encoded([window for mine in windows for window in mine], notes if changed else [])
 
@@ -222,18 +222,29 @@ class QA(Task):
 
 
 def _flat(records: Records) -> Records:
-    """One record a question, of SQuAD's articles with paragraphs with questions."""
+    """One record a question, of SQuAD's articles with paragraphs with questions; flat records stay as they are."""
     items: list[Record] = []
     lines: list[int] = []
     for index, article in enumerate(records):
-        for paragraph in article.get("paragraphs") or []:
-            if not isinstance(paragraph, Mapping) or not isinstance(paragraph.get("qas"), list):
-                raise DataError(f"{records.place(index)}: a paragraph without the list 'qas'. It is no SQuAD article.")
-            items += [{"context": paragraph.get("context"), **question} for question in paragraph["qas"]]
-            lines += [records.lines[index] if records.lines else 0] * len(paragraph["qas"])
+        line = records.lines[index] if records.lines else 0
+        found = [article] if "paragraphs" not in article else _questions(records.place(index), article["paragraphs"])
+        items += found
+        lines += [line] * len(found)
     if not items:
         raise DataError(f"{records.source} holds articles, but no question in them.")
     return Records(items, records.source, lines if records.lines else None)
+
+
+def _questions(place: str, paragraphs: Any) -> list[Record]:
+    found: list[Record] = []
+    for paragraph in as_list(place, "paragraphs", paragraphs):
+        if not isinstance(paragraph, Mapping) or "qas" not in paragraph:
+            raise DataError(f"{place}: a paragraph without 'qas'. It is no SQuAD article.")
+        for question in as_list(place, "qas", paragraph["qas"]):
+            if not isinstance(question, Mapping):
+                raise DataError(f"{place}: 'qas' holds {question!r}, not a dict with 'question' and 'answers'.")
+            found.append({"context": paragraph.get("context"), **question})
+    return found
 
 
 def _read_answers(records: Records, index: int, context: str) -> list[tuple[int, int]]:
@@ -326,7 +337,7 @@ def _windows(examples: Sequence[Example], view: ModelView, length: int, overlap:
             parts = encoding.sequence_ids(row)
             places = _places(examples[index].context, offsets, parts)
             if added:
-                end = {"input_ids": tokenizer.eos_token_id, "attention_mask": 1}
+                end = {"input_ids": closing_token(tokenizer), "attention_mask": 1}
                 inputs = {name: [*values, end.get(name, 0)] for name, values in inputs.items()}
             nowhere = 0 if first else len(inputs["input_ids"]) - 1
             windows[index].append(Window(inputs, index, offsets=places, nowhere=nowhere))
@@ -359,24 +370,36 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _set_targets(example: Example, windows: Sequence[Window]) -> bool:
-    """Give each window the answer that lies in it, or "nowhere"; whether the tokens cannot mark it exactly."""
-    marked = not example.answers
-    for number, window in enumerate(windows):
+    """Give each window the answer that lies in it, or "nowhere"; whether the tokens cannot mark it exactly.
+
+    Of an answer longer than every window, the largest part that one of them holds is marked.
+    """
+    for window in windows:
         window.targets = {"start_positions": window.nowhere, "end_positions": window.nowhere}
-        start, end = _trim(example.context, *example.answers[0]) if example.answers else (0, 0)
-        inside = [position for position, (left, right) in window.offsets.items() if left < end and right > start]
-        if not inside:
-            continue
-        positions = list(window.offsets)
-        (first, _), (_, last) = window.offsets[inside[0]], window.offsets[inside[-1]]
-        # At its edges a window may hold the rest of an answer; elsewhere the tokenizer has dropped what is missing.
-        if (first > start and inside[0] == positions[0] and number > 0) or (
-            last < end and inside[-1] == positions[-1] and number < len(windows) - 1
-        ):
-            continue
-        window.targets = {"start_positions": inside[0], "end_positions": inside[-1]}
-        marked = marked or (first, last) == (start, end)
-    return not marked
+    if not example.answers:
+        return False
+    start, end = _trim(example.context, *example.answers[0])
+    inside = [[at for at, (left, right) in each.offsets.items() if left < end and right > start] for each in windows]
+    whole = [number for number, tokens in enumerate(inside) if tokens and _holds(windows, number, tokens, start, end)]
+    longest = max(range(len(windows)), key=lambda number: len(inside[number]))
+    exact = False
+    for number in whole or [longest] * bool(inside[longest]):
+        offsets, tokens = windows[number].offsets, inside[number]
+        windows[number].targets = {"start_positions": tokens[0], "end_positions": tokens[-1]}
+        exact = exact or (offsets[tokens[0]][0], offsets[tokens[-1]][1]) == (start, end)
+    return not exact
+
+
+def _holds(windows: Sequence[Window], number: int, tokens: Sequence[int], start: int, end: int) -> bool:
+    """Whether these tokens of a window are all of an answer, and not the rest of one that its edge cuts.
+
+    Where something is missing away from the edges, the tokenizer has dropped it.
+    """
+    offsets = windows[number].offsets
+    first, last = next(iter(offsets)), next(reversed(offsets))
+    cut_left = number > 0 and tokens[0] == first and offsets[first][0] > start
+    cut_right = number < len(windows) - 1 and tokens[-1] == last and offsets[last][1] < end
+    return not cut_left and not cut_right
 
 
 def _best_answer(window: Window, logits: np.ndarray, longest: int) -> Answer:

@@ -17,6 +17,9 @@ from lightadapt.tasks.fields import required
 from lightadapt.tasks.task import EVERY_FAMILY, Encoded, ModelView, Task
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 
+LARGEST = 1e15
+"""Labels are below it: the square of their error must fit into a float32."""
+
 
 @dataclass(frozen=True)
 class Regression(Task):
@@ -83,6 +86,8 @@ def _number(records: Records, index: int) -> float:
         number = float(value) if isinstance(value, (Real, str)) and not isinstance(value, bool) else math.nan
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{place}: label is {value!r}, but a number is expected. Correct it, or remove the record.")
+    if not abs(number) < LARGEST:
+        raise DataError(
+            f"{place}: label is {value!r}, but a number below {LARGEST:g} is needed. Correct it, or remove the record."
+        )
     return number

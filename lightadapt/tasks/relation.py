@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, LightAdaptError, RecordError
+from lightadapt.errors import DataError, LightAdaptError, RecordError, nearest
 from lightadapt.metrics import Report, relation_scores
 from lightadapt.tasks.classification import Classification, most_probable
 from lightadapt.tasks.fields import as_list, required, text_field
@@ -61,8 +61,8 @@ class Relation(Classification):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_overflow(self.overflow, CUTS)
-        if isinstance(self.no_relation, str):
-            raise LightAdaptError(f"no_relation={self.no_relation!r} is one text. Give a list of labels.")
+        if isinstance(self.no_relation, str) or not isinstance(self.no_relation, (Collection, type(None))):
+            raise LightAdaptError(f"no_relation={self.no_relation!r}: give a list of labels, such as ['Other'].")
         if self.no_relation is not None:
             object.__setattr__(self, "no_relation", tuple(sorted(map(str, self.no_relation))))
 
@@ -86,6 +86,16 @@ class Relation(Classification):
             return Example(*_read_tags(place, text), label)
         head, tail = (_read_argument(records, index, name, text) for name in ("head", "tail"))
         return Example(text, head, tail, label)
+
+    def prepare(self, examples: Sequence[Any]) -> Relation:
+        known = list(map(str, self.labels or ()))
+        for name in self.no_relation or ():
+            if name not in known:
+                raise LightAdaptError(
+                    f"no_relation names {name!r}, which is not among the labels. {nearest(name, known)}Labels: "
+                    f"{', '.join(known)}."
+                )
+        return self
 
     def samples(self) -> list[Record]:
         first, *_, last = self.labels or ("", "")

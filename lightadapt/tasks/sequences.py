@@ -57,11 +57,11 @@ Features = tuple[list[GenerationFeature], str]
 """The features of an example, and what had to be left out of it, if anything."""
 
 
-def for_decoder(example: Example, index: int, view: ModelView, *, targets: bool, new_tokens: int) -> Features:
+def for_decoder(example: Example, index: int, view: ModelView, *, targets: bool, room: int) -> Features:
     """One feature for each reference, or for each rendering of a conversation; without targets the prompt alone.
 
     Args:
-        new_tokens: room to leave behind the prompt.
+        room: tokens to leave free behind the prompt.
     """
     if example.text is not None:
         return _pieces(example.text, index, view), ""
@@ -79,8 +79,7 @@ def for_decoder(example: Example, index: int, view: ModelView, *, targets: bool,
         tokens, shortened = truncate_left(tokens, view.max_length, view)
         cut = cut or shortened
         features.append(GenerationFeature(_inputs(tokens.ids), index, {"labels": tokens.labels}))
-    room = view.max_length - min(new_tokens, view.max_length // 2)
-    prompt, shortened = truncate_left(prompt, room, view)
+    prompt, shortened = truncate_left(prompt, view.max_length - room, view)
     if not targets:
         features, cut = [GenerationFeature(_inputs(prompt.ids), index)], shortened
     features[0].prompt = prompt.ids
@@ -117,9 +116,16 @@ def for_encoder_decoder(example: Example, index: int, view: ModelView, *, target
     return features, cut
 
 
+def new_tokens(most: int, view: ModelView) -> int:
+    """At most so many tokens, and no more than leave half of the model's positions to the prompt."""
+    return min(most, view.max_length // 2)
+
+
 def _pieces(text: str, index: int, view: ModelView) -> list[GenerationFeature]:
     """All of a text; the pieces of a long one overlap by one token, so that each token is learned once."""
     ids = append_eos(prepend_specials(tokenize_spans(text, [], view.tokenizer), view), view).ids
+    if len(ids) < 2:
+        raise RecordError(index, f"the text {text!r} is one token in this tokenizer, so nothing follows from anything.")
     step = view.max_length - 1
     starts = range(0, max(1, len(ids) - 1), step)
     pieces = [ids[start : start + view.max_length] for start in starts]

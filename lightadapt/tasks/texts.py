@@ -158,8 +158,14 @@ def eos_if_empty(inputs: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase) 
     """The inputs; one end token stands for a text of which a tokenizer without specials leaves nothing."""
     if inputs["input_ids"]:
         return dict(inputs)
-    token = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id or 0
+    token = closing_token(tokenizer)
     return {name: [token if name == "input_ids" else 1 if name == "attention_mask" else 0] for name in inputs}
+
+
+def closing_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The end token, or what comes nearest to one."""
+    ids = (tokenizer.eos_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
+    return next((number for number in ids if number is not None), 0)
 
 
 def _cut(
@@ -169,6 +175,12 @@ def _cut(
     if not windows:
         encoding = tokenizer(text, pair, truncation="longest_first" if pair else True, max_length=max_length)
         return [dict(encoding)]
+    if not tokenizer.is_fast:
+        raise RecordError(
+            index,
+            f"it has more than {max_length} tokens, and {type(tokenizer).__name__}, which is no fast tokenizer, cannot "
+            "read it in windows. Choose overflow='truncate', or pass tokenizer= with a fast one.",
+        )
     strategy, room = "longest_first", max_length - tokenizer.num_special_tokens_to_add(pair=pair is not None)
     if pair is not None:
         first, second = (len(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (text, pair))

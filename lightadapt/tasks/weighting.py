@@ -23,9 +23,11 @@ def check_weighting(class_weights: ClassWeights, label_smoothing: float) -> None
     if isinstance(class_weights, str) and class_weights != "balanced":
         raise LightAdaptError(f"class_weights={class_weights!r}: give 'balanced', or a dict {{label: weight}}.")
     if isinstance(class_weights, Mapping):
-        wrong = [weight for weight in class_weights.values() if not isinstance(weight, Real) or not 0 < weight < 1e6]
+        wrong = [
+            weight for weight in class_weights.values() if not isinstance(weight, Real) or not 1e-6 <= weight <= 1e6
+        ]
         if wrong:
-            raise LightAdaptError(f"class_weights holds {wrong[0]!r}. A weight is a number above 0.")
+            raise LightAdaptError(f"class_weights holds {wrong[0]!r}. A weight is a number between 1e-6 and 1e6.")
     elif class_weights is not None and class_weights != "balanced":
         raise LightAdaptError(f"class_weights={class_weights!r}: give 'balanced', or a dict {{label: weight}}.")
     if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
