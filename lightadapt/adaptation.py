@@ -18,7 +18,7 @@ from lightadapt.anatomy import Layers, family_of, outermost
 from lightadapt.data import Records
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, LightAdaptError, RecordError
-from lightadapt.head import LastTokenPooling, has_named_outputs, output_names, renew_head
+from lightadapt.head import LastTokenPooling, OutputScale, has_named_outputs, output_names, renew_head
 from lightadapt.loading import Base, max_length
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
@@ -68,6 +68,7 @@ class Adaptation:
         self._insert()
         self.activate()
         self._agree_on_padding()
+        self._scale_outputs()
         if not self._settled and base.trained_head:
             self._adopt_labels()
 
@@ -165,7 +166,7 @@ class Adaptation:
             found = task.find_labels(examples)
             if task.labels is None or not set(found) <= set(task.labels):
                 task = task.with_labels(found)
-        return task.prepare(examples)
+        return task.prepare(examples, fresh_head=self.history is None and not self.base.trained_head)
 
     def settle(self, task: Task) -> None:
         """Take these labels for good; the head follows when they are new."""
@@ -174,7 +175,14 @@ class Adaptation:
             keep = not before.ready  # of a head with other labels nothing is kept
             head = self.base.blueprint.anatomy.head
             renew_head(self.model, head, task.outputs(), seed=self.seed, keep=keep)
+        if before.output_scale is None:
+            self._scale_outputs()
         self._settled = True
+
+    def _scale_outputs(self) -> None:
+        if self.task.output_scale is not None:
+            paths = outermost(self.model, self.base.blueprint.anatomy.head)
+            OutputScale([self.model.get_submodule(path) for path in paths], *self.task.output_scale)
 
     # ---- records in, predictions out
 

@@ -80,6 +80,22 @@ def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
 
 
+class OutputScale:
+    """Lets a head with one output give `mean + spread * z`, so that it has to learn z, which is of size one, alone."""
+
+    def __init__(self, modules: Sequence[nn.Module], mean: float, spread: float) -> None:
+        """Scale what the `modules` of the head give where that is a single number."""
+        self.mean, self.spread = mean, spread
+        for module in modules:
+            module.register_forward_hook(self.scale)
+
+    def scale(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        """Behind the head: `(…, 1)` becomes what it stands for; anything else is left as it is."""
+        if torch.is_tensor(output) and output.shape[-1] == 1:
+            return output * self.spread + self.mean
+        return output
+
+
 class LastTokenPooling:
     """Lets a head that scores every token and then picks one of them pick the last real one.
 

@@ -56,8 +56,8 @@ def test_a_threshold_is_found_anew_by_each_fit():
     asked = {**record, "answers": {"text": ["Maria"], "answer_start": [0]}}
     none = {**record, "answers": {"text": [], "answer_start": []}}
     some, every = (task.parse(task.read(records)) for records in ([asked, none], [asked]))
-    assert task.prepare(some).limit == 0.0
-    assert task.prepare(some).prepare(every).limit is None
+    assert task.prepare(some, fresh_head=True).limit == 0.0
+    assert task.prepare(some, fresh_head=True).prepare(every, fresh_head=False).limit is None
 
 
 def test_a_label_of_all_records_is_learned_under_balanced_weights(tiny):

@@ -225,7 +225,7 @@ def test_gold_outputs_decode_to_the_gold(tokenizers, kind, name):
     examples = task.parse(task.read(RECORDS[name]))
     if isinstance(task, LabelledTask):
         task = task.with_labels(task.find_labels(examples))
-    task = task.prepare(examples)
+    task = task.prepare(examples, fresh_head=True)
     view = ModelView(tokenizers(kind), 64, family, task.outputs())
     encoded = task.encode(examples, view, targets=True)
     assert encoded.notes == []

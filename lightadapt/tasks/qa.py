@@ -143,7 +143,7 @@ class QA(Task):
         learned = [start <= position <= end for position in range(len(ids))]
         return [show_tokens(ids, learned, view.tokenizer), *(["no answer"] if start == feature.nowhere else [])]
 
-    def prepare(self, examples: Sequence[Example]) -> QA:
+    def prepare(self, examples: Sequence[Example], *, fresh_head: bool) -> QA:
         if self.threshold is not None:
             return self
         return replace(self, found_threshold=None if all(example.answers for example in examples) else 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -43,8 +43,22 @@ class Regression(Task):
     """What happens to a text longer than the model takes: cut, read in windows whose values are averaged, or
     refused."""
 
+    found_scale: tuple[float, float] | None = field(default=None, kw_only=True)
+    """Mean and standard deviation of the labels of the first `fit`. The head learns what is left when they are taken
+    out, whatever the unit of the labels; the model's outputs have them in again. It is not meant to be given."""
+
     def __post_init__(self) -> None:
         check_overflow(self.overflow)
+
+    def prepare(self, examples: Sequence[Example], *, fresh_head: bool) -> Regression:
+        if self.found_scale is not None or not fresh_head:
+            return self
+        labels = np.array([example.label for example in examples])
+        return replace(self, found_scale=(float(labels.mean()), float(labels.std()) or 1.0))
+
+    @property
+    def output_scale(self) -> tuple[float, float] | None:
+        return self.found_scale
 
     def as_record(self, item: Any) -> Any:
         return super().as_record(as_pair(item))

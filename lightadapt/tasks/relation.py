@@ -87,7 +87,7 @@ class Relation(Classification):
         head, tail = (_read_argument(records, index, name, text) for name in ("head", "tail"))
         return Example(text, head, tail, label)
 
-    def prepare(self, examples: Sequence[Any]) -> Relation:
+    def prepare(self, examples: Sequence[Any], *, fresh_head: bool) -> Relation:
         known = list(map(str, self.labels or ()))
         for name in self.no_relation or ():
             if name not in known:

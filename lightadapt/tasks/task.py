@@ -169,9 +169,14 @@ class Task(ABC):
     def check_answers(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer
         """Raise a DataError that names the first record whose answer this task cannot learn."""
 
-    def prepare(self, examples: Sequence[Any]) -> Task:
-        """The task as it learns from these examples."""
+    def prepare(self, examples: Sequence[Any], *, fresh_head: bool) -> Task:
+        """The task as it learns from these examples; `fresh_head` says whether its head has learned nothing yet."""
         return self
+
+    @property
+    def output_scale(self) -> tuple[float, float] | None:
+        """The mean and the spread of what the head is to give, when it would take it long to get there; else None."""
+        return None
 
     @property
     def tunes(self) -> bool:
