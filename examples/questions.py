@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--dev", type=Path, help="SQuAD file to choose weights and threshold by")
     parser.add_argument("--model", help="hub id or folder; default: the MiniLM encoder of lightadapt[demo]")
     parser.add_argument("--method", default="lora")
-    parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--output", type=Path, default=Path("runs/questions"))
     options = parser.parse_args()
 

@@ -229,7 +229,9 @@ class Adaptation:
         features = self.task.validation_features(self.encode(examples, records, targets=True))
 
         def score() -> dict[str, float]:
-            self.metrics, _ = self.task.score(examples, self.decode(examples, features))
+            predictions = self.decode(examples, features)
+            task = self.task.tune_on_validation(examples, predictions) if self.task.tunes else self.task
+            self.metrics, _ = task.score(examples, predictions)
             return self.metrics
 
         return score

@@ -365,6 +365,8 @@ class Adapted:
         now.require_labels()
         if isinstance(inputs, str) and Path(inputs).suffix.lower() not in TABLE_SUFFIXES + CONLL_SUFFIXES:
             raise DataError(f"predict takes a list of inputs. Write predict([{inputs[:40]!r}]).")
+        if isinstance(inputs, Mapping):
+            raise DataError("predict takes a list of inputs. Write predict([{…}]).")
         if is_collection(inputs):
             inputs = list(inputs)
             if not inputs:

@@ -110,7 +110,7 @@ class GradientWatch:
         for name, parameter in self.model.named_parameters():
             if name in self.waiting and parameter.grad is not None:
                 self.waiting.discard(name)
-                self.alive = self.alive or bool(parameter.grad.abs().max() > 0)
+                self.alive = self.alive or bool((parameter.grad != 0).any())
         if not self.alive and (len(self.waiting) == self.watched or self.seen >= self.steps):
             raise LightAdaptError(
                 "No gradient reaches what is to be trained, so nothing would be learned. Most often the loss does not "

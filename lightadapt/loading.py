@@ -209,6 +209,19 @@ def _head_of_other_labels(blueprint: Blueprint) -> bool:
 
 def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, frozenset[str]]:
     """The model, and the parameters that its checkpoint did not have."""
+    mapping = _key_mapping(blueprint)
+    model, fresh = _load_as(blueprint, dtype, mapping)
+    embedding = f"{blueprint.anatomy.embedding}.weight"
+    if embedding in fresh and getattr(blueprint.source.config, "tie_word_embeddings", False):
+        output = _output_layer(blueprint.source.config)
+        if output is not None:  # the checkpoint keeps the matrix that both share under the name of the other
+            model, fresh = _load_as(blueprint, dtype, {**mapping, rf"^{re.escape(output)}\.weight$": embedding})
+    return model, fresh
+
+
+def _load_as(
+    blueprint: Blueprint, dtype: torch.dtype, key_mapping: dict[str, str]
+) -> tuple[PreTrainedModel, frozenset[str]]:
     source = blueprint.source
     origin: dict[str, Any] = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
     if source.instance is not None:
@@ -218,7 +231,7 @@ def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, fr
             model, report = blueprint.model_class.from_pretrained(
                 None if source.instance is not None else source.id,
                 config=task_config(source.config, blueprint.task, blueprint.outputs),
-                key_mapping=_key_mapping(blueprint),
+                key_mapping=key_mapping or None,
                 dtype=dtype,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # a head with other classes; the backbone is checked afterwards
@@ -230,7 +243,19 @@ def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, fr
     return model, frozenset(report["missing_keys"]) | mismatched
 
 
-def _key_mapping(blueprint: Blueprint) -> dict[str, str] | None:
+def _output_layer(config: PretrainedConfig) -> str | None:
+    """The path of the layer that a language model of this architecture gives its logits with."""
+    for auto_class in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForMaskedLM"):
+        model_class = mapped_class(auto_class, config)
+        if model_class is not None:
+            with torch.device("meta"), quiet():
+                model = model_class(copy.deepcopy(config))
+            output = model.get_output_embeddings()
+            return next((path for path, module in model.named_modules() if module is output), None)
+    return None
+
+
+def _key_mapping(blueprint: Blueprint) -> dict[str, str]:
     """Where a task's class calls its backbone otherwise than the checkpoints do, the one name for the other.
 
     Several decoders do so for question answering; without it the whole backbone would stay random
@@ -238,10 +263,10 @@ def _key_mapping(blueprint: Blueprint) -> dict[str, str] | None:
     """
     bare, ours = mapped_class("AutoModel", blueprint.source.config), blueprint.model_class.base_model_prefix
     if bare is None or issubclass(blueprint.model_class, tuple(TASK_MODELS.values())):
-        return None
+        return {}
     theirs = bare.base_model_prefix
     inside = any(name.startswith(f"{ours}.") for name in blueprint.anatomy.parameters)
-    return {rf"^{re.escape(theirs)}\.": f"{ours}."} if theirs and inside and theirs != ours else None
+    return {rf"^{re.escape(theirs)}\.": f"{ours}."} if theirs and inside and theirs != ours else {}
 
 
 def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozenset[str]) -> None:
@@ -263,7 +288,8 @@ def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozens
     if lost:
         raise LightAdaptError(
             f"{len(lost)} tensors of the backbone are not in the checkpoint {source.name} and would stay random, for "
-            f"example {', '.join(lost[:3])}. It is no checkpoint of a {type(model).__name__} backbone; choose another."
+            f"example {', '.join(lost[:3])}. It is no checkpoint of a {source.config.model_type!r} model; "
+            "choose another."
         )
 
 

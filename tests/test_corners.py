@@ -227,3 +227,51 @@ def test_an_error_of_encoding_names_file_and_line(tiny, tmp_path):
     path.write_text("text,label\nshort,a\n" + "long " * 200 + ",b\n")
     with pytest.raises(la.DataError, match=r"Record 1 \(.*train\.csv, line 3\): the text has"):
         la.adapt(tiny("bert"), la.Classification(overflow="error")).fit(path, epochs=1)
+
+
+def test_a_tied_matrix_is_found_under_the_name_of_the_output_layer(tmp_path, tiny, tokenizers):
+    import torch
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(tiny("llama"), tie_word_embeddings=True)
+    model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(tmp_path)
+    tokenizers("llama").save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    matrix = tensors.pop("model.embed_tokens.weight")
+    save_file({**tensors, "lm_head.weight": matrix}, file, metadata={"format": "pt"})
+    for task in ("classification", "qa", "relation"):
+        adapted = la.adapt(tmp_path, task, **({} if task == "qa" else {"labels": ["a", "b"]}))
+        assert torch.equal(adapted.model.get_input_embeddings().weight, matrix)
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e5])
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_a_regression_learns_labels_of_any_size(tiny, tmp_path, name, unit):
+    records = [{"text": word, "label": (3.0 + value) * unit} for word, value in (("hello", -0.5), ("my order", 0.5))]
+    adapted = la.adapt(tiny(name), "regression")
+    adapted.fit(records * 8, epochs=12, batch_tokens=12, args={"disable_tqdm": True})
+    low, high = adapted.predict(["hello", "my order"])
+    assert low < high
+    assert abs((low + high) / 2 - 3 * unit) < 0.4 * unit
+    adapted.save(tmp_path / "saved")
+    assert la.load(tmp_path / "saved").predict(["hello", "my order"]) == [low, high]
+    merged = adapted.merge()
+    batch = adapted._now.collate(adapted._now.encode(adapted.task.parse(adapted.task.read(records)), targets=False))
+    assert merged(**batch).logits[0].item() == pytest.approx(low, rel=1e-3)
+
+
+def test_an_error_in_validation_data_says_so(tiny, messages):
+    adapted = la.adapt(tiny("bert"), "classification", labels=messages)
+    with pytest.raises(la.DataError, match=r"Record 0 \(validation data\): label 'z'"):
+        adapted.fit(messages, validation=[{"text": "a", "label": "z"}])
+
+
+def test_a_passage_of_multiple_choice_is_read():
+    task = la.MultipleChoice()
+    record = {"context": "The sky is blue.", "question": "The sky?", "choices": ["blue", "red"], "answer": "A"}
+    (example,) = task.parse(task.read([record]))
+    assert example.question == "The sky is blue. The sky?"
+    assert example.answer == 0

@@ -48,7 +48,7 @@ def as_list(place: str, name: str, value: Any) -> list[Any]:
     """The items of a list-like field."""
     if isinstance(value, (list, tuple, np.ndarray)):
         return list(value)
-    hint = " A text file holds no lists: use .jsonl." if isinstance(value, str) and value[:1] in "[{" else ""
+    hint = " Give a list; a .csv holds none, so use .jsonl for it." if isinstance(value, str) else ""
     raise DataError(f"{place}: {name} is {value!r} ({type(value).__name__}), not a list.{hint}")
 
 

@@ -350,6 +350,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
             raise LightAdaptError(
                 f"options holds {name!r}, but a prediction is one text for each prompt. Leave it out."
             )
+        if name == "max_length":
+            raise LightAdaptError("options holds max_length, which counts the prompt, too. Give max_new_tokens.")
         if name == "max_new_tokens":
             raise LightAdaptError("options holds max_new_tokens, which is an option of the task itself: set that.")
     beams, stops = options.get("num_beams", 1), options.get("stop_strings", ["."])

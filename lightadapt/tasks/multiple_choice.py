@@ -47,7 +47,7 @@ class Choices(Feature):
 
 @dataclass(frozen=True)
 class MultipleChoice(Task):
-    """One right choice a record: `question` (or `premise`, or both), `choices` (texts), `answer` (an index).
+    """One right choice a record: `question` (or `premise`, `context`), `choices` (texts), `answer` (index or letter).
 
     An encoder scores each choice with a head. A decoder or an encoder-decoder takes the choice whose tokens it finds
     most likely on average after the question, and is trained on just that, so it has no fresh head at all. A
@@ -63,7 +63,7 @@ class MultipleChoice(Task):
         "decoder": "AutoModelForCausalLM",
         "encoder-decoder": "AutoModelForSeq2SeqLM",
     }
-    fields: ClassVar[tuple[str, ...]] = ("question", "premise", "choices", "answer")
+    fields: ClassVar[tuple[str, ...]] = ("context", "premise", "question", "choices", "answer")
     answer_fields: ClassVar[tuple[str, ...]] = ("answer",)
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "multiple-choice"
@@ -81,18 +81,16 @@ class MultipleChoice(Task):
         return item
 
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
-        """The fields that count: a record needs one of question and premise only."""
+        """The fields that count: a record needs one of question, premise and context only."""
+        asked, first = ("context", "premise", "question"), records.items[0]
         known = super().known_fields(records, labelled=labelled)
-        first = records.items[0]
-        return (
-            [name for name in known if name in first or name not in ("question", "premise")]
-            if (first.get("question") or first.get("premise"))
-            else known
-        )
+        if not any(first.get(name) for name in asked):
+            return known
+        return [name for name in known if name in first or name not in asked]
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         place = records.place(index)
-        parts = [optional_text(records, index, name) for name in ("premise", "question")]
+        parts = [optional_text(records, index, name) for name in ("context", "premise", "question")]
         question = " ".join(part for part in parts if part)
         if not question:
             required(records, index, "question")

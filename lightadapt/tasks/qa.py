@@ -124,6 +124,8 @@ class QA(Task):
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
         context = text_field(records, index, "context")
         answers = _read_answers(records, index, context) if labelled else []
+        if answers and records.items[index].get("is_impossible"):
+            raise DataError(f"{records.place(index)}: is_impossible is true, but there are answers. Remove either.")
         return Example(text_field(records, index, "question"), context, answers)
 
     def samples(self) -> list[Record]:

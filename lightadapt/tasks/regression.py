@@ -49,6 +49,8 @@ class Regression(Task):
 
     def __post_init__(self) -> None:
         check_overflow(self.overflow)
+        if self.found_scale is not None:  # JSON knows no tuples
+            object.__setattr__(self, "found_scale", tuple(self.found_scale))
 
     def prepare(self, examples: Sequence[Example], *, fresh_head: bool) -> Regression:
         if self.found_scale is not None or not fresh_head:
@@ -100,8 +102,8 @@ def _number(records: Records, index: int) -> float:
         number = float(value) if isinstance(value, (Real, str)) and not isinstance(value, bool) else math.nan
     except ValueError:
         number = math.nan
-    if not abs(number) < LARGEST:
-        raise DataError(
-            f"{place}: label is {value!r}, but a number below {LARGEST:g} is needed. Correct it, or remove the record."
-        )
+    if not math.isfinite(number):
+        raise DataError(f"{place}: label is {value!r}, but a number is needed. Correct it, or remove the record.")
+    if abs(number) >= LARGEST:
+        raise DataError(f"{place}: label is {value!r}, beyond {LARGEST:g}. Give the labels in a larger unit.")
     return number

@@ -162,6 +162,8 @@ class Task(ABC):
             DataError: naming the record, the field and the mend.
         """
         records = self.read(source, split=split, columns=columns)
+        if split == "validation" and records.source == "data":
+            records = replace(records, source="validation data")
         examples = self.parse(records)
         self.check_answers(examples, records)
         return examples, records
