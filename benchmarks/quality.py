@@ -6,8 +6,8 @@ python benchmarks/quality.py --data FOLDER --write
 FOLDER holds the files that `DATA_SETS` names, such as `classification/trec6/train.jsonl`, and for the generation of
 texts two small decoders, `models/tinystories-656k` and `models/stories260k-llama`. The encoder is the MiniLM of
 `lightadapt[demo]`. A run takes the first records of a shuffle that is always the same, as many as fit into about six
-minutes on one core (SQuAD, GoEmotions: twelve). `seq2seq` needs no data: a small T5 and a small BART, both random, learn to copy
-and to reverse.
+minutes on one core (SQuAD, GoEmotions: twelve). `seq2seq` needs no data: a small T5 and a small BART, both random,
+learn to copy and to reverse.
 
 Each run is appended to the JSON file as it ends, and one that is there is not repeated. `--write` renews the tables of
 docs/quality.md from that file alone.
