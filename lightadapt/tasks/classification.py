@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,8 +19,8 @@ from lightadapt.tasks.weighting import (
     ClassWeights,
     balanced_weights,
     check_weighting,
+    resolve_weights,
     weighted_cross_entropy,
-    weights_of,
 )
 
 
@@ -106,11 +106,8 @@ class Classification(LabelledTask):
         if self.class_weights is None and not self.label_smoothing:
             return None
         counts = Counter(str(example.label) for example in examples)
-        weights = None
-        if isinstance(self.class_weights, Mapping):
-            weights = weights_of(self.class_weights, view.outputs)
-        elif self.class_weights == "balanced":
-            weights = balanced_weights(np.array([counts[name] for name in view.outputs]))
+        present = np.array([counts[name] for name in view.outputs])
+        weights = resolve_weights(self.class_weights, view.outputs, lambda: balanced_weights(present))
         return weighted_cross_entropy(weights, self.label_smoothing)
 
     def decode(

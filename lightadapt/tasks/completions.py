@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightadapt.tasks.task import IGNORED, ModelView
-from lightadapt.tasks.texts import leading_specials
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +82,7 @@ def prompt_tokens(prompt: str, view: ModelView) -> Tokens:
 
 def prepend_specials(tokens: Tokens, view: ModelView) -> Tokens:
     """The tokens behind the special ones that the tokenizer begins a text with."""
-    start = leading_specials(view.tokenizer)
+    start = view.leading_specials
     return Tokens(start + tokens.ids, [False] * len(start) + tokens.learned)
 
 
@@ -100,17 +99,29 @@ def truncate_left(tokens: Tokens, length: int, view: ModelView) -> tuple[Tokens,
     if excess <= 0:
         return tokens, False
     ids, learned = tokens
-    specials = leading_specials(view.tokenizer)
+    specials = view.leading_specials
     kept = len(specials) if ids[: len(specials)] == specials else 0  # a chat template may write none
     return Tokens(ids[:kept] + ids[kept + excess :], learned[:kept] + learned[kept + excess :]), True
 
 
-def target_tokens(text: str, view: ModelView) -> list[int]:
-    """The labels of an encoder-decoder: the target as its tokenizer writes targets, with an end token at the end."""
+def truncate_source(ids: list[int], view: ModelView) -> tuple[list[int], bool]:
+    """As many tokens of a source as the model takes, those at its start left out; whether any had to be."""
+    tokens, cut = truncate_left(Tokens(ids, [False] * len(ids)), view.max_length, view)
+    return tokens.ids, cut
+
+
+def target_tokens(text: str, view: ModelView) -> tuple[list[int], bool]:
+    """The labels of an encoder-decoder, as its tokenizer writes targets, and whether they had to be cut.
+
+    There is an end token at the end; of a text that is too long, it is kept.
+    """
     tokenizer = view.tokenizer
     ids = list(tokenizer(text_target=text, verbose=False)["input_ids"])
-    closed = tokenizer.eos_token_id is None or tokenizer.eos_token_id in ids[-2:]  # a language may stand behind it
-    return ids if closed else [*ids, tokenizer.eos_token_id]
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ids[-2:]:  # a language may stand behind it
+        ids.append(tokenizer.eos_token_id)
+    if len(ids) <= view.max_length:
+        return ids, False
+    return [*ids[: view.max_length - 1], ids[-1]], True
 
 
 def log_likelihoods(

@@ -90,7 +90,7 @@ def renderings(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: in
         prompt = render(messages[:number], tokenizer, index, ask=True) if number else ""
         text = render(messages[: number + 1], tokenizer, index)
         start = _start_of_reply(prompt, text, message["content"].strip())
-        end = _end_of_turn(text, start, tokenizer)
+        end = len(text.rstrip())
         if not text[start:end].strip():
             raise RecordError(
                 index,
@@ -117,17 +117,6 @@ def _start_of_reply(prompt: str, text: str, reply: str) -> int:
     common = next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(prompt), len(text)))
     at = text.rfind(reply)
     return min(common, at) if at >= 0 else common
-
-
-def _end_of_turn(text: str, start: int, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Where the assistant's turn ends: behind its last special token, else at the last character."""
-    bare = len(text.rstrip())
-    ends = [
-        at + len(token)
-        for token in tokenizer.all_special_tokens
-        if (at := text.rfind(token, start)) >= 0 and at + len(token) == bare
-    ]
-    return max(ends, default=bare)
 
 
 def ends_with_special(text: str, tokenizer: PreTrainedTokenizerBase) -> bool:

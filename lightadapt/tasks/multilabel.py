@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar
@@ -17,7 +17,13 @@ from lightadapt.tasks.classification import clean_label, sorted_labels
 from lightadapt.tasks.fields import as_list, required
 from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Label, LabelledTask, ModelView, Objective
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
-from lightadapt.tasks.weighting import ClassWeights, check_weighting, weighted_binary_cross_entropy, weights_of
+from lightadapt.tasks.weighting import (
+    ClassWeights,
+    check_weighting,
+    presence_weights,
+    resolve_weights,
+    weighted_binary_cross_entropy,
+)
 
 
 @dataclass(frozen=True)
@@ -106,15 +112,9 @@ class MultiLabel(LabelledTask):
     def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
         if self.class_weights is None and not self.label_smoothing:
             return None
-        weights = None
-        if isinstance(self.class_weights, Mapping):
-            weights = weights_of(self.class_weights, view.outputs)
-        elif self.class_weights == "balanced":
-            counts = Counter(str(label) for example in examples for label in example.label)
-            present = np.array([counts[name] for name in view.outputs], dtype=float)
-            weights = np.where(
-                (present > 0) & (present < len(examples)), (len(examples) - present) / np.maximum(present, 1), 1.0
-            )
+        counts = Counter(str(label) for example in examples for label in example.label)
+        present = np.array([counts[name] for name in view.outputs])
+        weights = resolve_weights(self.class_weights, view.outputs, lambda: presence_weights(present, len(examples)))
         return weighted_binary_cross_entropy(weights, self.label_smoothing)
 
     def decode(

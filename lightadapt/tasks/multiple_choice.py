@@ -15,11 +15,17 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.classification import softmax
-from lightadapt.tasks.completions import encode_completion, log_likelihoods, target_tokens, truncate_left
+from lightadapt.tasks.completions import (
+    encode_completion,
+    log_likelihoods,
+    target_tokens,
+    truncate_left,
+    truncate_source,
+)
 from lightadapt.tasks.fields import as_list, check_characters, optional_text, required
 from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, filler, pad
-from lightadapt.tasks.texts import CUTS, Cut, check_overflow, leading_specials, report_cut
+from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
 
 if TYPE_CHECKING:
     import torch
@@ -233,15 +239,11 @@ def _continuations(example: Example, view: ModelView) -> tuple[list[dict[str, An
 
 def _targets_of(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str]:
     """The question for the encoder, and each choice for the decoder."""
-    ids, lost = view.tokenizer(example.question, verbose=False)["input_ids"], ""
-    if len(ids) > view.max_length:
-        kept = len(leading_specials(view.tokenizer))
-        ids, lost = ids[:kept] + ids[kept + len(ids) - view.max_length :], START
-    rows = []
+    ids, cut = truncate_source(list(view.tokenizer(example.question, verbose=False)["input_ids"]), view)
+    rows, lost = [], START if cut else ""
     for choice in example.choices:
-        labels = target_tokens(choice, view)
-        if len(labels) > view.max_length:
-            labels, lost = [*labels[: view.max_length - 1], labels[-1]], END
+        labels, cut = target_tokens(choice, view)
+        lost = END if cut else lost
         rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
     return rows, lost
 

@@ -15,10 +15,10 @@ from lightadapt.metrics import Report, answer_f1, question_scores
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, ModelView, Task
-from lightadapt.tasks.texts import closing_token, leading_specials, trailing_specials
+from lightadapt.tasks.texts import closing_token
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    import torch
 
 BEST = 20
 """Starts and ends of a window that are tried with each other."""
@@ -183,14 +183,11 @@ class QA(Task):
         ]
         return Encoded([window for mine in windows for window in mine], notes if changed else [])
 
-    def infer(self, model: PreTrainedModel, features: Sequence[Window], view: ModelView) -> list[np.ndarray]:
-        """Start and end logits `(T, 2)` of each window."""
+    def logits_of(self, given: Any) -> torch.Tensor:
+        """Start and end logits `(B, T, 2)`."""
         import torch
 
-        batch = self.collate([replace(feature, targets={}) for feature in features], view)
-        given = model(**{name: value.to(model.device) for name, value in batch.items()})
-        logits = torch.stack([given.start_logits, given.end_logits], -1).float().cpu().numpy()
-        return [row[: len(feature)].copy() for row, feature in zip(logits, features, strict=True)]
+        return torch.stack([given.start_logits, given.end_logits], -1)
 
     def decode(
         self, examples: Sequence[Example], features: Sequence[Window], inferred: Sequence[np.ndarray], view: ModelView
@@ -303,10 +300,8 @@ def _occurrences(text: str, part: str) -> list[int]:
 def _windows(examples: Sequence[Example], view: ModelView, length: int, overlap: int) -> list[list[Window]]:
     """The windows of each example, without targets."""
     tokenizer = view.tokenizer
-    first = view.family == "encoder" and bool(leading_specials(tokenizer))
-    added = not first and not trailing_specials(
-        tokenizer
-    )  # one end token, which stands for no answer behind each window
+    first = view.family == "encoder" and bool(view.leading_specials)
+    added = not first and not view.trailing_specials  # one end token, which stands for no answer behind each window
     separated = tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add()
     questions = [example.question if separated else f"{example.question}\n" for example in examples]
     length -= added

@@ -15,10 +15,10 @@ from lightadapt.tasks.completions import (
     target_tokens,
     tokenize_spans,
     truncate_left,
+    truncate_source,
 )
 from lightadapt.tasks.conversation import Messages, ends_with_special, render, renderings
 from lightadapt.tasks.task import Feature, ModelView
-from lightadapt.tasks.texts import leading_specials
 
 
 class Example(NamedTuple):
@@ -100,18 +100,18 @@ def for_encoder_decoder(example: Example, index: int, view: ModelView, *, target
             for number, message in enumerate(example.messages)
             if message["role"] == "assistant" and number
         ]
+    sources = dict.fromkeys([asked, *(source for source, _ in pairs if targets)])
+    read = {source: _read(source, view, keeps_end=bool(example.messages)) for source in sources}
+    ids, lost = read[asked]
+    if not targets:
+        return [Seq2SeqFeature(_inputs(ids), index, prompt=ids)], lost
     features: list[GenerationFeature] = []
     cut = ""
-    for source, target in pairs if targets else []:
-        ids, lost = _read(source, view, keeps_end=bool(example.messages))
-        labels = target_tokens(target, view)
-        if len(labels) > view.max_length:
-            labels, lost = [*labels[: view.max_length - 1], labels[-1]], "the end of the target"
-        cut = lost or cut
-        features.append(Seq2SeqFeature(_inputs(ids), index, {"labels": labels}))
-    ids, lost = _read(asked, view, keeps_end=bool(example.messages))
-    if not targets:
-        features, cut = [Seq2SeqFeature(_inputs(ids), index)], lost
+    for source, target in pairs:
+        given, lost = read[source]
+        labels, shortened = target_tokens(target, view)
+        cut = "the end of the target" if shortened else lost or cut
+        features.append(Seq2SeqFeature(_inputs(given), index, {"labels": labels}))
     features[-1].prompt = ids
     return features, cut
 
@@ -160,12 +160,10 @@ def _opened(tokens: Tokens, view: ModelView) -> Tokens:
 def _read(source: str, view: ModelView, *, keeps_end: bool) -> tuple[list[int], str]:
     """The tokens of a source, and what had to be left out: of a conversation its start, else the end."""
     ids = list(view.tokenizer(source, verbose=False)["input_ids"])
-    excess = len(ids) - view.max_length
-    if excess <= 0:
+    if len(ids) <= view.max_length:
         return ids, ""
     if keeps_end:
-        kept = len(leading_specials(view.tokenizer))
-        return ids[:kept] + ids[kept + excess :], "the start of the conversation"
+        return truncate_source(ids, view)[0], "the start of the conversation"
     shorter = view.tokenizer(source, truncation=True, max_length=view.max_length)["input_ids"]
     return list(shorter), "the end of the source"
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -39,6 +40,27 @@ class ModelView:
     family: Family
     outputs: tuple[str, ...] = ()
     """The names of the head's outputs, in order."""
+
+    @property
+    def leading_specials(self) -> list[int]:
+        """The special tokens that the tokenizer puts before a text."""
+        return self._specials[0]
+
+    @property
+    def trailing_specials(self) -> list[int]:
+        """The special tokens that the tokenizer puts behind a text."""
+        return self._specials[1]
+
+    @cached_property  # every record asks
+    def _specials(self) -> tuple[list[int], list[int]]:
+        def ids(text: str, *, specials: bool) -> list[int]:
+            return list(self.tokenizer(text, add_special_tokens=specials)["input_ids"])
+
+        # A small vocabulary may lack a letter and drop it.
+        text = next((text for text in ("a", "A", "0", ".") if ids(text, specials=False)), "a")
+        bare, full = ids(text, specials=False), ids(text, specials=True)
+        start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
+        return full[:start], full[start + len(bare) :]
 
 
 @dataclass
@@ -248,12 +270,17 @@ class Task(ABC):
     def infer(self, model: PreTrainedModel, features: Sequence[Any], view: ModelView) -> list[Any]:
         """What the model gives for a batch of features, one each: logits `(K,)`, or `(T, K)` for one row a token."""
         batch = self.collate([replace(feature, targets={}) for feature in features], view)
-        logits = model(**{name: value.to(model.device) for name, value in batch.items()}).logits.float().cpu().numpy()
+        given = model(**{name: value.to(model.device) for name, value in batch.items()})
+        logits = self.logits_of(given).float().cpu().numpy()
         # A copy, since a view would keep the whole padded batch.
         return [
             (row[: len(feature)] if row.ndim == 2 else row).copy()
             for row, feature in zip(logits, features, strict=True)
         ]
+
+    def logits_of(self, given: Any) -> torch.Tensor:
+        """The logits in what the model returns: `(B, K)`, or `(B, T, K)`."""
+        return given.logits  # type: ignore[no-any-return]
 
     def validation_features(self, features: Sequence[Any]) -> list[Any]:
         """The features as they are scored after each epoch: what the headline does not need may be left out."""

@@ -110,25 +110,6 @@ def mean_of_windows(features: Sequence[Feature], values: Sequence[np.ndarray], c
     return total / windows
 
 
-def leading_specials(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens that the tokenizer puts before a text."""
-    return _specials_around(tokenizer)[0]
-
-
-def trailing_specials(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens that the tokenizer puts behind a text."""
-    return _specials_around(tokenizer)[1]
-
-
-def _specials_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    # A small vocabulary may lack a letter and drop it.
-    texts = (text for text in ("a", "A", "0", ".") if tokenizer(text, add_special_tokens=False)["input_ids"])
-    text = next(texts, "a")
-    bare, full = tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer(text)["input_ids"]
-    start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
-    return full[:start], full[start + len(bare) :]
-
-
 def _joined(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str | None]]:
     """The texts and pairs; a pair becomes one text with a line break where the tokenizer would set nothing between."""
     if tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add():

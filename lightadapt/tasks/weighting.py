@@ -20,26 +20,33 @@ ClassWeights: TypeAlias = "Literal['balanced'] | Mapping[str, float] | None"
 
 def check_weighting(class_weights: ClassWeights, label_smoothing: float) -> None:
     """Raise for weights or a smoothing that mean nothing."""
-    if isinstance(class_weights, str) and class_weights != "balanced":
-        raise LightAdaptError(f"class_weights={class_weights!r}: give 'balanced', or a dict {{label: weight}}.")
     if isinstance(class_weights, Mapping):
         wrong = [
             weight for weight in class_weights.values() if not isinstance(weight, Real) or not 1e-6 <= weight <= 1e6
         ]
         if wrong:
             raise LightAdaptError(f"class_weights holds {wrong[0]!r}. A weight is a number between 1e-6 and 1e6.")
-    elif class_weights is not None and class_weights != "balanced":
+    elif class_weights not in (None, "balanced"):
         raise LightAdaptError(f"class_weights={class_weights!r}: give 'balanced', or a dict {{label: weight}}.")
     if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
         raise LightAdaptError(f"label_smoothing={label_smoothing!r}: give a number from 0 to below 1.")
 
 
-def weights_of(class_weights: Mapping[str, float], outputs: Sequence[str]) -> np.ndarray:
-    """The weight of each output `(K,)`; 1 for those that the dict does not name.
+def resolve_weights(
+    class_weights: ClassWeights, outputs: Sequence[str], balanced: Callable[[], np.ndarray]
+) -> np.ndarray | None:
+    """The weight of each output `(K,)`, what `balanced` gives for that word; None without weights.
 
     Raises:
-        LightAdaptError: it names a label that there is not.
+        LightAdaptError: a dict names a label that there is not.
     """
+    if isinstance(class_weights, Mapping):
+        return _weights_of(class_weights, outputs)
+    return None if class_weights is None else balanced()
+
+
+def _weights_of(class_weights: Mapping[str, float], outputs: Sequence[str]) -> np.ndarray:
+    """The weight of each output `(K,)`; 1 for those that the dict does not name."""
     given = {str(label): float(weight) for label, weight in class_weights.items()}
     unknown = [label for label in given if label not in outputs]
     if unknown:
@@ -59,6 +66,15 @@ def balanced_weights(counts: np.ndarray) -> np.ndarray:
     weights = np.ones(len(counts))
     weights[occurring] = counts.sum() / (occurring.sum() * counts[occurring])
     return weights
+
+
+def presence_weights(counts: np.ndarray, records: int) -> np.ndarray:
+    """(N - n_k) / n_k for the counts n `(K,)` of labels in N records: presence weighs as much as absence in all.
+
+    A label of no record or of all has nothing to be balanced with; it gets 1.
+    """
+    mixed = (counts > 0) & (counts < records)
+    return np.where(mixed, (records - counts) / np.maximum(counts, 1), 1.0)
 
 
 def weighted_cross_entropy(weights: np.ndarray | None, smoothing: float) -> Objective:
