@@ -278,7 +278,7 @@ class Adaptation:
         """Take the trained tensors from one of this run's checkpoints."""
         artifact = checkpoint.read_artifact(path)
         now, then = self.manifest(), artifact.manifest
-        pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed")}
+        pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
         pairs["base"] = (then["base"]["fingerprint"], now["base"]["fingerprint"])
         pairs["number of records"] = (then["training"].get("records"), now["training"].get("records"))
         for name, (before, after) in pairs.items():
@@ -304,7 +304,7 @@ class Adaptation:
             "outputs": list(self.outputs),
             "method": {"name": self.method.name, "settings": self.method.settings()},
             "layers": self.layers,
-            "quantize": None,
+            "quantize": None if self.base.quantization is None else self.base.quantization.as_json(),
             "head": sorted(self.base.head),
             "seed": self.seed,
             "training": self.training,

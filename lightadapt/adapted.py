@@ -27,7 +27,7 @@ from lightadapt.checks import (
 )
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
-from lightadapt.loading import check_room, draw, load_base, plan_for
+from lightadapt.loading import check_quantization, check_room, draw, load_base, plan_for
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.preview import preview
@@ -134,7 +134,9 @@ class Adapted:
         check_tokenizer(first.tokenizer, source, chosen)
         tokenizer = chosen.fit_tokenizer(first.tokenizer, family_of(source.config))
         check_room(source.config, first.tokenizer, how)
-        base = load_base(blueprint, dtype=first.base.dtype, seed=first.seed, device=first.model.device)
+        device, quantization = first.model.device, first.base.quantization
+        check_quantization(blueprint, how, plan, quantization, device)
+        base = load_base(blueprint, dtype=first.base.dtype, seed=first.seed, device=device, quantization=quantization)
         share_backbone(base, first.base)
         try:
             added = Adaptation(base, how, plan, tokenizer, name=name, layers=layers, seed=first.seed)

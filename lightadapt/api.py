@@ -18,9 +18,10 @@ from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype
-from lightadapt.loading import Base, Blueprint, check_room, draw, load_base, plan_for
+from lightadapt.loading import Base, Blueprint, check_quantization, check_room, draw, load_base, plan_for
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
+from lightadapt.quantization import Quantization, agree, resolve_quantization
 from lightadapt.source import Model, find_source, load_tokenizer
 from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
@@ -48,10 +49,11 @@ def adapt(
         task: a name (`"classification"`, `"ner"`, `"qa"`, `"generation"`, …) or a task object such as `QA(window=256)`.
         method: a name (`"lora"`, `"prefix"`, `"full"`, …), a method object such as `LoRA(rank=16)`, or a `PeftConfig`.
         labels: the names of the classes, or data to read them from; None: read from the data of the first `fit`.
-        quantize: not available yet; None.
+        quantize: how the frozen projections of the blocks are kept: None (in `dtype`), `"4bit"` (NF4 with double
+            quantization), `"8bit"` (LLM.int8), or a `BitsAndBytesConfig`. A checkpoint that is quantized stays so.
         layers: the blocks to adapt: None (all), `"last:4"`, `"first:4"`, or indices.
         tokenizer: a tokenizer or where to load it from; None: the one that lies with the model.
-        dtype: of the frozen weights; what is trained is float32.
+        dtype: of the frozen weights that are not quantized; what is trained is float32.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
         seed: of everything that is drawn: fresh weights, order of the data, dropout.
         revision: branch, tag or commit of a hub model.
@@ -61,7 +63,7 @@ def adapt(
         LightAdaptError: an unknown name, or a model, task, method or layers that do not go together; before any
             weight is loaded.
     """
-    _refuse_quantization(quantize)
+    quantization = resolve_quantization(quantize)
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise LightAdaptError(f"seed={seed!r}: give a whole number from 0 to 2**32 - 1.")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
@@ -71,10 +73,12 @@ def adapt(
     blueprint = draw(source, chosen_task)
     plan = plan_for(blueprint, chosen_method, layers)
     place = choose_device(device)
+    quantization = agree(quantization, source.config, source.name)
+    check_quantization(blueprint, chosen_method, plan, quantization, place)
     number_format = _number_format(blueprint, plan, dtype, place)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
     check_room(source.config, chosen_tokenizer, chosen_method)
-    base = load_base(blueprint, dtype=number_format, seed=seed, device=place)
+    base = load_base(blueprint, dtype=number_format, seed=seed, device=place, quantization=quantization)
     made = Adaptation(base, chosen_method, plan, chosen_tokenizer, name=ADAPTER, layers=layers, seed=seed)
     chosen_method.start(made.model, chosen_tokenizer)
     return Adapted(made)
@@ -93,17 +97,18 @@ def load(
     Args:
         path: the folder that `Adapted.save` wrote.
         base: where the base model is now, when not where it was; None: as the artifact says.
-        quantize: not available yet; None.
-        dtype: of the frozen weights.
+        quantize: as in `adapt`; None: as it was trained, `"none"`: not at all.
+        dtype: of the frozen weights that are not quantized.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
 
     Raises:
         ArtifactError: the folder is damaged, from a newer version, or does not fit this base.
         LightAdaptError: the base model cannot be loaded.
     """
-    _refuse_quantization(quantize)
+    asked = resolve_quantization(quantize)
     artifact = checkpoint.read_artifact(path)
     saved = artifact.manifest
+    trained_on = _saved_quantization(saved.get("quantize"), path)
     named = {} if saved["labels"] is None else {"labels": saved["labels"]}
     task = _saved_object(TASKS, saved["task"], path, **named)
     method = _saved_object(METHODS, saved["method"], path)
@@ -115,9 +120,19 @@ def load(
         raise ArtifactError(f"{path} trains {unknown[0]!r}, which {source.name} does not have. Pass the right base=.")
     plan = replace(method.plan(blueprint.anatomy, saved["layers"]), config=artifact.config)
     place = choose_device(device)
+    quantization = agree(trained_on if quantize is None else asked, source.config, source.name)
+    check_quantization(blueprint, method, plan, quantization, place)
     number_format = _number_format(blueprint, plan, dtype, place)
+    if quantization != trained_on:
+        warnings.warn(
+            f"{artifact.path} was trained on {_describe(trained_on)} and is loaded on {_describe(quantization)}: its "
+            "predictions may differ a little. Leave quantize out to have it as it was.",
+            stacklevel=2,
+        )
     tokenizer = load_tokenizer(source, artifact.path, task)
-    loaded = load_base(blueprint, dtype=number_format, seed=saved["seed"], device=place, head=head)
+    loaded = load_base(
+        blueprint, dtype=number_format, seed=saved["seed"], device=place, head=head, quantization=quantization
+    )
     _check_base(artifact, loaded, number_format)
     made = Adaptation(loaded, method, plan, tokenizer, name=ADAPTER, layers=saved["layers"], seed=saved["seed"])
     adapted = Adapted(made)
@@ -125,9 +140,17 @@ def load(
     return adapted
 
 
-def _refuse_quantization(quantize: Any) -> None:
-    if quantize is not None:
-        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+def _saved_quantization(saved: Any, path: str | Path) -> Quantization | None:
+    if saved is None:
+        return None
+    try:
+        return resolve_quantization(Quantization(saved["name"], saved["settings"]))
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged: it says quantize={saved!r}.") from error
+
+
+def _describe(quantization: Quantization | None) -> str:
+    return "weights that are not quantized" if quantization is None else f"{quantization.name} weights"
 
 
 def _check_base(artifact: checkpoint.Artifact, loaded: Base, number_format: torch.dtype) -> None:

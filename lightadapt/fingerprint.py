@@ -15,21 +15,26 @@ SAMPLE = 64
 """Values taken of each tensor: training anything changes nearly all of its values, so a few are enough."""
 
 
-def take_fingerprint(model: nn.Module, names: Collection[str], linears: Collection[str]) -> dict[str, str]:
+def take_fingerprint(
+    model: nn.Module, names: Collection[str], linears: Collection[str], *, quantized: bool = False
+) -> dict[str, str]:
     """Hashes of the frozen parameters `names`: of matrices of the modules `linears`, and of all others.
 
-    The groups are apart because quantization changes the former only. The values are rounded to bfloat16 and to
-    float16, each where the weights are precise enough, so that a base is known again in another number format.
+    The groups are apart because quantization changes the former only, which are left out then. The values are rounded
+    to bfloat16 and to float16, each where the weights are precise enough, so that a base is known again in another
+    number format.
     """
     parameters = dict(model.named_parameters())
     linear = {f"{path}.weight" for path in linears}
     hashes = {
         f"{group}/{name}": hashlib.sha256()
-        for group in ("linear", "other")
+        for group in (("other",) if quantized else ("linear", "other"))
         for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16))
         if next(model.parameters()).dtype in (torch.float32, dtype)
     }
     for name in sorted(names):
+        if quantized and name in linear:
+            continue
         values = parameters[name].detach().reshape(-1)
         sample = values[:: max(1, values.numel() // SAMPLE)][:SAMPLE].to("cpu")
         if not sample.isfinite().all():

@@ -21,8 +21,18 @@ from lightadapt.fingerprint import take_fingerprint
 from lightadapt.head import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
 from lightadapt.methods import Method, PeftMethod, Plan
 from lightadapt.models import TASK_MODELS, mapped_class
+from lightadapt.quantization import (
+    Quantization,
+    check_device,
+    is_quantized,
+    quantization_of,
+    quantize_modules,
+    quantized_in,
+    quantized_linears,
+    settle,
+)
 from lightadapt.quiet import quiet
-from lightadapt.source import Source, first_line
+from lightadapt.source import Source, first_line, tensor_names
 from lightadapt.tasks import TASKS, Task
 
 LEAST_TOKENS = 8
@@ -60,8 +70,9 @@ class Base:
     trained_head: bool
     """Whether the head came with the checkpoint."""
     dtype: torch.dtype
-    """Number format of the frozen weights."""
+    """Number format of the frozen weights; of a quantized model, of those that are not quantized."""
     fingerprint: dict[str, str]
+    quantization: Quantization | None = None
 
 
 def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> Blueprint:
@@ -157,12 +168,14 @@ def load_base(
     seed: int,
     device: torch.device,
     head: frozenset[str] | None = None,
+    quantization: Quantization | None = None,
 ) -> Base:
     """The task's model with its weights, its head in float32, on the device.
 
     Args:
-        dtype: of the frozen weights.
+        dtype: of the frozen weights that are not quantized.
         seed: of what is freshly initialised.
+        quantization: the form in which the linear projections of the blocks are kept.
         head: the parameters that are trained with the task, when that is settled already; else what lies outside
             the backbone, and what the checkpoint does not have.
 
@@ -175,7 +188,7 @@ def load_base(
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model, fresh = _load(blueprint, dtype)
+            model, fresh = _load(blueprint, dtype, quantization, device)
     trained_head = not anatomy.head & fresh
     if trained_head and (_head_of_another_task(blueprint) or _head_of_other_labels(blueprint)):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=False)
@@ -188,9 +201,12 @@ def load_base(
         head = anatomy.head | (fresh & anatomy.parameters.keys())
     keep_float32(model, outermost(model, head))
     model.to(device)  # type: ignore[arg-type]
+    if quantization is not None:
+        _quantize_rest(model, blueprint, quantization, dtype)
     model.eval()
     frozen = anatomy.parameters.keys() - head
-    return Base(model, blueprint, head, trained_head, dtype, take_fingerprint(model, frozen, anatomy.linears))
+    fingerprint = take_fingerprint(model, frozen, anatomy.linears, quantized=quantization is not None)
+    return Base(model, blueprint, head, trained_head, dtype, fingerprint, quantization)
 
 
 def _head_of_another_task(blueprint: Blueprint) -> bool:
@@ -207,30 +223,67 @@ def _head_of_other_labels(blueprint: Blueprint) -> bool:
     return bool(blueprint.outputs) and has_named_outputs(config) and set(output_names(config)) != set(blueprint.outputs)
 
 
-def _load(blueprint: Blueprint, dtype: torch.dtype) -> tuple[PreTrainedModel, frozenset[str]]:
+def _load(
+    blueprint: Blueprint, dtype: torch.dtype, quantization: Quantization | None, device: torch.device
+) -> tuple[PreTrainedModel, frozenset[str]]:
     """The model, and the parameters that its checkpoint did not have."""
     mapping = _key_mapping(blueprint)
-    model, fresh = _load_as(blueprint, dtype, mapping)
+    how = {} if quantization is None else _quantized_loading(blueprint, dtype, quantization, device)
+    model, fresh = _load_as(blueprint, dtype, mapping, how)
     embedding = f"{blueprint.anatomy.embedding}.weight"
     if embedding in fresh and getattr(blueprint.source.config, "tie_word_embeddings", False):
         output = _output_layer(blueprint.source.config)
         if output is not None:  # the checkpoint keeps the matrix that both share under the name of the other
-            model, fresh = _load_as(blueprint, dtype, {**mapping, rf"^{re.escape(output)}\.weight$": embedding})
+            mapping = {**mapping, rf"^{re.escape(output)}\.weight$": embedding}
+            model, fresh = _load_as(blueprint, dtype, mapping, how)
     return model, fresh
 
 
+def _quantized_loading(
+    blueprint: Blueprint, dtype: torch.dtype, quantization: Quantization, device: torch.device
+) -> dict[str, Any]:
+    """What makes transformers quantize tensor by tensor while it loads, so that the whole is never in memory."""
+    anatomy, source = blueprint.anatomy, blueprint.source
+    quantized = quantized_linears(anatomy, quantization)
+    how: dict[str, Any] = {"device_map": {"": device}}
+    if quantization_of(source.config) is not None:
+        names = source.instance.state_dict() if source.instance is not None else tensor_names(source)
+        quantized = quantized_in(names, anatomy.linears) if names else quantized
+        in_head = [path for path in quantized if f"{path}.weight" in anatomy.head]
+        quantized = tuple(path for path in quantized if path not in in_head)
+    config = quantization.config((path for path in anatomy.linears if path not in quantized), dtype)
+    if quantization_of(source.config) is not None:
+        how["config"] = task_config(source.config, blueprint.task, blueprint.outputs)
+        how["config"].quantization_config = config.to_dict()
+    else:
+        how["quantization_config"] = config
+    return how
+
+
+def _quantize_rest(
+    model: PreTrainedModel, blueprint: Blueprint, quantization: Quantization, dtype: torch.dtype
+) -> None:
+    """Quantize what transformers did not: a model given as an instance, and projections of a class of their own."""
+    if quantization_of(blueprint.source.config) is None:
+        wanted = quantized_linears(blueprint.anatomy, quantization)
+        left = [path for path in wanted if not is_quantized(model.get_submodule(path))]
+        quantize_modules(model, left, quantization, dtype)
+    settle(model)
+    setattr(model, f"is_loaded_in_{quantization.name}", True)  # how PEFT knows
+
+
 def _load_as(
-    blueprint: Blueprint, dtype: torch.dtype, key_mapping: dict[str, str]
+    blueprint: Blueprint, dtype: torch.dtype, key_mapping: dict[str, str], how: dict[str, Any]
 ) -> tuple[PreTrainedModel, frozenset[str]]:
     source = blueprint.source
     origin: dict[str, Any] = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
     if source.instance is not None:
         origin = {"state_dict": source.instance.state_dict()}
+    origin = {"config": task_config(source.config, blueprint.task, blueprint.outputs), **origin, **how}
     try:
         with quiet():
             model, report = blueprint.model_class.from_pretrained(
                 None if source.instance is not None else source.id,
-                config=task_config(source.config, blueprint.task, blueprint.outputs),
                 key_mapping=key_mapping or None,
                 dtype=dtype,
                 output_loading_info=True,
@@ -330,6 +383,44 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
             if not isinstance(error.__cause__, RuntimeError):  # which the meta device raises where values are read
                 raise
     return plan
+
+
+def check_quantization(
+    blueprint: Blueprint, method: Method, plan: Plan, quantization: Quantization | None, device: torch.device
+) -> None:
+    """Raise when a method cannot work on quantized weights, tried on a single small layer of its own.
+
+    Raises:
+        LightAdaptError: it cannot, with the reason and what does.
+    """
+    if quantization is None:
+        return
+    check_device(quantization, device)
+    quantized = quantized_linears(blueprint.anatomy, quantization)
+    way_out = "Use method='lora' or 'bottleneck', or leave quantize out."
+    if plan.unfrozen or method.rewrites_base:
+        raise LightAdaptError(
+            f"Method {method} changes the weights themselves, which {quantization.name} weights cannot take. {way_out}"
+        )
+    targets = peft_bridge.targets_of(plan.config) & set(quantized) if plan.config is not None else set()
+    if not targets:
+        return
+    smallest = min(sorted(targets), key=lambda path: sum(blueprint.anatomy.linears[path]))
+    layer = nn.Linear(*blueprint.anatomy.linears[smallest], device=device)
+    reason = peft_bridge.try_on(plan.config, layer, lambda holder: _quantize_one(holder, quantization))
+    if reason:
+        other = "8bit" if quantization.name == "4bit" else "4bit"
+        raise LightAdaptError(
+            f"Method {method} does not work on {quantization.name} weights with the versions installed here "
+            f"({reason}). Try quantize={other!r}; or: {way_out[0].lower()}{way_out[1:]}"
+        )
+
+
+def _quantize_one(holder: nn.Module, quantization: Quantization) -> None:
+    """Quantize the layer of a holder as the layers of a model are."""
+    quantize_modules(holder, ["layer"], quantization, torch.float32)
+    settle(holder)
+    setattr(holder, f"is_loaded_in_{quantization.name}", True)
 
 
 def check_room(config: PretrainedConfig, tokenizer: Any, method: Method) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ ADAPTER = "default"
 """The name of the first adapter."""
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
+QUANTIZED = ("is_loaded_in_8bit", "is_loaded_in_4bit")
+"""Attributes of a model by which PEFT tells that its linear modules may be quantized."""
 PREFIX = "base_model.model."
 """What stands before a parameter's name in PEFT's files: the path from `PeftModel` to the model."""
 
@@ -127,6 +129,8 @@ def _hide_config(model: nn.Module) -> nn.Module:
     """A module without a config that holds the model; the paths inside end as before."""
     holder = nn.Module()
     holder.add_module("model", model)
+    for name in QUANTIZED:
+        setattr(holder, name, getattr(model, name, False))
     return holder
 
 
@@ -249,6 +253,48 @@ def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:
     if hasattr(model, "peft_config"):
         del model.peft_config
     model._hf_peft_config_loaded = False
+
+
+def targets_of(config: PeftConfig) -> set[str]:
+    """The modules that a tuner of PEFT takes the place of; none for the tuners of ours, which hang on them."""
+    targets = getattr(config, "target_modules", None)
+    return set() if isinstance(config.peft_type, _Kind) or not targets else set(targets)
+
+
+def try_on(config: PeftConfig, layer: nn.Linear, prepare: Callable[[nn.Module], None]) -> str:
+    """Try an adapter on one linear layer, in two steps of training with an evaluation between; what went wrong, or "".
+
+    Args:
+        prepare: what is done to a module that holds the layer as `layer`, before the adapter comes.
+    """
+    config = copy.deepcopy(config)
+    config.target_modules = {"layer"}
+    for name, value in (("target_parameters", None), ("rank_pattern", {}), ("alpha_pattern", {})):
+        if hasattr(config, name):
+            setattr(config, name, value)
+    if getattr(config, "feedforward_modules", None):
+        config.feedforward_modules = {"layer"}
+    holder: Any = nn.Module()
+    holder.add_module("layer", layer)
+    inputs = torch.randn(2, 3, int(layer.in_features), device=layer.weight.device, requires_grad=True)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            prepare(holder)
+            PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](holder, config, adapter_name=ADAPTER)
+            names = adapter_parameters(holder)
+            trained = [parameter for name, parameter in holder.named_parameters() if name in names]
+            for _ in range(2):
+                holder.train()
+                holder.layer(inputs).sum().backward()
+                if not trained or any(parameter.grad is None for parameter in trained if parameter.requires_grad):
+                    return "no gradient reaches it"
+                holder.eval()
+                with torch.no_grad():
+                    holder.layer(inputs)
+        except Exception as error:  # whatever a tuner makes of weights that it does not know
+            return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    return ""
 
 
 def config_types() -> dict[str, type[PeftConfig]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,30 @@ def _check_folder(folder: Path) -> None:
     if (folder / "adapter_config.json").is_file():
         raise LightAdaptError(f"{folder} is a saved adapter, not a base model. Use lightadapt.load({str(folder)!r}).")
     raise LightAdaptError(f"The folder {folder} holds no model: it has no config.json.")
+
+
+def tensor_names(source: Source) -> set[str]:
+    """The names of the tensors in a checkpoint of safetensors; none where they cannot be told without reading it."""
+    from safetensors import safe_open
+    from transformers.utils import cached_file
+
+    def find(name: str) -> str | None:
+        return cached_file(  # type: ignore[no-any-return]
+            source.id,
+            name,
+            revision=source.revision,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+
+    index = find("model.safetensors.index.json")
+    if index is not None:
+        return set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
+    file = find("model.safetensors")
+    if file is None:
+        return set()
+    with safe_open(file, "pt") as tensors:
+        return set(tensors.keys())
 
 
 def load_tokenizer(source: Source, given: Any, task: Task) -> Any:

@@ -20,7 +20,7 @@ LAYERS = [
     {"tuners"},
     {"methods", "tasks", "training"},
     {"source", "checkpoint", "preview"},
-    {"head"},
+    {"head", "quantization"},
     {"loading"},
     {"adaptation", "sharing", "inspection"},
     {"checks"},

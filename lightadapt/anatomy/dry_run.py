@@ -20,6 +20,7 @@ from torch.fx.experimental import _config as shapes
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from lightadapt import attention
 from lightadapt.quiet import quiet
@@ -39,6 +40,7 @@ _SEARCHES = {
 _COPIES = {Tensor.to, Tensor.cpu, Tensor.type}
 _SPLITS: set[Any] = {torch.split, Tensor.split, torch.split_with_sizes, Tensor.split_with_sizes}
 _INDEXING = {Tensor.__getitem__, Tensor.__setitem__}
+_DEVICE_OF = Tensor.device.__get__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class DryRun:
     """The modules that were given the token ids."""
     misfits: set[str] = field(default_factory=set)
     """Linear modules whose output is not their input times their weight, by its shape."""
+    bypassed: set[str] = field(default_factory=set)
+    """Linear modules whose weight was read by another than themselves, so that no other module can stand in."""
     finished: bool = False
     """Whether the forward pass came to its end; else what was not called might have been."""
     stopped_by: str = ""
@@ -178,11 +182,18 @@ class _Observer(TorchFunctionMode):
         """Modules with more than one attention, of which a prefix could not be part."""
         self._products: dict[str, list[tuple[Tensor, int]]] = {}
         """Of modules that multiply activations: the first factor, and the number of values of the product."""
+        self._weights: dict[int, tuple[str, nn.Module]] = {}
+        """The weights of the linear modules, by identity, with path and module."""
 
     @contextmanager
     def watch(self, model: nn.Module) -> Iterator[None]:
         """Take down every call of every module of the model."""
         handles = []
+        self._weights = {
+            id(module.weight): (path, module)
+            for path, module in model.named_modules()
+            if isinstance(module, (nn.Linear, Conv1D))
+        }
         for path, module in model.named_modules():
             handles.append(module.register_forward_pre_hook(self._entering(path), with_kwargs=True))
             handles.append(module.register_forward_hook(self._leave))
@@ -237,6 +248,11 @@ class _Observer(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        for value in args:
+            if id(value) in self._weights and function is not _DEVICE_OF:
+                path, owner = self._weights[id(value)]
+                if not self._stack or self._stack[-1][1] is not owner:
+                    self.run.bypassed.add(path)
         if function is nn.functional.scaled_dot_product_attention:
             query, key, value = (*args, *(kwargs[each] for each in ("query", "key", "value") if each in kwargs))[:3]
             self.record(query, key, value, interface=False)

@@ -111,6 +111,8 @@ class Anatomy:
     """Parameters that are another one under a second name, with the first."""
     idle: frozenset[str]
     """Parameters that no output depends on, as far as that could be seen."""
+    bypassed: frozenset[str]
+    """Linear projections whose weight is read by another module than their own, as far as that could be seen."""
     traced: bool
     """Whether a dry run of the model confirmed this picture; else it is read from the module tree alone."""
     stopped_by: str = ""

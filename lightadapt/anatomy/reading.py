@@ -40,12 +40,16 @@ def read_anatomy(model_class: type[PreTrainedModel], config: PretrainedConfig) -
 
 def read_instance(model: PreTrainedModel) -> Anatomy:
     """The anatomy of a model that is there already."""
-    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    # A quantized weight has the shape of its bytes.
+    shapes = {name: tuple(p.shape) if p.is_floating_point() else None for name, p in model.named_parameters()}
     try:
         anatomy: Anatomy | None = read_anatomy(type(model), model.config)
     except UnbuildableError:  # a class of the user's own may need more than a config
         anatomy = None
-    if anatomy is not None and anatomy.parameters == shapes:
+    if anatomy is not None and all(
+        shape == anatomy.parameters.get(name) or shape is None
+        for name, shape in {**anatomy.parameters, **shapes}.items()
+    ):
         return anatomy
     return _checked(describe(model, backbone_names(model), causal=family_of(model.config) == "decoder"), model)
 

@@ -109,6 +109,7 @@ class _Reader:
             causal=self.causal,
             ties=_ties(self.model),
             idle=self.idle,
+            bypassed=frozenset(self.run.bypassed & self.linears.keys()),
             traced=self.run.finished,
             stopped_by=self.stopped_by,
         )

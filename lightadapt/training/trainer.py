@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,15 @@ class AdaptTrainer(Trainer):
         callbacks: Sequence[Any],
     ) -> None:
         """`head_rate` is the learning rate of the parameters in `head`; the others take that of `args`."""
-        super().__init__(
-            model=model,
-            args=args,
-            train_dataset=features,
-            eval_dataset=[] if evaluate else None,
-            data_collator=collate,
-            callbacks=list(callbacks),
-        )
+        with _as_adapted(model):
+            super().__init__(
+                model=model,
+                args=args,
+                train_dataset=features,
+                eval_dataset=[] if evaluate else None,
+                data_collator=collate,
+                callbacks=list(callbacks),
+            )
         # Encoders take any keyword and ignore the count of targets, so that Trainer would leave the loss unscaled.
         self.model_accepts_loss_kwargs = False
         self.remove_callback(ProgressCallback)
@@ -155,6 +157,17 @@ class AdaptTrainer(Trainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None
         self.load_trained(Path(self.state.best_model_checkpoint))
+
+
+@contextmanager
+def _as_adapted(model: Any) -> Iterator[None]:
+    """Let Trainer take a quantized model of which the head alone is trained; it asks for an adapter of PEFT."""
+    before = getattr(model, "_hf_peft_config_loaded", False)
+    model._hf_peft_config_loaded = True
+    try:
+        yield
+    finally:
+        model._hf_peft_config_loaded = before
 
 
 def last_checkpoint(folder: str | os.PathLike[str]) -> Path | None:

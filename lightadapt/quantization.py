@@ -1,0 +1,275 @@
+"""Frozen weights in 4 or 8 bits (Dettmers et al. 2022, 2023): which of them, and in what form, by bitsandbytes.
+
+What is quantized are the linear projections of the blocks, and nothing else. Embeddings, norms, heads, the output
+layer of a language model and whatever is freshly initialised keep their number format, as does a projection whose
+weight is read by another module than its own (T5's `wo`, Mamba's `dt_proj`), since that module would read packed bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig
+from transformers.pytorch_utils import Conv1D
+from transformers.quantizers.quantizers_utils import should_convert_module
+
+from lightadapt.anatomy import Anatomy
+from lightadapt.errors import LightAdaptError, nearest
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+Quantize: TypeAlias = "Literal['4bit', '8bit', 'none'] | BitsAndBytesConfig | None"
+FORMATS = ("4bit", "8bit")
+NONE = "none"
+DEVICES = ("cpu", "cuda")
+"""Kinds of devices that bitsandbytes computes on, and where that has been tried."""
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """A form of quantized weights.
+
+    >>> Quantization.named("4bit").name
+    '4bit'
+    """
+
+    name: str
+    """`"4bit"` or `"8bit"`."""
+    settings: Mapping[str, Any]
+    """The fields of transformers' BitsAndBytesConfig that say how, as JSON values."""
+
+    @classmethod
+    def named(cls, name: str) -> Quantization:
+        """The form of that name: NF4 with double quantization (Dettmers et al. 2023), or LLM.int8 (2022)."""
+        if name == "4bit":
+            return cls(name, {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True})
+        return cls(name, {})
+
+    @classmethod
+    def of_config(cls, config: BitsAndBytesConfig) -> Quantization:
+        """The form that a config of transformers describes."""
+        given = {
+            name: value
+            for name, value in config.to_diff_dict().items()
+            if name.startswith(("bnb_4bit_", "llm_int8_")) and value is not None
+        }
+        return cls("4bit" if config.load_in_4bit else "8bit", given)
+
+    @property
+    def own_skips(self) -> list[str]:
+        """The modules that the settings leave out by themselves."""
+        return list(self.settings.get("llm_int8_skip_modules") or ())
+
+    def config(self, kept: Iterable[str], dtype: torch.dtype) -> BitsAndBytesConfig:
+        """A fresh config of transformers.
+
+        Args:
+            kept: paths of the linear modules that are not quantized.
+            dtype: of the other weights; products are computed in it unless the settings say otherwise.
+        """
+        from transformers import BitsAndBytesConfig
+
+        settings = {"bnb_4bit_compute_dtype": dtype, **self.settings}
+        # transformers takes a bare name for the end of any path, so each is anchored.
+        settings["llm_int8_skip_modules"] = [f"^{re.escape(path)}$" for path in kept]
+        return BitsAndBytesConfig(load_in_4bit=self.name == "4bit", load_in_8bit=self.name == "8bit", **settings)
+
+    def as_json(self) -> dict[str, Any]:
+        """The name and the settings, for the artifact."""
+        return {"name": self.name, "settings": dict(self.settings)}
+
+    def __str__(self) -> str:
+        kind = self.settings.get("bnb_4bit_quant_type", "fp4") if self.name == "4bit" else "LLM.int8"
+        double = " with double quantization" if self.settings.get("bnb_4bit_use_double_quant") else ""
+        return f"{self.name} ({kind}{double})"
+
+
+def resolve_quantization(quantize: Any) -> Quantization | None:
+    """The form of quantization that `quantize=` asks for; None for none.
+
+    Raises:
+        LightAdaptError: an unknown form, or bitsandbytes is not installed.
+    """
+    if quantize is None or quantize == NONE:
+        return None
+    if isinstance(quantize, Quantization):
+        _require_bitsandbytes(quantize.name)
+        return quantize
+    if isinstance(quantize, str) and quantize in FORMATS:
+        _require_bitsandbytes(quantize)
+        return Quantization.named(quantize)
+    if type(quantize).__name__ == "BitsAndBytesConfig":
+        if quantize.load_in_4bit == quantize.load_in_8bit:
+            raise LightAdaptError(f"quantize={quantize!r}: set load_in_4bit=True or load_in_8bit=True in it.")
+        if getattr(quantize, "llm_int8_has_fp16_weight", False) or quantize.llm_int8_enable_fp32_cpu_offload:
+            raise LightAdaptError(
+                "quantize: llm_int8_has_fp16_weight and llm_int8_enable_fp32_cpu_offload keep weights unquantized. "
+                "Leave them out."
+            )
+        _require_bitsandbytes("BitsAndBytesConfig(…)")
+        return Quantization.of_config(quantize)
+    near = nearest(str(quantize), [*FORMATS, NONE])
+    raise LightAdaptError(f"quantize={quantize!r} is unknown. {near}Give '4bit', '8bit', or a BitsAndBytesConfig.")
+
+
+def _require_bitsandbytes(what: str) -> None:
+    """Raise unless bitsandbytes is there and can be imported."""
+    # Nobody can act on its remarks: kernels that are not on the hub, inputs that are cast to float16 at each step.
+    for name in ("bitsandbytes", "bitsandbytes.autograd._functions"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        version("bitsandbytes")
+        import bitsandbytes  # noqa: F401
+    except (PackageNotFoundError, ImportError, RuntimeError, OSError) as error:
+        raise LightAdaptError(
+            f"quantize={what!r} needs bitsandbytes, which cannot be used here ({type(error).__name__}: {error}). "
+            'Install it: pip install "lightadapt[quant]"; or leave quantize out.'
+        ) from error
+
+
+def check_device(quantization: Quantization, device: torch.device) -> None:
+    """Raise for a device that bitsandbytes does not compute on."""
+    if device.type not in DEVICES:
+        raise LightAdaptError(
+            f"quantize={quantization.name!r} does not work on device {str(device)!r}: bitsandbytes computes on "
+            f"{' and '.join(DEVICES)}. Give device='cpu', or leave quantize out."
+        )
+
+
+def quantization_of(config: PretrainedConfig) -> Quantization | None:
+    """The form in which a checkpoint holds its weights, by its config; None where bitsandbytes did not quantize it."""
+    from transformers import BitsAndBytesConfig
+
+    content = _content(config)
+    if not (content.get("load_in_4bit") or content.get("load_in_8bit")):
+        return None
+    _require_bitsandbytes("4bit" if content.get("load_in_4bit") else "8bit")
+    return Quantization.of_config(BitsAndBytesConfig.from_dict({**content, "llm_int8_skip_modules": None}))
+
+
+def _content(config: PretrainedConfig) -> dict[str, Any]:
+    given = getattr(config, "quantization_config", None) or {}
+    return dict(given) if isinstance(given, Mapping) else dict(given.to_dict())
+
+
+def agree(asked: Quantization | None, config: PretrainedConfig, name: str) -> Quantization | None:
+    """The form that is used: what was asked for, else that of the checkpoint.
+
+    Raises:
+        LightAdaptError: the checkpoint is quantized in another form.
+    """
+    own, content = quantization_of(config), _content(config)
+    if asked is None or not content or (own is not None and own.name == asked.name):
+        return own or asked
+    kind = own.name if own else content.get("quant_method", "another form")
+    raise LightAdaptError(
+        f"quantize={asked.name!r}: {name} is a checkpoint that is quantized already ({getattr(kind, 'value', kind)}). "
+        "Leave quantize out, or start from the checkpoint before it was quantized."
+    )
+
+
+def quantized_linears(anatomy: Anatomy, quantization: Quantization) -> tuple[str, ...]:
+    """The linear projections that are quantized: those of the blocks that no other module reads past them.
+
+    Raises:
+        LightAdaptError: there are none.
+    """
+    every = dict.fromkeys(path for block in anatomy.blocks for path in block.linears)
+    kept = quantization.own_skips or None
+    chosen = tuple(
+        path
+        for path in every
+        if f"{path}.weight" not in anatomy.head and path not in anatomy.bypassed and should_convert_module(path, kept)
+    )
+    if not chosen:
+        raise LightAdaptError(
+            f"quantize={quantization.name!r}: the blocks have no linear projection that could be quantized. Experts "
+            "held in one tensor are none. Leave quantize out."
+        )
+    return chosen
+
+
+def quantized_in(names: Iterable[str], linears: Iterable[str]) -> tuple[str, ...]:
+    """The linear projections that a checkpoint with tensors of these names holds quantized.
+
+    The names may begin otherwise than those of the model: a bare backbone has no prefix.
+    """
+    marks = tuple(f".{mark}" for mark in ("weight.absmax", "weight.quant_map", "SCB"))
+    held = {name[: -len(mark)] for name in names for mark in marks if name.endswith(mark)}
+    ends = {path[cut:] for path in held for cut in (0, path.find(".") + 1)}
+    return tuple(path for path in linears if path in ends or path[path.find(".") + 1 :] in held)
+
+
+# ---- the modules
+
+
+def quantize_modules(model: nn.Module, paths: Iterable[str], quantization: Quantization, dtype: torch.dtype) -> None:
+    """Replace linear modules of a model by quantized ones, in place and on their devices.
+
+    Args:
+        dtype: of the other weights.
+    """
+    import bitsandbytes as bnb
+
+    config = quantization.config((), dtype)
+    for path in paths:
+        old: Any = model.get_submodule(path)
+        weight = old.weight.detach()
+        weight = weight.T if isinstance(old, Conv1D) else weight
+        rows, columns = weight.shape
+        new: Any
+        if quantization.name == "4bit":
+            new = bnb.nn.Linear4bit(columns, rows, False, config.bnb_4bit_compute_dtype, device="meta")
+            packed = bnb.nn.Params4bit(
+                weight.contiguous(),
+                compress_statistics=config.bnb_4bit_use_double_quant,
+                quant_type=config.bnb_4bit_quant_type,
+                quant_storage=config.bnb_4bit_quant_storage,
+                module=new,
+            )
+        else:
+            new = bnb.nn.Linear8bitLt(
+                columns, rows, False, has_fp16_weights=False, threshold=config.llm_int8_threshold, device="meta"
+            )
+            packed = bnb.nn.Int8Params(weight.cpu().contiguous(), requires_grad=False)  # it quantizes on its way
+        new.weight, new.bias = packed.to(weight.device), old.bias
+        new.source_cls = type(old)  # transformers asks for it when it dequantizes
+        model.set_submodule(path, new.train(old.training).requires_grad_(False))
+
+
+def settle(model: nn.Module) -> None:
+    """Keep bitsandbytes from packing 4-bit weights anew for inference on a CPU, which ends their training in silence.
+
+    After one evaluation no gradient would go through them, without an error.
+    """
+    module: Any
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Whether a module has a quantized weight."""
+    weight = getattr(module, "weight", None)
+    return isinstance(module, nn.Linear) and isinstance(weight, nn.Parameter) and not weight.is_floating_point()
+
+
+def dequantized(module: Any) -> torch.Tensor:
+    """The weight `(out, in)` that a quantized linear module stands for."""
+    import bitsandbytes as bnb
+
+    if hasattr(module.weight, "quant_state"):
+        weight = bnb.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
+    else:
+        scale = module.state.SCB if module.weight.SCB is None else module.weight.SCB
+        weight = bnb.functional.int8_vectorwise_dequant(module.weight.data, scale)
+    assert isinstance(weight, torch.Tensor)
+    return weight
