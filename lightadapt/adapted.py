@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from lightadapt.checks import (
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.loading import check_quantization, check_room, draw, load_base, plan_for
+from lightadapt.merging import merge
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.preview import preview
@@ -407,20 +407,23 @@ class Adapted:
         now.restore(artifact)
         now.training, now.metrics = dict(artifact.manifest["training"]), dict(artifact.manifest["metrics"])
 
-    def merge(self) -> PreTrainedModel:
+    def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
         """A plain transformers model with the adapter folded into its weights; this one stays as it is.
 
+        Args:
+            base: what a quantized base is folded into. `"reload"`: the weights as they were before they were quantized,
+                loaded again. `"dequantize"`: the values that the quantized weights stand for, which the adapter was
+                trained on. `"quantized"`: the quantized weights, whose rounding takes part of the adapter away.
+            dtype: of the result; `"auto"` is bfloat16 for a quantized base, else as it is.
+            max_drift: for a quantized base, how far the outputs for a probe batch may be from those before, as
+                |after - before| / |before|.
+
         Raises:
-            LightAdaptError: the method is no change of weights, so it cannot be folded.
+            LightAdaptError: the method is no change of weights, so it cannot be folded; or the outputs differ by more
+                than `max_drift`.
         """
-        merged = deepcopy(self.model)
-        try:
-            peft_bridge.fold(merged, self._now.name)
-        except NotImplementedError as error:
-            raise LightAdaptError(
-                f"Method {self.method.name!r} cannot be folded into the weights ({error}). Ship the artifact instead."
-            ) from error
-        return merged.requires_grad_(True).eval()
+        merged = merge(self._now, base=base, dtype=dtype, max_drift=max_drift)
+        return merged.requires_grad_(base != "quantized" or self._now.base.quantization is None).eval()
 
     def __str__(self) -> str:
         others = [name for name in self._all if name != self._now.name]

@@ -277,13 +277,14 @@ def _load_as(
 ) -> tuple[PreTrainedModel, frozenset[str]]:
     source = blueprint.source
     origin: dict[str, Any] = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
-    if source.instance is not None:
-        origin = {"state_dict": source.instance.state_dict()}
+    state = source.state_dict if source.instance is None else source.instance.state_dict()
+    if state is not None:
+        origin = {"state_dict": state}
     origin = {"config": task_config(source.config, blueprint.task, blueprint.outputs), **origin, **how}
     try:
         with quiet():
             model, report = blueprint.model_class.from_pretrained(
-                None if source.instance is not None else source.id,
+                source.id if state is None else None,
                 key_mapping=key_mapping or None,
                 dtype=dtype,
                 output_loading_info=True,

@@ -242,9 +242,11 @@ def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:
         NotImplementedError: the adapter is no change of weights.
     """
     layers = _layers(model)
-    for layer in layers:
-        if name in _names(layer):
-            layer.merge(safe_merge=True, adapter_names=[name])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Merge lora module to", UserWarning)  # rounding: it is measured afterwards
+        for layer in layers:
+            if name in _names(layer):
+                layer.merge(safe_merge=True, adapter_names=[name])
     for layer in layers:
         if hasattr(layer, "detach_from_host"):
             layer.detach_from_host()
@@ -295,6 +297,36 @@ def try_on(config: PeftConfig, layer: nn.Linear, prepare: Callable[[nn.Module], 
         except Exception as error:  # whatever a tuner makes of weights that it does not know
             return f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return ""
+
+
+def check_foldable(model: nn.Module, name: str = ADAPTER, *, onto_these: bool) -> None:
+    """Try to fold one layer of each kind, in a copy.
+
+    Args:
+        onto_these: whether it is to be folded into the weights of this model; else what PEFT can do with other weights
+            is not tried.
+
+    Raises:
+        NotImplementedError: the adapter is no change of weights.
+    """
+    kinds = {type(layer): layer for layer in _layers(model) if name in _names(layer)}
+    for layer in kinds.values():
+        if not onto_these and not hasattr(layer, "detach_from_host"):
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT warns of rounding, which is measured elsewhere
+            copy.deepcopy(layer).merge(adapter_names=[name])
+
+
+def base_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of the model itself, under the names that they have without adapters."""
+    inserted = [
+        f"{path}.{attribute}"
+        for path, layer in model.named_modules()
+        if isinstance(layer, BaseTunerLayer)
+        for attribute in (*layer.adapter_layer_names, *layer.other_param_names)
+    ]
+    return {original_name(key): value for key, value in model.state_dict().items() if not _lies_in(key, inserted)}
 
 
 def config_types() -> dict[str, type[PeftConfig]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,6 +29,8 @@ class Source:
     instance: PreTrainedModel | None = None
     revision: str | None = None
     trust_remote_code: bool = False
+    state_dict: Mapping[str, Any] | None = None
+    """Weights that take the place of the checkpoint's."""
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ LAYERS = [
     {"head", "quantization"},
     {"loading"},
     {"adaptation", "sharing", "inspection"},
-    {"checks"},
+    {"checks", "merging"},
     {"adapted"},
     {"api"},
     {"demo"},
