@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from lightadapt import checkpoint, peft_bridge
@@ -18,7 +19,7 @@ from lightadapt.anatomy import Layers, family_of, outermost
 from lightadapt.data import Records
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, LightAdaptError, RecordError
-from lightadapt.head import LastTokenPooling, OutputScale, has_named_outputs, output_names, renew_head
+from lightadapt.head import LastTokenPooling, OutputScale, has_named_outputs, output_names, renew_head, start_outputs_at
 from lightadapt.loading import Base, max_length
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
@@ -61,6 +62,8 @@ class Adaptation:
         self.metrics: dict[str, float] = {}
         self.training: dict[str, Any] = {}
         self._settled = self.task.ready
+        self.fresh_head = not base.trained_head
+        """Whether the head has not been trained yet."""
         self.trained = base.head | plan.unfrozen
         self.modules = outermost(self.model, self.trained)
         self.max_length = max_length(self.model, tokenizer) - method.extra_tokens
@@ -166,7 +169,7 @@ class Adaptation:
             found = task.find_labels(examples)
             if task.labels is None or not set(found) <= set(task.labels):
                 task = task.with_labels(found)
-        return task.prepare(examples, fresh_head=self.history is None and not self.base.trained_head)
+        return task.prepare(examples, fresh_head=self.fresh_head)
 
     def settle(self, task: Task) -> None:
         """Take these labels for good; the head follows when they are new."""
@@ -179,10 +182,20 @@ class Adaptation:
             self._scale_outputs()
         self._settled = True
 
+    def start_head(self, examples: Sequence[Any]) -> None:
+        """Let a head that has not been trained start where the task thinks best."""
+        values = self.task.first_outputs(examples, self.view) if self.fresh_head else None
+        if values is not None:
+            start_outputs_at(self._head_modules, values)
+
     def _scale_outputs(self) -> None:
         if self.task.output_scale is not None:
-            paths = outermost(self.model, self.base.blueprint.anatomy.head)
-            OutputScale([self.model.get_submodule(path) for path in paths], *self.task.output_scale)
+            OutputScale(self._head_modules, *self.task.output_scale)
+
+    @property
+    def _head_modules(self) -> list[nn.Module]:
+        paths = outermost(self.model, self.base.blueprint.anatomy.head)
+        return [self.model.get_submodule(path) for path in paths]
 
     # ---- records in, predictions out
 
@@ -273,6 +286,7 @@ class Adaptation:
             ArtifactError: they are not exactly the tensors that this model trains.
         """
         checkpoint.restore(self.model, self.trained, self.modules, artifact.tensors, artifact.path, self.name)
+        self.fresh_head = False
 
     def go_back(self, path: Path) -> None:
         """Take the trained tensors from one of this run's checkpoints."""

@@ -247,6 +247,7 @@ class Adapted:
         now.settle(task)
         features = now.encode(examples, records, targets=True)
         check_targets(now, features)
+        now.start_head(examples)
         run = Run(
             model=self.model,
             features=features,
@@ -265,6 +266,7 @@ class Adapted:
             before_step=GradientWatch(now).look,
         )
         now.training = {**run.facts, "records": len(examples)}
+        now.fresh_head = False
         history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
         now.training |= {"steps": history.steps, "seconds": round(history.seconds, 1)}
         now.metrics, now.history = history.best_scores, history

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
@@ -80,6 +82,20 @@ def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
 
 
+def output_layer(modules: Iterable[nn.Module], width: int) -> nn.Linear | None:
+    """The linear layer that gives a head its outputs, `width` in number; None where there is none."""
+    layers = [layer for module in modules for layer in module.modules() if isinstance(layer, nn.Linear)]
+    return next((layer for layer in reversed(layers) if layer.out_features == width), None)
+
+
+def start_outputs_at(modules: Iterable[nn.Module], values: np.ndarray) -> None:
+    """Let the head give these values `(K,)` where its inputs say nothing; a head without biases stays as it is."""
+    layer = output_layer(modules, len(values))
+    if layer is not None and layer.bias is not None:
+        with torch.no_grad():
+            layer.bias.copy_(torch.as_tensor(values))
+
+
 class OutputScale:
     """Lets a head with one output give `mean + spread * z`, so that it has to learn z, which is of size one, alone."""
 
@@ -94,6 +110,40 @@ class OutputScale:
         if torch.is_tensor(output) and output.shape[-1] == 1:
             return output * self.spread + self.mean
         return output
+
+    def fold(self, module: nn.Module) -> float:
+        """Put the scale into the output layer of a module that it hangs on; what is left to be added to the outputs.
+
+        That is the mean where the layer has no bias to take it, else zero.
+        """
+        layer = output_layer([module], 1)
+        if layer is None:
+            return self.mean
+        with torch.no_grad():
+            layer.weight *= self.spread
+            if layer.bias is not None:
+                layer.bias.mul_(self.spread).add_(self.mean)
+                self.mean = 0.0
+        self.spread = 1.0
+        return self.mean
+
+
+def fold_output_scales(model: nn.Module) -> None:
+    """Put what `OutputScale` does into the weights, so that it is saved with them."""
+    for module in model.modules():
+        for number, hook in list(module._forward_hooks.items()):
+            scale = getattr(hook, "__self__", None)
+            if not isinstance(scale, OutputScale):
+                continue
+            left = scale.fold(module)
+            if left:
+                warnings.warn(
+                    f"The head of {type(model).__name__} has no bias, so the mean of the labels, {left:g}, is added "
+                    "beside the weights. save_pretrained does not keep that: add it to what the saved model gives.",
+                    stacklevel=4,
+                )
+            else:
+                del module._forward_hooks[number]
 
 
 class LastTokenPooling:

@@ -17,6 +17,7 @@ from lightadapt import checkpoint, peft_bridge
 from lightadapt.adaptation import Adaptation
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.hardware import choose_dtype
+from lightadapt.head import fold_output_scales
 from lightadapt.loading import Blueprint, draw, load_base
 from lightadapt.quantization import dequantized, is_quantized, quantization_of
 
@@ -43,6 +44,7 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
             f"Method {adaptation.method.name!r} cannot be folded into weights{onto} "
             f"({str(error) or 'PEFT does not have it'}). Ship the artifact instead."
         ) from error
+    fold_output_scales(model)
     if in_place and chosen is not None:
         model.to(chosen)  # type: ignore[arg-type]
     if quantization is not None:

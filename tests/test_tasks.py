@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 import lightadapt as la
 from lightadapt.tasks import TASKS, resolve_task
@@ -448,3 +449,39 @@ def test_a_pair_is_two_parts_in_one_text(tokenizers, kind):
         warnings.simplefilter("error")
         one, other = task.encode(task.parse(task.read(records)), view, targets=True).features
     assert one.inputs["input_ids"] != other.inputs["input_ids"]
+
+
+def test_a_fresh_multilabel_head_starts_at_how_often_each_label_holds(tiny):
+    """With labels as rare as most are, the first steps would else go into that alone."""
+    records = [{"text": "late", "labels": ["late"] if number < 2 else []} for number in range(40)]
+    adapted = la.adapt(tiny("bert"), la.MultiLabel(labels=["late", "never"]))
+    adapted.fit(records, args={"max_steps": 1}, learning_rate=6e-5)
+    scores = adapted.predict(["late", "early"], scores=True)
+    assert all(row["late"] == pytest.approx(2.5 / 41, abs=0.03) for row in scores)
+    assert all(row["never"] == pytest.approx(0.5 / 41, abs=0.02) for row in scores)
+    head = adapted.model.classifier.bias.detach().clone()
+    adapted.fit(records[:2], args={"max_steps": 1}, learning_rate=6e-5)  # not fresh any more
+    assert torch.allclose(adapted.model.classifier.bias, head, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "llama"])
+def test_a_merged_regression_keeps_its_scale_when_it_is_saved(tiny, tmp_path, name):
+    records = [{"text": text, "label": label} for text, label in (("good", 120.0), ("bad", 80.0), ("so so", 97.0))]
+    adapted = la.adapt(tiny(name), "regression")
+    adapted.fit(records, epochs=1)
+    before = adapted.predict(["good", "bad"])
+    merged = None
+    if name == "llama":  # its head has no bias that could take the mean
+        with pytest.warns(UserWarning, match="add it to what the saved model gives"):
+            merged = adapted.merge()
+    else:
+        merged = adapted.merge()
+    merged.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    missing = 99.0 if name == "llama" else 0.0
+    for text, value in zip(["good", "bad"], before, strict=True):
+        inputs = adapted.tokenizer(text, return_tensors="pt")
+        inputs.pop("token_type_ids", None)
+        assert merged(**inputs).logits.item() == pytest.approx(value, rel=1e-4)
+        assert again(**inputs).logits.item() + missing == pytest.approx(value, rel=1e-4)
+    assert adapted.predict(["good", "bad"]) == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -112,10 +113,17 @@ class MultiLabel(LabelledTask):
     def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
         if self.class_weights is None and not self.label_smoothing:
             return None
-        counts = Counter(str(label) for example in examples for label in example.label)
-        present = np.array([counts[name] for name in view.outputs])
-        weights = resolve_weights(self.class_weights, view.outputs, lambda: presence_weights(present, len(examples)))
-        return weighted_binary_cross_entropy(weights, self.label_smoothing)
+        return weighted_binary_cross_entropy(self._weights(examples, view), self.label_smoothing)
+
+    def first_outputs(self, examples: Sequence[Example], view: ModelView) -> np.ndarray:
+        """The log odds of each label, so that the first steps do not go into how rare it is (Lin et al., 2017)."""
+        present, weights = _counts(examples, view), self._weights(examples, view)
+        odds = (present + 0.5) / (len(examples) - present + 0.5)  # finite for a label of none, or of all
+        return np.log(odds if weights is None else odds * weights)
+
+    def _weights(self, examples: Sequence[Example], view: ModelView) -> np.ndarray | None:
+        balanced = partial(presence_weights, _counts(examples, view), len(examples))
+        return resolve_weights(self.class_weights, view.outputs, balanced)
 
     def decode(
         self, examples: Sequence[Example], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
@@ -138,3 +146,9 @@ class MultiLabel(LabelledTask):
 
     def _chosen(self, probabilities: dict[Label, float]) -> list[Label]:
         return [label for label, probability in probabilities.items() if probability >= self.threshold]
+
+
+def _counts(examples: Sequence[Example], view: ModelView) -> np.ndarray:
+    """How many examples have each of the head's labels, `(K,)`."""
+    counts = Counter(str(label) for example in examples for label in example.label)
+    return np.array([counts[name] for name in view.outputs])

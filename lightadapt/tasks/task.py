@@ -259,6 +259,10 @@ class Task(ABC):
         batch |= {name: [feature.targets[name] for feature in features] for name in first.targets}
         return {name: pad(values, filler(name, view.tokenizer)) for name, values in batch.items()}
 
+    def first_outputs(self, examples: Sequence[Any], view: ModelView) -> np.ndarray | None:
+        """What a head `(K,)` that is to learn these examples had best give before it has learned; None: anything."""
+        return None
+
     def objective(self, examples: Sequence[Any], view: ModelView) -> Objective | None:
         """The loss to train with on these examples; None: the model's own."""
         return None
