@@ -198,6 +198,7 @@ class Adapted:
         early_stopping: int | None = None,
         resume: bool = False,
         output_dir: str | Path | None = None,
+        optimizer: str | None = None,
         callbacks: Sequence[Any] = (),
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str] | None = None,
@@ -216,6 +217,8 @@ class Adapted:
             early_stopping: stop after this many evaluations without a better headline metric.
             resume: go on from the last checkpoint in `output_dir`; without one, start afresh.
             output_dir: keep a checkpoint there every epoch; each is an artifact that `load` reads.
+            optimizer: `"adamw"`, or with a state of 8 bits `"adamw8bit"`, and `"paged_adamw8bit"`, whose state moves to
+                the memory of the CPU when that of the GPU is full.
             callbacks: of transformers' Trainer.
             args: anything else that `transformers.TrainingArguments` knows, as a dict or an object.
             columns: `{field: column}` for fields that have another name in the data.
@@ -233,6 +236,7 @@ class Adapted:
             early_stopping=early_stopping,
             resume=resume,
             output_dir=output_dir,
+            optimizer=optimizer,
             validates=validation is not None,
         )
         now = self._now

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from lightadapt.errors import LightAdaptError, nearest
@@ -54,3 +56,22 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
     if trains_base and chosen != torch.float32:
         raise LightAdaptError(f"dtype={dtype!r}: this method trains the base itself, which needs float32 weights.")
     return chosen
+
+
+def require_bitsandbytes(what: str, else_: str) -> None:
+    """Raise unless bitsandbytes is there and can be imported.
+
+    Args:
+        what: what needs it.
+        else_: what to do without it.
+    """
+    # Nobody can act on its remarks: kernels that are not on the hub, inputs that are cast to float16 at each step.
+    for name in ("bitsandbytes", "bitsandbytes.autograd._functions"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        import bitsandbytes  # noqa: F401
+    except (ImportError, RuntimeError, OSError) as error:
+        raise LightAdaptError(
+            f"{what} needs bitsandbytes, which cannot be used here ({type(error).__name__}: {error}). "
+            f'Install it: pip install "lightadapt[quant]"; or {else_}.'
+        ) from error

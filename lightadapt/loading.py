@@ -24,6 +24,7 @@ from lightadapt.models import TASK_MODELS, mapped_class
 from lightadapt.quantization import (
     Quantization,
     check_device,
+    check_head,
     is_quantized,
     quantization_of,
     quantize_modules,
@@ -199,6 +200,8 @@ def load_base(
     _check_backbone(model, blueprint, fresh)
     if head is None:
         head = anatomy.head | (fresh & anatomy.parameters.keys())
+    if quantization is not None:
+        check_head(model, head, blueprint.source.name)
     keep_float32(model, outermost(model, head))
     model.to(device)  # type: ignore[arg-type]
     if quantization is not None:

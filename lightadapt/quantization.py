@@ -7,11 +7,9 @@ weight is read by another module than its own (T5's `wo`, Mamba's `dt_proj`), si
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -22,6 +20,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 
 from lightadapt.anatomy import Anatomy
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.hardware import require_bitsandbytes
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
@@ -101,10 +100,10 @@ def resolve_quantization(quantize: Any) -> Quantization | None:
     if quantize is None or quantize == NONE:
         return None
     if isinstance(quantize, Quantization):
-        _require_bitsandbytes(quantize.name)
+        _require(quantize.name)
         return quantize
     if isinstance(quantize, str) and quantize in FORMATS:
-        _require_bitsandbytes(quantize)
+        _require(quantize)
         return Quantization.named(quantize)
     if type(quantize).__name__ == "BitsAndBytesConfig":
         if quantize.load_in_4bit == quantize.load_in_8bit:
@@ -114,25 +113,14 @@ def resolve_quantization(quantize: Any) -> Quantization | None:
                 "quantize: llm_int8_has_fp16_weight and llm_int8_enable_fp32_cpu_offload keep weights unquantized. "
                 "Leave them out."
             )
-        _require_bitsandbytes("BitsAndBytesConfig(…)")
+        _require("BitsAndBytesConfig(…)")
         return Quantization.of_config(quantize)
     near = nearest(str(quantize), [*FORMATS, NONE])
     raise LightAdaptError(f"quantize={quantize!r} is unknown. {near}Give '4bit', '8bit', or a BitsAndBytesConfig.")
 
 
-def _require_bitsandbytes(what: str) -> None:
-    """Raise unless bitsandbytes is there and can be imported."""
-    # Nobody can act on its remarks: kernels that are not on the hub, inputs that are cast to float16 at each step.
-    for name in ("bitsandbytes", "bitsandbytes.autograd._functions"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        version("bitsandbytes")
-        import bitsandbytes  # noqa: F401
-    except (PackageNotFoundError, ImportError, RuntimeError, OSError) as error:
-        raise LightAdaptError(
-            f"quantize={what!r} needs bitsandbytes, which cannot be used here ({type(error).__name__}: {error}). "
-            'Install it: pip install "lightadapt[quant]"; or leave quantize out.'
-        ) from error
+def _require(what: str) -> None:
+    require_bitsandbytes(f"quantize={what!r}", "leave quantize out")
 
 
 def check_device(quantization: Quantization, device: torch.device) -> None:
@@ -151,7 +139,7 @@ def quantization_of(config: PretrainedConfig) -> Quantization | None:
     content = _content(config)
     if not (content.get("load_in_4bit") or content.get("load_in_8bit")):
         return None
-    _require_bitsandbytes("4bit" if content.get("load_in_4bit") else "8bit")
+    _require("4bit" if content.get("load_in_4bit") else "8bit")
     return Quantization.of_config(BitsAndBytesConfig.from_dict({**content, "llm_int8_skip_modules": None}))
 
 
@@ -254,6 +242,17 @@ def settle(model: nn.Module) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+
+
+def check_head(model: nn.Module, head: Iterable[str], name: str) -> None:
+    """Raise when a parameter of the head is quantized, as transformers does unless it is told otherwise."""
+    parameters = dict(model.named_parameters())
+    packed = [each for each in head if not parameters[each].is_floating_point()]
+    if packed:
+        raise LightAdaptError(
+            f"The head of {name} is quantized ({sorted(packed)[0]}), so it cannot be trained. Load the model with "
+            f"llm_int8_skip_modules=[{sorted(packed)[0].partition('.')[0]!r}], or give adapt(…) its name or folder."
+        )
 
 
 def is_quantized(module: nn.Module) -> bool:

@@ -14,12 +14,15 @@ import torch
 from transformers import PreTrainedModel, TrainingArguments
 
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.hardware import require_bitsandbytes
 from lightadapt.training.trainer import last_checkpoint
 
 RECORDS_PER_STEP = 16
 """Records in a batch of the default token budget."""
 STEPS_WANTED = 1000
 """Steps that the default number of epochs aims at: small data sets are seen more often."""
+OPTIMIZERS = {"adamw": "adamw_torch", "adamw8bit": "adamw_bnb_8bit", "paged_adamw8bit": "paged_adamw_8bit"}
+"""What Trainer calls them. State of 8 bits is that of bitsandbytes (Dettmers et al., 2022, "8-bit Optimizers")."""
 EPOCHS_MOST = 20
 EPOCHS_LEAST = 3
 
@@ -61,6 +64,7 @@ def read_settings(
     early_stopping: int | None,
     resume: bool,
     output_dir: str | Path | None,
+    optimizer: str | None,
     validates: bool,
 ) -> Settings:
     """The settings of a run, checked.
@@ -76,8 +80,11 @@ def read_settings(
             ("num_train_epochs", epochs),
             ("learning_rate", learning_rate),
             ("output_dir", None if output_dir is None else str(output_dir)),
+            ("optim", _find_optimizer(optimizer)),
         )
     }
+    if chosen["optim"]:
+        others["optim"] = chosen["optim"]
     numbers = {
         "epochs": chosen["num_train_epochs"],
         "learning_rate": chosen["learning_rate"],
@@ -110,6 +117,25 @@ def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[
         if name not in names:
             raise LightAdaptError(f"args holds {name!r}, which TrainingArguments does not know. {nearest(name, names)}")
     return dict(args)
+
+
+def _find_optimizer(optimizer: str | None) -> str | None:
+    """Trainer's name of an optimizer.
+
+    Raises:
+        LightAdaptError: an unknown one, or bitsandbytes is missing for one of 8 bits.
+    """
+    if optimizer is None:
+        return None
+    if optimizer not in OPTIMIZERS:
+        near = nearest(str(optimizer), OPTIMIZERS)
+        raise LightAdaptError(
+            f"optimizer={optimizer!r} is unknown. {near}Known: {', '.join(OPTIMIZERS)}; those of Trainer are args's "
+            "'optim'."
+        )
+    if optimizer != "adamw":
+        require_bitsandbytes(f"optimizer={optimizer!r}", "leave optimizer out")
+    return OPTIMIZERS[optimizer]
 
 
 def _once(explicit: Any, given: Any, name: str) -> Any:
