@@ -17,11 +17,11 @@ from lightadapt.anatomy import Layers
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
-from lightadapt.hardware import choose_device, choose_dtype
+from lightadapt.hardware import choose_device, choose_dtype, require_bitsandbytes
 from lightadapt.loading import Base, Blueprint, check_quantization, check_room, draw, load_base, plan_for
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
-from lightadapt.quantization import Quantization, agree, resolve_quantization
+from lightadapt.quantization import FORMATS, Quantization, agree, resolve_quantization
 from lightadapt.source import Model, find_source, load_tokenizer
 from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
@@ -63,7 +63,7 @@ def adapt(
         LightAdaptError: an unknown name, or a model, task, method or layers that do not go together; before any
             weight is loaded.
     """
-    quantization = resolve_quantization(quantize)
+    resolve_quantization(quantize)
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise LightAdaptError(f"seed={seed!r}: give a whole number from 0 to 2**32 - 1.")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
@@ -73,8 +73,8 @@ def adapt(
     blueprint = draw(source, chosen_task)
     plan = plan_for(blueprint, chosen_method, layers)
     place = choose_device(device)
-    quantization = agree(quantization, source.config, source.name)
-    check_quantization(blueprint, chosen_method, plan, quantization, place)
+    quantization = agree(quantize, source.config, source.name)
+    check_quantization(blueprint.anatomy, chosen_method, plan, quantization, place)
     number_format = _number_format(blueprint, plan, dtype, place)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
     check_room(source.config, chosen_tokenizer, chosen_method)
@@ -97,7 +97,7 @@ def load(
     Args:
         path: the folder that `Adapted.save` wrote.
         base: where the base model is now, when not where it was; None: as the artifact says.
-        quantize: as in `adapt`; None: as it was trained, `"none"`: not at all.
+        quantize: as in `adapt`; None: as the base is if it is quantized, else as it was trained; `"none"`: not at all.
         dtype: of the frozen weights that are not quantized.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
 
@@ -105,7 +105,7 @@ def load(
         ArtifactError: the folder is damaged, from a newer version, or does not fit this base.
         LightAdaptError: the base model cannot be loaded.
     """
-    asked = resolve_quantization(quantize)
+    resolve_quantization(quantize)
     artifact = checkpoint.read_artifact(path)
     saved = artifact.manifest
     trained_on = _saved_quantization(saved.get("quantize"), path)
@@ -120,8 +120,11 @@ def load(
         raise ArtifactError(f"{path} trains {unknown[0]!r}, which {source.name} does not have. Pass the right base=.")
     plan = replace(method.plan(blueprint.anatomy, saved["layers"]), config=artifact.config)
     place = choose_device(device)
-    quantization = agree(trained_on if quantize is None else asked, source.config, source.name)
-    check_quantization(blueprint, method, plan, quantization, place)
+    quantization = agree(quantize, source.config, source.name)
+    if quantize is None and quantization is None and trained_on is not None:
+        require_bitsandbytes(f"{path}, trained on {trained_on.name} weights,", "pass quantize='none'")
+        quantization = trained_on
+    check_quantization(blueprint.anatomy, method, plan, quantization, place)
     number_format = _number_format(blueprint, plan, dtype, place)
     if quantization != trained_on:
         warnings.warn(
@@ -144,8 +147,8 @@ def _saved_quantization(saved: Any, path: str | Path) -> Quantization | None:
     if saved is None:
         return None
     try:
-        return resolve_quantization(Quantization(saved["name"], saved["settings"]))
-    except (KeyError, TypeError) as error:
+        return Quantization(FORMATS[FORMATS.index(saved["name"])], dict(saved["settings"]))
+    except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is damaged: it says quantize={saved!r}.") from error
 
 

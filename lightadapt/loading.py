@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -24,7 +24,7 @@ from lightadapt.models import TASK_MODELS, mapped_class
 from lightadapt.quantization import (
     Quantization,
     check_device,
-    check_head,
+    dequantize_modules,
     is_quantized,
     quantization_of,
     quantize_modules,
@@ -190,8 +190,12 @@ def load_base(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model, fresh = _load(blueprint, dtype, quantization, device)
+    if quantization is not None:
+        trained = anatomy.head if head is None else head
+        dequantize_modules(model, (path for path in anatomy.linears if f"{path}.weight" in trained))
     trained_head = not anatomy.head & fresh
-    if trained_head and (_head_of_another_task(blueprint) or _head_of_other_labels(blueprint)):
+    other = _head_of_another_task(blueprint) or _head_of_other_labels(blueprint)
+    if _has_quantized_head_of_another(blueprint) or (trained_head and other):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=False)
     elif outputs and model.config.num_labels != len(outputs):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=True)
@@ -200,8 +204,6 @@ def load_base(
     _check_backbone(model, blueprint, fresh)
     if head is None:
         head = anatomy.head | (fresh & anatomy.parameters.keys())
-    if quantization is not None:
-        check_head(model, head, blueprint.source.name)
     keep_float32(model, outermost(model, head))
     model.to(device)  # type: ignore[arg-type]
     if quantization is not None:
@@ -224,6 +226,18 @@ def _head_of_other_labels(blueprint: Blueprint) -> bool:
     """Whether the checkpoint names its outputs, and they are not those wanted."""
     config = blueprint.source.config
     return bool(blueprint.outputs) and has_named_outputs(config) and set(output_names(config)) != set(blueprint.outputs)
+
+
+def _has_quantized_head_of_another(blueprint: Blueprint) -> bool:
+    """Whether the checkpoint is quantized, and its head, if it has one, is of another task, other labels or size.
+
+    transformers takes the packed weights of such a head for initialised and leaves in the model what was in memory.
+    """
+    config = blueprint.source.config
+    if blueprint.ready is not None or quantization_of(config) is None:
+        return False
+    resized = len(blueprint.outputs) not in (0, config.num_labels)
+    return resized or _head_of_another_task(blueprint) or _head_of_other_labels(blueprint)
 
 
 def _load(
@@ -252,8 +266,8 @@ def _quantized_loading(
     if quantization_of(source.config) is not None:
         names = source.instance.state_dict() if source.instance is not None else tensor_names(source)
         quantized = quantized_in(names, anatomy.linears) if names else quantized
-        in_head = [path for path in quantized if f"{path}.weight" in anatomy.head]
-        quantized = tuple(path for path in quantized if path not in in_head)
+        anew = anatomy.head if _has_quantized_head_of_another(blueprint) else frozenset()
+        quantized = tuple(path for path in quantized if f"{path}.weight" not in anew)
     config = quantization.config((path for path in anatomy.linears if path not in quantized), dtype)
     if quantization_of(source.config) is not None:
         how["config"] = task_config(source.config, blueprint.task, blueprint.outputs)
@@ -358,9 +372,6 @@ def insert_without_weights(
     Raises:
         LightAdaptError: it does not.
     """
-    inserted = copy.deepcopy(inserted)
-    if hasattr(inserted, "init_lora_weights"):
-        inserted.init_lora_weights = True  # other starts compute with the weights, which are not there
     with torch.device("meta"), quiet():
         model = model_class(copy.deepcopy(config))
         peft_bridge.insert(model, inserted)
@@ -390,34 +401,53 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
 
 
 def check_quantization(
-    blueprint: Blueprint, method: Method, plan: Plan, quantization: Quantization | None, device: torch.device
+    anatomy: Anatomy, method: Method, plan: Plan, quantization: Quantization | None, device: torch.device
 ) -> None:
     """Raise when a method cannot work on quantized weights, tried on a single small layer of its own.
 
     Raises:
-        LightAdaptError: it cannot, with the reason and what does.
+        LightAdaptError: it cannot, with the reason and what does; or the form itself does not work here.
     """
     if quantization is None:
         return
     check_device(quantization, device)
-    quantized = quantized_linears(blueprint.anatomy, quantization)
+    quantized = quantized_linears(anatomy, quantization)
+    problem = _try(None, anatomy, quantized, quantization, device)
+    if problem:
+        raise LightAdaptError(
+            f"quantize: {quantization} does not work on {device} with the versions installed here ({problem}). Try "
+            f"quantize={quantization.name!r}, which has settings of its own."
+        )
     way_out = "Use method='lora' or 'bottleneck', or leave quantize out."
-    if plan.unfrozen or method.rewrites_base:
+    if method.rewrites_base or plan.unfrozen & {f"{path}.weight" for path in quantized}:
         raise LightAdaptError(
             f"Method {method} changes the weights themselves, which {quantization.name} weights cannot take. {way_out}"
         )
     targets = peft_bridge.targets_of(plan.config) & set(quantized) if plan.config is not None else set()
     if not targets:
         return
-    smallest = min(sorted(targets), key=lambda path: sum(blueprint.anatomy.linears[path]))
-    layer = nn.Linear(*blueprint.anatomy.linears[smallest], device=device)
-    reason = peft_bridge.try_on(plan.config, layer, lambda holder: _quantize_one(holder, quantization))
-    if reason:
-        other = "8bit" if quantization.name == "4bit" else "4bit"
+    problem = _try(plan.config, anatomy, targets, quantization, device)
+    if problem:
+        other = Quantization.named("8bit" if quantization.name == "4bit" else "4bit")
+        if not _try(plan.config, anatomy, targets, other, device):
+            way_out = f"Try quantize={other.name!r}; or: {way_out[0].lower()}{way_out[1:]}"
         raise LightAdaptError(
             f"Method {method} does not work on {quantization.name} weights with the versions installed here "
-            f"({reason}). Try quantize={other!r}; or: {way_out[0].lower()}{way_out[1:]}"
+            f"({problem}). {way_out}"
         )
+
+
+def _try(
+    config: PeftConfig | None,
+    anatomy: Anatomy,
+    linears: Collection[str],
+    quantization: Quantization,
+    device: torch.device,
+) -> str:
+    """What goes wrong with an adapter, or with none, on a quantized layer of the size of the smallest of `linears`."""
+    smallest = min(sorted(linears), key=lambda path: sum(anatomy.linears[path]))
+    layer = nn.Linear(*anatomy.linears[smallest], device=device)
+    return peft_bridge.try_on(config, layer, lambda holder: _quantize_one(holder, quantization))
 
 
 def _quantize_one(holder: nn.Module, quantization: Quantization) -> None:

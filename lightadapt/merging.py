@@ -28,8 +28,15 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
     """A plain model with the adapter folded in; see `Adapted.merge`."""
     if base not in BASES:
         raise LightAdaptError(f"merge(base={base!r}) is unknown. {nearest(str(base), BASES)}Known: {', '.join(BASES)}")
+    if type(max_drift) not in (int, float) or not max_drift >= 0:
+        raise LightAdaptError(f"merge(max_drift={max_drift!r}): give a number of at least 0, such as 0.25.")
     quantization = adaptation.base.quantization
     in_place = quantization is None or base == "quantized"
+    if in_place and quantization is not None and dtype != "auto":
+        raise LightAdaptError(
+            f"merge(base='quantized', dtype={dtype!r}): a quantized model keeps its number formats. Leave dtype "
+            "out, or fold into plain weights with base='dequantize'."
+        )
     chosen = None if dtype == "auto" else choose_dtype(dtype, adaptation.model.device, trains_base=False)
     try:
         peft_bridge.check_foldable(adaptation.model, adaptation.name, onto_these=in_place)
@@ -39,10 +46,13 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
             model = _on_plain_base(adaptation, base, chosen or torch.bfloat16).model
         peft_bridge.fold(model, adaptation.name)
     except NotImplementedError as error:
-        onto = f" of {quantization.name}" if in_place and quantization else ""
+        onto = f"{quantization.name} weights" if in_place and quantization else "the weights"
+        way_out = "Ship the artifact instead."
+        if in_place and quantization and _folds_into_plain(adaptation):
+            way_out = "Write merge(base='reload') or merge(base='dequantize')."
         raise LightAdaptError(
-            f"Method {adaptation.method.name!r} cannot be folded into weights{onto} "
-            f"({str(error) or 'PEFT does not have it'}). Ship the artifact instead."
+            f"Method {adaptation.method.name!r} cannot be folded into {onto} "
+            f"({str(error) or 'PEFT does not have it'}). {way_out}"
         ) from error
     fold_output_scales(model)
     if in_place and chosen is not None:
@@ -50,6 +60,15 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
     if quantization is not None:
         _check_drift(adaptation, model.eval(), base, max_drift)
     return model
+
+
+def _folds_into_plain(adaptation: Adaptation) -> bool:
+    """Whether the adapter is a change of weights at all, as far as that can be told without others."""
+    try:
+        peft_bridge.check_foldable(adaptation.model, adaptation.name, onto_these=False)
+    except NotImplementedError:
+        return False
+    return True
 
 
 def _on_plain_base(adaptation: Adaptation, base: str, dtype: torch.dtype) -> Adaptation:
@@ -110,7 +129,7 @@ def _check_drift(adaptation: Adaptation, merged: PreTrainedModel, base: str, max
     apart = drift(adaptation, merged)
     quantization = adaptation.base.quantization
     assert quantization is not None
-    if apart > max_drift:
+    if not apart <= max_drift:
         others = {"reload": "base='dequantize'", "quantized": "base='reload'"}.get(base, "dtype='float32'")
         raise LightAdaptError(
             f"merge(base={base!r}): the outputs of the merged model are {apart:.1%} away from those of the adapted "

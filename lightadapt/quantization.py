@@ -107,7 +107,10 @@ def resolve_quantization(quantize: Any) -> Quantization | None:
         return Quantization.named(quantize)
     if type(quantize).__name__ == "BitsAndBytesConfig":
         if quantize.load_in_4bit == quantize.load_in_8bit:
-            raise LightAdaptError(f"quantize={quantize!r}: set load_in_4bit=True or load_in_8bit=True in it.")
+            raise LightAdaptError(
+                f"quantize=BitsAndBytesConfig(load_in_4bit={quantize.load_in_4bit}, "
+                f"load_in_8bit={quantize.load_in_8bit}): set one of the two."
+            )
         if getattr(quantize, "llm_int8_has_fp16_weight", False) or quantize.llm_int8_enable_fp32_cpu_offload:
             raise LightAdaptError(
                 "quantize: llm_int8_has_fp16_weight and llm_int8_enable_fp32_cpu_offload keep weights unquantized. "
@@ -139,7 +142,8 @@ def quantization_of(config: PretrainedConfig) -> Quantization | None:
     content = _content(config)
     if not (content.get("load_in_4bit") or content.get("load_in_8bit")):
         return None
-    _require("4bit" if content.get("load_in_4bit") else "8bit")
+    form = "4bit" if content.get("load_in_4bit") else "8bit"
+    require_bitsandbytes(f"A checkpoint in {form}", "choose one that is not quantized")
     return Quantization.of_config(BitsAndBytesConfig.from_dict({**content, "llm_int8_skip_modules": None}))
 
 
@@ -148,19 +152,19 @@ def _content(config: PretrainedConfig) -> dict[str, Any]:
     return dict(given) if isinstance(given, Mapping) else dict(given.to_dict())
 
 
-def agree(asked: Quantization | None, config: PretrainedConfig, name: str) -> Quantization | None:
-    """The form that is used: what was asked for, else that of the checkpoint.
+def agree(quantize: Any, config: PretrainedConfig, name: str) -> Quantization | None:
+    """The form that is used: what `quantize=` asks for, else that of the checkpoint.
 
     Raises:
-        LightAdaptError: the checkpoint is quantized in another form.
+        LightAdaptError: an unknown form, another one than that of the checkpoint, or bitsandbytes is not installed.
     """
-    own, content = quantization_of(config), _content(config)
-    if asked is None or not content or (own is not None and own.name == asked.name):
+    asked, own, content = resolve_quantization(quantize), quantization_of(config), _content(config)
+    if quantize is None or not content or (own is not None and asked is not None and own.name == asked.name):
         return own or asked
     kind = own.name if own else content.get("quant_method", "another form")
     raise LightAdaptError(
-        f"quantize={asked.name!r}: {name} is a checkpoint that is quantized already ({getattr(kind, 'value', kind)}). "
-        "Leave quantize out, or start from the checkpoint before it was quantized."
+        f"quantize={asked.name if asked else NONE!r}: {name} is a checkpoint that is quantized already "
+        f"({getattr(kind, 'value', kind)}). Leave quantize out, or start from the checkpoint before it was quantized."
     )
 
 
@@ -233,6 +237,16 @@ def quantize_modules(model: nn.Module, paths: Iterable[str], quantization: Quant
         model.set_submodule(path, new.train(old.training).requires_grad_(False))
 
 
+def dequantize_modules(model: nn.Module, paths: Iterable[str]) -> None:
+    """Replace quantized linear modules of a model by plain ones in float32, in place; others stay as they are."""
+    for path in paths:
+        old: Any = model.get_submodule(path)
+        if is_quantized(old):
+            new = nn.Linear(old.in_features, old.out_features, bias=False, device="meta")
+            new.weight, new.bias = nn.Parameter(dequantized(old).float()), old.bias
+            model.set_submodule(path, new.train(old.training))
+
+
 def settle(model: nn.Module) -> None:
     """Keep bitsandbytes from packing 4-bit weights anew for inference on a CPU, which ends their training in silence.
 
@@ -244,21 +258,25 @@ def settle(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def check_head(model: nn.Module, head: Iterable[str], name: str) -> None:
-    """Raise when a parameter of the head is quantized, as transformers does unless it is told otherwise."""
-    parameters = dict(model.named_parameters())
-    packed = [each for each in head if not parameters[each].is_floating_point()]
-    if packed:
-        raise LightAdaptError(
-            f"The head of {name} is quantized ({sorted(packed)[0]}), so it cannot be trained. Load the model with "
-            f"llm_int8_skip_modules=[{sorted(packed)[0].partition('.')[0]!r}], or give adapt(…) its name or folder."
-        )
-
-
 def is_quantized(module: nn.Module) -> bool:
-    """Whether a module has a quantized weight."""
-    weight = getattr(module, "weight", None)
-    return isinstance(module, nn.Linear) and isinstance(weight, nn.Parameter) and not weight.is_floating_point()
+    """Whether a module is a linear one of bitsandbytes with a quantized weight, whatever type holds its bits."""
+    if not isinstance(module, nn.Linear) or type(module) is nn.Linear:
+        return False
+    return getattr(module.weight, "quant_state", None) is not None or module.weight.dtype == torch.int8
+
+
+def size_of_packed(module: Any) -> tuple[str, int]:
+    """The form of a quantized linear module and the bytes of its weight with the scales.
+
+    Tables that all modules share are not counted.
+    """
+    packed = module.weight.numel() * module.weight.element_size()
+    state = getattr(module.weight, "quant_state", None)
+    if state is None:
+        scales = module.state.SCB if module.weight.SCB is None else module.weight.SCB
+        return "8bit", packed + scales.numel() * scales.element_size()
+    parts = [state.absmax] if state.state2 is None else [state.absmax, state.state2.absmax]
+    return "4bit", packed + sum(part.numel() * part.element_size() for part in parts)
 
 
 def dequantized(module: Any) -> torch.Tensor:
