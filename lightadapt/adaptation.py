@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lightadapt.description import as_rows, brief, describe_labels, describe_par
 from lightadapt.errors import ArtifactError, LightAdaptError, RecordError
 from lightadapt.head import LastTokenPooling, OutputScale, has_named_outputs, output_names, renew_head, start_outputs_at
 from lightadapt.loading import Base, max_length
+from lightadapt.memory import Memory, memory_of
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
 from lightadapt.tasks import Task
@@ -341,7 +343,23 @@ class Adaptation:
             "method": str(self.method),
             "adapted": adapted,
         }
-        return as_rows(facts | describe_parameters(self.model, self.base.head, self.all_trained))
+        if self.base.quantization is not None:
+            facts["quantize"] = str(self.base.quantization)
+        facts["trainable"] = describe_parameters(self._sizes(), self.base.head, self.all_trained)
+        return as_rows(facts | self.memory.rows())
+
+    def _sizes(self) -> dict[str, int]:
+        """The number of values of every parameter; what is quantized has fewer elements, which hold several each."""
+        shapes = self.base.blueprint.anatomy.parameters
+        return {
+            name: parameter.numel() if parameter.is_floating_point() else prod(shapes[peft_bridge.original_name(name)])
+            for name, parameter in self.model.named_parameters()
+        }
+
+    @property
+    def memory(self) -> Memory:
+        """What the weights take, and training them."""
+        return memory_of(self.model, self.base.head, self.all_trained)
 
 
 def _arguments(model: PreTrainedModel) -> frozenset[str]:

@@ -135,7 +135,7 @@ class Adapted:
         tokenizer = chosen.fit_tokenizer(first.tokenizer, family_of(source.config))
         check_room(source.config, first.tokenizer, how)
         device, quantization = first.model.device, first.base.quantization
-        check_quantization(blueprint, how, plan, quantization, device)
+        check_quantization(blueprint.anatomy, how, plan, quantization, device)
         base = load_base(blueprint, dtype=first.base.dtype, seed=first.seed, device=device, quantization=quantization)
         share_backbone(base, first.base)
         try:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-
-from torch import nn
+from collections.abc import Collection, Mapping, Sequence
 
 
-def describe_parameters(model: nn.Module, head: Collection[str], trainable: Collection[str]) -> dict[str, str]:
-    """How much is trained, and the memory of the weights by number format."""
-    total = trained = in_head = 0
-    sizes: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        count = parameter.numel()
-        total += count
-        trained += count if name in trainable else 0
-        in_head += count if name in head else 0
-        kind = str(parameter.dtype).removeprefix("torch.")
-        sizes[kind] = sizes.get(kind, 0) + count * parameter.element_size()
+def describe_parameters(sizes: Mapping[str, int], head: Collection[str], trainable: Collection[str]) -> str:
+    """How much is trained, of parameters of these sizes."""
+    total, trained, in_head = (sum(sizes[name] for name in names) for names in (sizes, trainable, head))
     share = f"{100 * trained / total:.3g}%"
-    return {
-        "trainable": f"{trained:,} of {total:,} parameters ({share}), {in_head:,} of them in the head",
-        "memory": ", ".join(f"{size / 2**20:,.1f} MiB {kind}" for kind, size in sizes.items()),
-    }
+    return f"{trained:,} of {total:,} parameters ({share}), {in_head:,} of them in the head"
 
 
 def describe_labels(labels: Sequence[str | int] | None) -> str:

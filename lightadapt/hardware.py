@@ -37,6 +37,20 @@ def choose_device(device: str | torch.device) -> torch.device:
     return chosen
 
 
+def planned_device(device: str | torch.device) -> torch.device:
+    """The device of that name, which need not be there; `"auto"` is the one that would be chosen here.
+
+    Raises:
+        LightAdaptError: an unknown name.
+    """
+    if device == "auto":
+        return choose_device(device)
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise LightAdaptError(f"device={device!r} is unknown. Write 'auto', 'cpu', 'cuda' or 'mps'.") from error
+
+
 def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base: bool) -> torch.dtype:
     """The number format of the frozen weights.
 
@@ -46,8 +60,8 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
         LightAdaptError: an unknown name, or half precision for weights that are trained.
     """
     if dtype == "auto":
-        half = device.type == "cuda" and torch.cuda.is_bf16_supported() and not trains_base
-        return torch.bfloat16 if half else torch.float32
+        able = device.type == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
+        return torch.bfloat16 if able and not trains_base else torch.float32
     name = str(dtype).removeprefix("torch.")
     chosen = DTYPES.get(SHORT.get(name, name))
     if chosen is None:

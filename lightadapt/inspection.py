@@ -8,15 +8,19 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block, Layers, family_of, read_anatomy, read_instance
 from lightadapt.description import as_rows
 from lightadapt.errors import LightAdaptError
-from lightadapt.loading import insert_without_weights, task_class, task_config, with_task_head
+from lightadapt.hardware import choose_dtype, planned_device
+from lightadapt.loading import check_quantization, insert_without_weights, task_class, task_config, with_task_head
+from lightadapt.memory import Memory, as_size, estimate_memory
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
 from lightadapt.models import mapped_class
+from lightadapt.quantization import Quantization, Quantize, resolve_quantization
 from lightadapt.source import Source, find_source, first_line
 from lightadapt.tasks import Task, resolve_task
 
@@ -39,6 +43,10 @@ class Inspection:
     """Parameters that the method trains, the head not counted; None without a method."""
     methods: dict[str, int | str] = field(default_factory=dict)
     """Without a method: what each one would train, or why it cannot."""
+    memory: Memory | None = None
+    """What training with the method takes; without a method, the weights alone."""
+    peaks: dict[str, int | None] = field(default_factory=dict)
+    """Without a method, for a given number of tokens: the peak of training with each one, in bytes."""
 
     def __str__(self) -> str:
         anatomy = self.anatomy
@@ -55,7 +63,10 @@ class Inspection:
             facts["method"] = str(self.method)
             facts["adapted"] = f"{len(self.plan.blocks)} of {len(anatomy.blocks)} blocks"
             facts["trainable"] = f"{_share(self.trainable, self.total)}, and the head"
-        return "\n".join([as_rows(facts), *_describe_blocks(anatomy), *_describe_methods(self.methods, self.total)])
+        if self.memory is not None:
+            facts |= self.memory.rows()
+        methods = _describe_methods(self.methods, self.total, self.peaks)
+        return "\n".join([as_rows(facts), *_describe_blocks(anatomy), *methods])
 
     __repr__ = __str__
 
@@ -66,9 +77,12 @@ def inspect(
     task: str | Task | None = None,
     method: Any = None,
     layers: Layers = None,
-    quantize: Any = None,
+    quantize: Quantize = None,
+    dtype: Any = "auto",
+    device: str = "auto",
+    batch_tokens: int | None = None,
 ) -> Inspection:
-    """The anatomy of a model and what methods would train in it; no weights are loaded.
+    """The anatomy of a model, what methods would train in it and what that takes; no weights are loaded.
 
     >>> from transformers import BertConfig
     >>> inspect(BertConfig(), method="lora").trainable
@@ -79,13 +93,17 @@ def inspect(
         task: the task whose head the model would have; None: the bare model.
         method: as in `adapt`; None: all methods are listed.
         layers: as in `adapt`.
-        quantize: not available yet; None.
+        quantize: as in `adapt`.
+        dtype: as in `adapt`.
+        device: where it would be trained; it need not be there.
+        batch_tokens: tokens of a training step, for an estimate of its peak of memory.
 
     Raises:
-        LightAdaptError: there is no such model, or the method or the layers do not fit it.
+        LightAdaptError: there is no such model, or the method, the layers or the quantization do not fit it.
     """
-    if quantize is not None:
-        raise LightAdaptError(f"quantize={quantize!r}: this version of lightadapt does not quantize. Leave it out.")
+    quantization = resolve_quantization(quantize)
+    if batch_tokens is not None and (type(batch_tokens) is not int or batch_tokens < 1):
+        raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number above 0.")
     source = _source_of(model)
     model_class, config = _class_of(source, task)
     ready = source.instance if task is None else None
@@ -93,6 +111,7 @@ def inspect(
     if task is not None:
         anatomy = with_task_head(anatomy, resolve_task(task), family_of(source.config))
     sizes = {name: prod(shape) for name, shape in anatomy.parameters.items()}
+    look = _Look(model_class, config, anatomy, layers, quantization, dtype, planned_device(device), batch_tokens)
     facts: dict[str, Any] = {
         "name": source.name,
         "model_class": model_class.__name__,
@@ -101,11 +120,79 @@ def inspect(
         "head": sum(sizes[name] for name in anatomy.head),
     }
     if method is None:
-        return Inspection(**facts, methods=_count_all(model_class, config, anatomy, layers))
+        counts, peaks = look.at_all_methods()
+        return Inspection(
+            **facts,
+            memory=look.memory_of(Plan(blocks=(), config=None, unfrozen=frozenset())),
+            methods=counts,
+            peaks=peaks,
+        )
     chosen = resolve_method(method)
-    plan = chosen.plan(anatomy, layers)
-    count = _count(model_class, config, anatomy, plan)
-    return Inspection(**facts, method=chosen, plan=plan, trainable=count)
+    plan = look.plan_of(chosen)
+    return Inspection(
+        **facts, method=chosen, plan=plan, trainable=look.count(plan), memory=look.memory_of(plan, batch_tokens)
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A model and how it would be adapted, the method apart."""
+
+    model_class: type[PreTrainedModel]
+    config: PretrainedConfig
+    anatomy: Anatomy
+    layers: Layers
+    quantization: Quantization | None
+    dtype: Any
+    device: torch.device
+    batch_tokens: int | None
+
+    def plan_of(self, method: Method) -> Plan:
+        """What a method would do.
+
+        Raises:
+            LightAdaptError: it does not fit.
+        """
+        plan = method.plan(self.anatomy, self.layers)
+        check_quantization(self.anatomy, method, plan, self.quantization, torch.device("cpu"))
+        return plan
+
+    def count(self, plan: Plan) -> int:
+        """The parameters that are trained outside the head, counted in a model of the meta device."""
+        own = sum(prod(self.anatomy.parameters[name]) for name in plan.unfrozen)
+        if plan.config is None:
+            return own
+        model = insert_without_weights(self.model_class, self.config, plan.config)
+        names = peft_bridge.adapter_parameters(model)
+        return own + sum(int(parameter.numel()) for name, parameter in model.named_parameters() if name in names)
+
+    def memory_of(self, plan: Plan, batch_tokens: int | None = None) -> Memory:
+        """What training takes."""
+        return estimate_memory(
+            self.model_class,
+            self.config,
+            self.anatomy,
+            plan,
+            dtype=choose_dtype(self.dtype, self.device, trains_base=bool(plan.unfrozen)),
+            device=self.device,
+            quantization=self.quantization,
+            batch_tokens=batch_tokens,
+        )
+
+    def at_all_methods(self) -> tuple[dict[str, int | str], dict[str, int | None]]:
+        """What each method would train or why it cannot, and its peak where a number of tokens is given."""
+        counts: dict[str, int | str] = {}
+        peaks: dict[str, int | None] = {}
+        self.anatomy.choose_blocks(self.layers)  # a wrong choice of layers is no fault of a method
+        for name in NAMES:
+            try:
+                plan = self.plan_of(resolve_method(name))
+                counts[name] = self.count(plan)
+                if self.batch_tokens is not None:
+                    peaks[name] = self.memory_of(plan, self.batch_tokens).peak
+            except LightAdaptError as error:
+                counts[name] = str(error)
+        return counts, peaks
 
 
 def _source_of(model: Any) -> Source:
@@ -133,30 +220,6 @@ def _class_of(source: Source, task: str | Task | None) -> tuple[type[PreTrainedM
     return bare, source.config
 
 
-def _count(model_class: type[PreTrainedModel], config: PretrainedConfig, anatomy: Anatomy, plan: Plan) -> int:
-    """The parameters that a method trains outside the head, counted in a model of the meta device."""
-    own = sum(prod(anatomy.parameters[name]) for name in plan.unfrozen)
-    if plan.config is None:
-        return own
-    model = insert_without_weights(model_class, config, plan.config)
-    names = peft_bridge.adapter_parameters(model)
-    counts = (int(parameter.numel()) for name, parameter in model.named_parameters() if name in names)
-    return own + sum(counts)
-
-
-def _count_all(
-    model_class: type[PreTrainedModel], config: PretrainedConfig, anatomy: Anatomy, layers: Layers
-) -> dict[str, int | str]:
-    counts: dict[str, int | str] = {}
-    anatomy.choose_blocks(layers)  # a wrong choice of layers is no fault of a method
-    for name in NAMES:
-        try:
-            counts[name] = _count(model_class, config, anatomy, resolve_method(name).plan(anatomy, layers))
-        except LightAdaptError as error:
-            counts[name] = str(error)
-    return counts
-
-
 # ---- printing
 
 
@@ -164,14 +227,15 @@ def _share(count: int, total: int) -> str:
     return f"{count:,} parameters ({100 * count / total:.3g}%)"
 
 
-def _describe_methods(methods: dict[str, int | str], total: int) -> list[str]:
+def _describe_methods(methods: dict[str, int | str], total: int, peaks: dict[str, int | None]) -> list[str]:
     if not methods:
         return []
     width = max(map(len, methods))
-    lines = ["", "What each method would train, beside the head:"]
+    lines = ["", f"What each method would train, beside the head{', and the peak of memory' if peaks else ''}:"]
     for name, count in methods.items():
         shown = f"{count:>15,}  {100 * count / total:.3g}%" if isinstance(count, int) else f"refused: {count}"
-        lines.append(f"  {name:<{width}}  {shown}")
+        peak = peaks.get(name)
+        lines.append(f"  {name:<{width}}  {f'{shown:<24}  {as_size(peak)}' if peak else shown}")
     return lines
 
 

@@ -365,7 +365,7 @@ def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozens
 
 
 def insert_without_weights(
-    model_class: type[PreTrainedModel], config: PretrainedConfig, inserted: PeftConfig
+    model_class: type[PreTrainedModel], config: PretrainedConfig, inserted: PeftConfig | None
 ) -> PreTrainedModel:
     """A model of the meta device with this inserted, to count what it adds, and to see whether it fits.
 
@@ -374,7 +374,11 @@ def insert_without_weights(
     """
     with torch.device("meta"), quiet():
         model = model_class(copy.deepcopy(config))
-        peft_bridge.insert(model, inserted)
+        if inserted is not None:
+            inserted = copy.deepcopy(inserted)
+            if hasattr(inserted, "init_lora_weights"):
+                inserted.init_lora_weights = True  # other starts compute with the weights, which are not there
+            peft_bridge.insert(model, inserted)
     return model
 
 

@@ -225,6 +225,11 @@ def adapter_parameters(model: nn.Module, name: str = ADAPTER) -> set[str]:
     return names
 
 
+def base_layer(module: nn.Module) -> Any:
+    """The module of the model itself, without the layers that PEFT wraps around it."""
+    return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+
+
 def original_name(parameter: str) -> str:
     """The name that a parameter of the model has without the layers that PEFT wraps around its module."""
     return ".".join(part for part in parameter.split(".") if part != "base_layer")

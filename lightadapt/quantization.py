@@ -8,8 +8,9 @@ weight is read by another module than its own (T5's `wo`, Mamba's `dt_proj`), si
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Quantize: TypeAlias = "Literal['4bit', '8bit', 'none'] | BitsAndBytesConfig | None"
 FORMATS = ("4bit", "8bit")
+BLOCK, SCALES_BLOCK = 64, 256
+"""Values that share a scale of 4-bit weights, and scales that share one of double quantization."""
 NONE = "none"
 DEVICES = ("cpu", "cuda")
 """Kinds of devices that bitsandbytes computes on, and where that has been tried."""
@@ -80,6 +83,21 @@ class Quantization:
         # transformers takes a bare name for the end of any path, so each is anchored.
         settings["llm_int8_skip_modules"] = [f"^{re.escape(path)}$" for path in kept]
         return BitsAndBytesConfig(load_in_4bit=self.name == "4bit", load_in_8bit=self.name == "8bit", **settings)
+
+    def packed_size(self, shape: Sequence[int]) -> int:
+        """Bytes of a weight `(rows, columns)` with its scales.
+
+        LLM.int8 has a float32 scale for each row. Of 4 bits, every 64 values share a scale: a float32, or a byte and
+        a float32 for every 256 of them (double quantization), 4.127 bits a value in all (Dettmers et al. 2023).
+        """
+        values = prod(shape)
+        if self.name == "8bit":
+            return values + 4 * shape[0]
+        scales = ceil(values / BLOCK)
+        doubled = (
+            scales + 4 * ceil(scales / SCALES_BLOCK) if self.settings.get("bnb_4bit_use_double_quant") else 4 * scales
+        )
+        return ceil(values / 2) + doubled
 
     def as_json(self) -> dict[str, Any]:
         """The name and the settings, for the artifact."""

@@ -22,6 +22,7 @@ LAYERS = [
     {"source", "checkpoint", "preview"},
     {"head", "quantization"},
     {"loading"},
+    {"memory"},
     {"adaptation", "sharing", "inspection"},
     {"checks", "merging"},
     {"adapted"},

@@ -2,8 +2,7 @@
 
 The module tree says what there is, not what is used: a class may carry projections that its forward pass never calls,
 or calls for images only. So the model is built on the meta device, where tensors have shapes but no values, and a
-short input is sent forward and backward. Token ids and masks keep their values, so that control flow which depends on
-them goes the way it goes for an ordinary text; what comes from weights has none, and is answered as zero where asked.
+short input is sent forward and backward.
 """
 
 from __future__ import annotations
@@ -16,13 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental import _config as shapes
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lightadapt import attention
+from lightadapt.anatomy.without_values import WithoutValues, choose_everything
 from lightadapt.quiet import quiet
 
 LENGTH = 16
@@ -31,15 +28,6 @@ DECODER_LENGTH = 12
 """Tokens of the decoder's input; another number, so that attention across is known by its shape."""
 FUNCTION = "lightadapt_dry_run"
 
-_VALUES = {Tensor.item: 0, Tensor.__bool__: False, Tensor.__int__: 0, Tensor.__float__: 0.0, Tensor.__index__: 0}
-_ALL = {torch.all, Tensor.all, torch._is_all_true}
-_SEARCHES = {
-    *(torch.nonzero, Tensor.nonzero, torch.unique, Tensor.unique),
-    *(torch.unique_consecutive, Tensor.unique_consecutive, Tensor.tolist, Tensor.numpy),
-}
-_COPIES = {Tensor.to, Tensor.cpu, Tensor.type}
-_SPLITS: set[Any] = {torch.split, Tensor.split, torch.split_with_sizes, Tensor.split_with_sizes}
-_INDEXING = {Tensor.__getitem__, Tensor.__setitem__}
 _DEVICE_OF = Tensor.device.__get__  # type: ignore[attr-defined]
 
 
@@ -98,15 +86,15 @@ def dry_run(model: PreTrainedModel) -> DryRun:
         if isinstance(module, nn.Embedding):  # as they will be: some blocks let no gradient in unless one goes through
             module.requires_grad_(False)
     runs = []
-    for inputs in _inputs(model):
+    for inputs in text_inputs(model):
         observer = _Observer(inputs["input_ids"])
         model.zero_grad(set_to_none=True)
         try:
-            with torch.random.fork_rng(devices=[]), quiet(), observer.watch(model), _choose_everything():
+            with torch.random.fork_rng(devices=[]), quiet(), observer.watch(model), choose_everything():
                 with observer:
                     outputs = model(**inputs)
                     observer.run.finished = True
-                    loss = sum(value.float().sum() for value in _results(outputs))
+                    loss = sum(value.float().sum() for value in results_of(outputs))
                 if isinstance(loss, Tensor):
                     torch.autograd.backward(loss)
                     observer.run.idle = frozenset(
@@ -122,51 +110,48 @@ def dry_run(model: PreTrainedModel) -> DryRun:
     return max(runs, key=lambda run: (run.finished, len(run.order)))
 
 
-def _choose_everything() -> Any:
-    """What a mask without values chooses is taken to be everything."""
-    return shapes.patch(meta_nonzero_assume_all_nonzero=True)  # type: ignore[attr-defined]
-
-
-def _inputs(model: PreTrainedModel) -> Iterator[dict[str, Any]]:
-    """Inputs to try, those that show most first."""
+def text_inputs(
+    model: PreTrainedModel, *, rows: int = 1, length: int = LENGTH, decoder_length: int = DECODER_LENGTH
+) -> Iterator[dict[str, Any]]:
+    """Inputs to try, those that show most first: texts of so many tokens."""
     accepted = inspect.signature(model.forward).parameters
-    tokens = _tokens(model.config, LENGTH)
+    tokens = _tokens(model.config, rows, length)
     inputs: dict[str, Any] = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     if "use_cache" in accepted:
         inputs["use_cache"] = False
     if "bbox" in accepted:  # where on a page each token is
-        inputs["bbox"] = torch.zeros(1, LENGTH, 4, dtype=torch.long)
+        inputs["bbox"] = torch.zeros(rows, length, 4, dtype=torch.long)
     if "decoder_input_ids" in accepted:
-        yield inputs | {"decoder_input_ids": _tokens(model.config, DECODER_LENGTH)}
+        yield inputs | {"decoder_input_ids": _tokens(model.config, rows, decoder_length)}
         yield inputs | {"decoder_input_ids": tokens}
     yield inputs
     yield {"input_ids": tokens}
     separator = getattr(model.config, "sep_token_id", None)
     if isinstance(separator, int):  # a question and a context, which Longformer tells apart by three of them
-        yield inputs | {"input_ids": tokens.index_fill(1, torch.tensor([4, 5, LENGTH - 1]), separator)}
+        yield inputs | {"input_ids": tokens.index_fill(1, torch.tensor([4, 5, length - 1]), separator)}
 
 
-def _tokens(config: PretrainedConfig, length: int) -> Tensor:
-    """One sequence of token ids that ends as a text does."""
+def _tokens(config: PretrainedConfig, rows: int, length: int) -> Tensor:
+    """Sequences of token ids that end as a text does."""
     text = config.get_text_config()
     last = int(getattr(text, "vocab_size", None) or 100) - 1
-    tokens = torch.full((1, length), min(7, last))
+    tokens = torch.full((rows, length), min(7, last))
     end = getattr(text, "eos_token_id", None)
     end = end[0] if isinstance(end, list) and end else end
     if isinstance(end, int) and 0 <= end <= last:
-        tokens[0, -1] = end
+        tokens[:, -1] = end
     return tokens
 
 
-def _results(outputs: Any) -> list[Tensor]:
+def results_of(outputs: Any) -> list[Tensor]:
     """The outputs that a loss is computed from; of a bare backbone, all that it gives."""
     values = dict(outputs) if isinstance(outputs, Mapping) else {"logits": outputs[0]}
     heads = [value for name, value in values.items() if "logits" in name and isinstance(value, Tensor)]
     return heads or [value for value in values.values() if isinstance(value, Tensor) and value.is_floating_point()]
 
 
-class _Observer(TorchFunctionMode):
-    """Answers what the meta device cannot, and takes down what is called."""
+class _Observer(WithoutValues):
+    """Takes down what is called."""
 
     current: Sequence[_Observer] = ()
     """Those that are watching now, the innermost last."""
@@ -256,25 +241,7 @@ class _Observer(TorchFunctionMode):
         if function is nn.functional.scaled_dot_product_attention:
             query, key, value = (*args, *(kwargs[each] for each in ("query", "key", "value") if each in kwargs))[:3]
             self.record(query, key, value, interface=False)
-        if function is torch.rand and args and args[0] == []:
-            return torch.ones([])  # the chance by which whole blocks are left out in training: none is
-        if function in _VALUES and args[0].is_meta:
-            return getattr(args[0], "_assumed", _VALUES[function])
-        if function in _SEARCHES and args[0].is_meta:  # as if every value were there, and the same
-            return function(torch.ones(args[0].shape, dtype=args[0].dtype), *args[1:], **kwargs)
-        if function in _SPLITS and args[0].is_meta and isinstance(args[1], list):
-            args = (args[0], _whole(args[1], args[0].shape[(*args[2:], kwargs.get("dim", 0))[0]]), *args[2:])
-        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        if any(tensor.is_meta for tensor in tensors):
-            if function in _COPIES:
-                args, kwargs = _without_device(args, kwargs)
-            if not all(tensor.is_meta or not tensor.dim() for tensor in tensors):
-                if function in _INDEXING:
-                    args = (args[0], tree_map(_as_indices, args[1]), *args[2:])
-                args, kwargs = tree_map(_to_meta, (args, kwargs))
-        result = function(*args, **kwargs)
-        if function in _ALL and result.is_meta:
-            result._assumed = True  # a mask that is asked whether it is full, is
+        result = super().__torch_function__(function, types, args, kwargs)
         self._follow(function, args, kwargs, result)
         return result
 
@@ -305,28 +272,6 @@ class _Observer(TorchFunctionMode):
             heads = scores.shape[-3]  # also where batch and heads are one dimension, of a batch of one
             self._scores[place] = (heads, width, scores.shape[-1] != scores.shape[-2])
             self.run.attention.pop(place, None)
-
-
-def _whole(sizes: list[int], size: int) -> list[int]:
-    """Sizes that make up the whole; where they were read from values, the first part gets everything."""
-    return sizes if sum(sizes) == size else [size, *(0 for _ in sizes[1:])]
-
-
-def _to_meta(value: Any) -> Any:
-    return value.to("meta") if isinstance(value, Tensor) and value.dim() and not value.is_meta else value
-
-
-def _as_indices(value: Any) -> Any:
-    """A mask with values as the positions it selects, whose number is then known."""
-    if isinstance(value, Tensor) and not value.is_meta and value.dtype == torch.bool:
-        return value.nonzero(as_tuple=True)
-    return value
-
-
-def _without_device(args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """A copy that stays on the meta device."""
-    kept = [value for value in args if not isinstance(value, torch.device) and value not in ("cpu", "cuda")]
-    return tuple(kept), {name: value for name, value in kwargs.items() if name != "device"}
 
 
 def _attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
