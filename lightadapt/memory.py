@@ -146,7 +146,8 @@ def estimate_memory(
             sizes["head" if name in head else "adapter"] += parameter.numel()
             continue
         if peft_bridge.original_name(name) in packed and quantization is not None:
-            base[quantization.name] += quantization.packed_size(parameter.shape)
+            columns, rows = anatomy.linears[peft_bridge.original_name(name).removesuffix(".weight")]
+            base[quantization.name] += quantization.packed_size((rows, columns))
             continue
         parameter.data = parameter.data.to(dtype)
         base[str(dtype).removeprefix("torch.")] += parameter.numel() * dtype.itemsize

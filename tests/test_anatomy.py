@@ -339,7 +339,7 @@ def test_inspect_says_why_a_method_is_refused():
         ("no-such-model", {}, "There is no such folder here, and no config on the hub"),
         (BertConfig(**SMALL), {"method": "lorra"}, "Did you mean 'lora'?"),
         (BertConfig(**SMALL), {"layers": "last:3"}, "the model has 2 blocks; choose 1 to 2"),
-        (BertConfig(**SMALL), {"quantize": "4bit"}, "does not quantize"),
+        (BertConfig(**SMALL), {"quantize": "4bits"}, "Did you mean '4bit'?"),
         (PretrainedConfig(), {}, "transformers has no model for the architecture"),
     ],
 )
