@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from lightadapt import sample
 
@@ -220,6 +227,16 @@ def tiny(tmp_path_factory, tokenizers) -> Callable[[str], Path]:
         return folders[name]
 
     return make
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    """Loading any weight fails the test."""
+
+    def fail(*_, **__):
+        pytest.fail("weights were loaded before the refusal")
+
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(fail))
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,6 @@ import lightadapt as la
 DECODER = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
-@pytest.fixture
-def no_weights(monkeypatch):
-    """Loading any weight fails the test."""
-
-    def fail(*_, **__):
-        pytest.fail("weights were loaded before the refusal")
-
-    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(fail))
-
-
 BAD_CALLS = [
     (("NER",), {}, "Unknown task 'NER'. Did you mean 'ner'? Tasks: classification, multilabel, "),
     (("summarisation",), {}, "Unknown task 'summarisation'. Did you mean 'summarization'?"),
@@ -71,7 +61,8 @@ BAD_CALLS = [
     (("ner", peft.LoraConfig(target_modules="(")), {}, "is no regular expression"),
     (("ner", peft.LoraConfig(layers_to_transform=[9])), {}, "Write adapt(…, layers=[…])"),
     (("ner", peft.LoraConfig(init_lora_weights="eva")), {}, "init_lora_weights='eva' is not supported here"),
-    (("ner",), {"quantize": "4bit"}, "does not quantize"),
+    (("ner", "full"), {"quantize": "4bit"}, "Method Full() changes the weights themselves, which 4bit weights cannot"),
+    (("ner",), {"quantize": "4-bit"}, "quantize='4-bit' is unknown. Did you mean '4bit'?"),
     (("ner",), {"dtype": "float61"}, "dtype='float61' is unknown. Did you mean 'float16'?"),
     (("ner", "full"), {"dtype": "bfloat16"}, "this method trains the base itself, which needs float32"),
     (("ner",), {"device": "gpu"}, "device='gpu' is unknown"),
