@@ -265,7 +265,8 @@ def test_learns_after_an_evaluation_and_comes_back(tiny, messages, texts, tmp_pa
 def test_every_kind_of_task(tiny, tmp_path, name, task):
     records = RECORDS[task]
     adapted = la.adapt(tiny(name), task, quantize="4bit")
-    losses = learn(adapted, records, validation=records)
+    writes = task in ("generation", "summarization")  # which takes long
+    losses = learn(adapted, records, validation=None if writes else records)
     assert losses[-1] < losses[0]
     adapted.save(tmp_path / "saved")
     again = la.load(tmp_path / "saved")
@@ -442,7 +443,7 @@ def test_another_base_is_refused_though_its_matrices_are_quantized(tiny, message
 
 def test_adaptations_share_a_quantized_base(tiny, messages, texts, tmp_path):
     adapted = la.adapt(tiny("bert"), "ner", labels=messages, quantize="4bit")
-    methods = ("lora", "houlsby", "prefix", "dora")
+    methods = ("lora", "prefix")
     for method in methods:
         adapted.add(method, task="classification", method=METHODS[method], labels=messages)
     weights = [
