@@ -89,8 +89,9 @@ class Adaptation:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.seed)
                 peft_bridge.insert(self.model, self.plan.config, self.name)
+        trained = self.all_trained
         for name, parameter in self.model.named_parameters():
-            if name in self.all_trained:
+            if name in trained:
                 parameter.data = parameter.data.clone() if shared else parameter.data
                 parameter.data = parameter.data.float()
 
