@@ -63,7 +63,6 @@ from zoo import tasks_of
 from lightadapt import checkpoint
 from lightadapt.anatomy import outermost
 from lightadapt.errors import LightAdaptError
-from lightadapt.loading import check_quantization
 from lightadapt.quantization import (
     FORMATS,
     Quantization,
@@ -71,8 +70,8 @@ from lightadapt.quantization import (
     quantize_modules,
     quantized_linears,
     resolve_quantization,
-    settle,
 )
+from lightadapt.trial import check_quantization
 
 KINDS = {
     "encoders": "bert roberta xlm-roberta camembert distilbert albert electra deberta deberta-v2 modernbert mpnet "
@@ -112,8 +111,6 @@ quantized; of a mixture of experts, the projections of its attention are.
 def quantized(model: PreTrainedModel, paths: Iterable[str], quantization: Quantization) -> PreTrainedModel:
     """The model with these projections quantized, in place, as lightadapt does with a model that is given to it."""
     quantize_modules(model, paths, quantization, torch.float32)
-    settle(model)
-    setattr(model, f"is_loaded_in_{quantization.name}", True)
     return model
 
 

@@ -25,6 +25,7 @@ from lightadapt.loading import Base, max_length
 from lightadapt.memory import Memory, memory_of
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
+from lightadapt.quantization import is_quantized
 from lightadapt.tasks import Task
 from lightadapt.tasks.task import Feature, Label, LabelledTask, ModelView
 from lightadapt.training.history import History
@@ -352,8 +353,9 @@ class Adaptation:
     def _sizes(self) -> dict[str, int]:
         """The number of values of every parameter; what is quantized has fewer elements, which hold several each."""
         shapes = self.base.blueprint.anatomy.parameters
+        packed = {id(module.weight) for module in self.model.modules() if is_quantized(module)}
         return {
-            name: parameter.numel() if parameter.is_floating_point() else prod(shapes[peft_bridge.original_name(name)])
+            name: prod(shapes[peft_bridge.original_name(name)]) if id(parameter) in packed else parameter.numel()
             for name, parameter in self.model.named_parameters()
         }
 

@@ -26,7 +26,7 @@ from lightadapt.checks import (
 )
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
-from lightadapt.loading import check_quantization, check_room, draw, load_base, plan_for
+from lightadapt.loading import check_room, draw, load_base, plan_for
 from lightadapt.merging import merge
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
@@ -38,6 +38,7 @@ from lightadapt.tasks.task import Label
 from lightadapt.training.arguments import read_settings
 from lightadapt.training.history import History
 from lightadapt.training.run import Run
+from lightadapt.trial import check_quantization
 
 
 class Adapted:

@@ -18,13 +18,14 @@ from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.fingerprint import same_base
 from lightadapt.hardware import choose_device, choose_dtype, require_bitsandbytes
-from lightadapt.loading import Base, Blueprint, check_quantization, check_room, draw, load_base, plan_for
+from lightadapt.loading import Base, Blueprint, check_room, draw, load_base, plan_for
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
 from lightadapt.quantization import FORMATS, Quantization, agree, resolve_quantization
 from lightadapt.source import Model, find_source, load_tokenizer
 from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
+from lightadapt.trial import check_quantization
 
 
 def adapt(
@@ -129,7 +130,9 @@ def load(
     if quantization != trained_on:
         warnings.warn(
             f"{artifact.path} was trained on {_describe(trained_on)} and is loaded on {_describe(quantization)}: its "
-            "predictions may differ a little. Leave quantize out to have it as it was.",
+            "predictions may differ a little. "
+            + ("Pass base= with the model as it was then" if quantize is None else "Leave quantize out")
+            + " to have it as it was.",
             stacklevel=2,
         )
     tokenizer = load_tokenizer(source, artifact.path, task)
@@ -153,7 +156,7 @@ def _saved_quantization(saved: Any, path: str | Path) -> Quantization | None:
 
 
 def _describe(quantization: Quantization | None) -> str:
-    return "weights that are not quantized" if quantization is None else f"{quantization.name} weights"
+    return "weights that are not quantized" if quantization is None else f"{quantization} weights"
 
 
 def _check_base(artifact: checkpoint.Artifact, loaded: Base, number_format: torch.dtype) -> None:

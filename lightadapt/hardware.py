@@ -21,10 +21,7 @@ def choose_device(device: str | torch.device) -> torch.device:
     if device == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(kind)
-    try:
-        chosen = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise LightAdaptError(f"device={device!r} is unknown. Write 'auto', 'cpu', 'cuda' or 'mps'.") from error
+    chosen = _as_device(device)
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise LightAdaptError(f"device={device!r}: torch sees no CUDA GPU here. Use device='auto' or 'cpu'.")
     try:
@@ -43,8 +40,10 @@ def planned_device(device: str | torch.device) -> torch.device:
     Raises:
         LightAdaptError: an unknown name.
     """
-    if device == "auto":
-        return choose_device(device)
+    return choose_device(device) if device == "auto" else _as_device(device)
+
+
+def _as_device(device: str | torch.device) -> torch.device:
     try:
         return torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -60,6 +59,7 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
         LightAdaptError: an unknown name, or half precision for weights that are trained.
     """
     if dtype == "auto":
+        # A GPU that is planned for and not here is taken to compute it.
         able = device.type == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
         return torch.bfloat16 if able and not trains_base else torch.float32
     name = str(dtype).removeprefix("torch.")
@@ -72,12 +72,12 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
     return chosen
 
 
-def require_bitsandbytes(what: str, else_: str) -> None:
+def require_bitsandbytes(what: str, way_out: str) -> None:
     """Raise unless bitsandbytes is there and can be imported.
 
     Args:
         what: what needs it.
-        else_: what to do without it.
+        way_out: what to do without it.
     """
     # Nobody can act on its remarks: kernels that are not on the hub, inputs that are cast to float16 at each step.
     for name in ("bitsandbytes", "bitsandbytes.autograd._functions"):
@@ -87,5 +87,5 @@ def require_bitsandbytes(what: str, else_: str) -> None:
     except (ImportError, RuntimeError, OSError) as error:
         raise LightAdaptError(
             f"{what} needs bitsandbytes, which cannot be used here ({type(error).__name__}: {error}). "
-            f'Install it: pip install "lightadapt[quant]"; or {else_}.'
+            f'Install it: pip install "lightadapt[quant]"; or {way_out}.'
         ) from error

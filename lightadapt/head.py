@@ -79,7 +79,8 @@ def keep_float32(model: PreTrainedModel, modules: Sequence[str]) -> None:
 
 
 def _cast_inputs(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(value.float() if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
+    dtype = next(module.parameters()).dtype  # float32, until the model as a whole is cast
+    return tuple(value.to(dtype) if torch.is_tensor(value) and value.is_floating_point() else value for value in inputs)
 
 
 def output_layer(modules: Iterable[nn.Module], width: int) -> nn.Linear | None:
@@ -118,7 +119,7 @@ class OutputScale:
         """
         layer = output_layer([module], 1)
         if layer is None:
-            return self.mean
+            return 0.0  # what the module gives is wider than one number, so it was never scaled
         with torch.no_grad():
             layer.weight *= self.spread
             if layer.bias is not None:

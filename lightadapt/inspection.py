@@ -16,13 +16,14 @@ from lightadapt.anatomy import Anatomy, Block, Layers, family_of, read_anatomy, 
 from lightadapt.description import as_rows
 from lightadapt.errors import LightAdaptError
 from lightadapt.hardware import choose_dtype, planned_device
-from lightadapt.loading import check_quantization, insert_without_weights, task_class, task_config, with_task_head
+from lightadapt.loading import insert_without_weights, task_class, task_config, with_task_head
 from lightadapt.memory import Memory, as_size, estimate_memory
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
 from lightadapt.models import mapped_class
-from lightadapt.quantization import Quantization, Quantize, resolve_quantization
+from lightadapt.quantization import Quantization, Quantize, agree, check_device, resolve_quantization
 from lightadapt.source import Source, find_source, first_line
 from lightadapt.tasks import Task, resolve_task
+from lightadapt.trial import check_quantization
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,11 @@ def inspect(
     Raises:
         LightAdaptError: there is no such model, or the method, the layers or the quantization do not fit it.
     """
-    quantization = resolve_quantization(quantize)
+    resolve_quantization(quantize)
     if batch_tokens is not None and (type(batch_tokens) is not int or batch_tokens < 1):
         raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number above 0.")
     source = _source_of(model)
+    quantization = agree(quantize, source.config, source.name)
     model_class, config = _class_of(source, task)
     ready = source.instance if task is None else None
     anatomy = read_anatomy(model_class, config) if ready is None else read_instance(ready)
@@ -154,7 +156,11 @@ class _Look:
             LightAdaptError: it does not fit.
         """
         plan = method.plan(self.anatomy, self.layers)
-        check_quantization(self.anatomy, method, plan, self.quantization, torch.device("cpu"))
+        if self.quantization is not None:
+            check_device(self.quantization, self.device)
+        here = torch.device("cpu")  # the device that is planned for need not be there
+        check_quantization(self.anatomy, method, plan, self.quantization, here)
+        choose_dtype(self.dtype, self.device, trains_base=bool(plan.unfrozen))
         return plan
 
     def count(self, plan: Plan) -> int:
@@ -234,8 +240,10 @@ def _describe_methods(methods: dict[str, int | str], total: int, peaks: dict[str
     lines = ["", f"What each method would train, beside the head{', and the peak of memory' if peaks else ''}:"]
     for name, count in methods.items():
         shown = f"{count:>15,}  {100 * count / total:.3g}%" if isinstance(count, int) else f"refused: {count}"
-        peak = peaks.get(name)
-        lines.append(f"  {name:<{width}}  {f'{shown:<24}  {as_size(peak)}' if peak else shown}")
+        if name in peaks:
+            peak = peaks[name]
+            shown = f"{shown:<24}  {'not known' if peak is None else as_size(peak)}"
+        lines.append(f"  {name:<{width}}  {shown}")
     return lines
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -23,14 +23,13 @@ from lightadapt.methods import Method, PeftMethod, Plan
 from lightadapt.models import TASK_MODELS, mapped_class
 from lightadapt.quantization import (
     Quantization,
-    check_device,
     dequantize_modules,
     is_quantized,
+    mark_quantized,
     quantization_of,
     quantize_modules,
     quantized_in,
     quantized_linears,
-    settle,
 )
 from lightadapt.quiet import quiet
 from lightadapt.source import Source, first_line, tensor_names
@@ -194,8 +193,8 @@ def load_base(
         trained = anatomy.head if head is None else head
         dequantize_modules(model, (path for path in anatomy.linears if f"{path}.weight" in trained))
     trained_head = not anatomy.head & fresh
-    other = _head_of_another_task(blueprint) or _head_of_other_labels(blueprint)
-    if _has_quantized_head_of_another(blueprint) or (trained_head and other):
+    foreign_head = _head_of_another_task(blueprint) or _head_of_other_labels(blueprint)
+    if _has_quantized_head_of_another(blueprint) or (trained_head and foreign_head):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=False)
     elif outputs and model.config.num_labels != len(outputs):
         trained_head, fresh = False, fresh | renew_head(model, anatomy.head, outputs, seed=seed, keep=True)
@@ -285,8 +284,7 @@ def _quantize_rest(
         wanted = quantized_linears(blueprint.anatomy, quantization)
         left = [path for path in wanted if not is_quantized(model.get_submodule(path))]
         quantize_modules(model, left, quantization, dtype)
-    settle(model)
-    setattr(model, f"is_loaded_in_{quantization.name}", True)  # how PEFT knows
+    mark_quantized(model, quantization)
 
 
 def _load_as(
@@ -402,63 +400,6 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
             if not isinstance(error.__cause__, RuntimeError):  # which the meta device raises where values are read
                 raise
     return plan
-
-
-def check_quantization(
-    anatomy: Anatomy, method: Method, plan: Plan, quantization: Quantization | None, device: torch.device
-) -> None:
-    """Raise when a method cannot work on quantized weights, tried on a single small layer of its own.
-
-    Raises:
-        LightAdaptError: it cannot, with the reason and what does; or the form itself does not work here.
-    """
-    if quantization is None:
-        return
-    check_device(quantization, device)
-    quantized = quantized_linears(anatomy, quantization)
-    problem = _try(None, anatomy, quantized, quantization, device)
-    if problem:
-        raise LightAdaptError(
-            f"quantize: {quantization} does not work on {device} with the versions installed here ({problem}). Try "
-            f"quantize={quantization.name!r}, which has settings of its own."
-        )
-    way_out = "Use method='lora' or 'bottleneck', or leave quantize out."
-    if method.rewrites_base or plan.unfrozen & {f"{path}.weight" for path in quantized}:
-        raise LightAdaptError(
-            f"Method {method} changes the weights themselves, which {quantization.name} weights cannot take. {way_out}"
-        )
-    targets = peft_bridge.targets_of(plan.config) & set(quantized) if plan.config is not None else set()
-    if not targets:
-        return
-    problem = _try(plan.config, anatomy, targets, quantization, device)
-    if problem:
-        other = Quantization.named("8bit" if quantization.name == "4bit" else "4bit")
-        if not _try(plan.config, anatomy, targets, other, device):
-            way_out = f"Try quantize={other.name!r}; or: {way_out[0].lower()}{way_out[1:]}"
-        raise LightAdaptError(
-            f"Method {method} does not work on {quantization.name} weights with the versions installed here "
-            f"({problem}). {way_out}"
-        )
-
-
-def _try(
-    config: PeftConfig | None,
-    anatomy: Anatomy,
-    linears: Collection[str],
-    quantization: Quantization,
-    device: torch.device,
-) -> str:
-    """What goes wrong with an adapter, or with none, on a quantized layer of the size of the smallest of `linears`."""
-    smallest = min(sorted(linears), key=lambda path: sum(anatomy.linears[path]))
-    layer = nn.Linear(*anatomy.linears[smallest], device=device)
-    return peft_bridge.try_on(config, layer, lambda holder: _quantize_one(holder, quantization))
-
-
-def _quantize_one(holder: nn.Module, quantization: Quantization) -> None:
-    """Quantize the layer of a holder as the layers of a model are."""
-    quantize_modules(holder, ["layer"], quantization, torch.float32)
-    settle(holder)
-    setattr(holder, f"is_loaded_in_{quantization.name}", True)
 
 
 def check_room(config: PretrainedConfig, tokenizer: Any, method: Method) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import ceil
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lightadapt import peft_bridge
-from lightadapt.anatomy import Anatomy, outermost
+from lightadapt.anatomy import Anatomy, family_of, outermost
 from lightadapt.anatomy.dry_run import results_of, text_inputs
 from lightadapt.anatomy.without_values import WithoutValues, choose_everything
 from lightadapt.head import keep_float32
@@ -29,6 +30,7 @@ from lightadapt.loading import insert_without_weights
 from lightadapt.methods import Plan
 from lightadapt.quantization import Quantization, is_quantized, quantized_linears, size_of_packed
 from lightadapt.quiet import quiet
+from lightadapt.tasks.likelihoods import log_likelihoods
 
 LENGTH = 128
 """Tokens of a sequence in the step, where the model takes that many."""
@@ -66,8 +68,10 @@ class Memory:
     def rows(self) -> dict[str, str]:
         """What is printed of it."""
         base = " + ".join(f"{as_size(size)} {name}" for name, size in self.base.items())
-        parts = {"adapter": self.adapter, "head": self.head, "state of AdamW in training": self.optimizer}
-        shown = [f"base {base}", *(f"{name} {as_size(size)}" for name, size in parts.items() if size)]
+        own = "adapter" if base else "trained base"
+        parts = {own: self.adapter, "head": self.head, "state of AdamW in training": self.optimizer}
+        shown = [f"base {base}"] if base else []
+        shown += [f"{name} {as_size(size)}" for name, size in parts.items() if size]
         facts = {"memory": ", ".join(shown)}
         if self.batch_tokens is None:
             return facts
@@ -170,15 +174,17 @@ def _run_step(model: PreTrainedModel, config: PretrainedConfig, batch_tokens: in
     longest = getattr(config.get_text_config(), "max_position_embeddings", None) or LENGTH
     length = min(LENGTH, longest, batch_tokens)
     both = 2 if config.is_encoder_decoder else 1  # the tokens of both sides count
-    rows = max(1, round(batch_tokens / (both * length)))
+    rows = ceil(batch_tokens / (both * length))
     inputs = next(text_inputs(model, rows=rows, length=length, decoder_length=length))
     inputs["attention_mask"][-1, -1] = 0  # a batch has padding, and a mask
     model.train()
     meter = _Meter([*model.parameters(), *model.buffers()])
     with torch.random.fork_rng(devices=[]), quiet(), choose_everything(), meter:
         with _Attention(fused=fused):
-            loss = sum(_loss_of(value) for value in results_of(model(**inputs)))
-        assert isinstance(loss, Tensor)
+            if family_of(config) == "decoder" and model.get_output_embeddings() is not None:
+                loss = -log_likelihoods(model, {**inputs, "labels": inputs["input_ids"]}, shifted=True)[0].sum()
+            else:
+                loss = torch.stack([_loss_of(value) for value in results_of(model(**inputs))]).sum()
         loss.backward()  # type: ignore[no-untyped-call]
     gradients = FLOAT32 * sum(int(each.numel()) for each in model.parameters() if each.requires_grad)
     return max(meter.peak, 2 * gradients)  # the optimizer works beside the gradients
@@ -194,7 +200,7 @@ class _Attention(WithoutValues):
     """Computes attention as torch's fused kernels do, which never hold the scores."""
 
     def __init__(self, *, fused: bool) -> None:
-        """Fused even where dropout is in it, as on a GPU."""
+        """Fused: also where dropout is in it, as on a GPU; else only without."""
         super().__init__()
         self.fused = fused
 
@@ -214,7 +220,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, known: list[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = self.peak = 0
-        self._living: dict[int, Any] = {}
+        self._living: dict[int, Any] = {}  # those known before are held, so that nothing new gets their address
         for tensor in known:
             self._living[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
 

@@ -19,7 +19,7 @@ from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.hardware import choose_dtype
 from lightadapt.head import fold_output_scales
 from lightadapt.loading import Blueprint, draw, load_base
-from lightadapt.quantization import dequantized, is_quantized, quantization_of
+from lightadapt.quantization import Quantization, dequantized, is_quantized, quantization_of
 
 BASES = ("reload", "dequantize", "quantized")
 
@@ -55,11 +55,23 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
             f"({str(error) or 'PEFT does not have it'}). {way_out}"
         ) from error
     fold_output_scales(model)
+    if in_place and quantization is not None:
+        _describe_packed(model, quantization, adaptation)
     if in_place and chosen is not None:
         model.to(chosen)  # type: ignore[arg-type]
     if quantization is not None:
         _check_drift(adaptation, model.eval(), base, max_drift)
     return model
+
+
+def _describe_packed(model: PreTrainedModel, quantization: Quantization, adaptation: Adaptation) -> None:
+    """Say in the model's config what is quantized, so that what `save_pretrained` writes can be read.
+
+    transformers does so of what it quantized itself, which a model given as an instance is not.
+    """
+    linears = adaptation.base.blueprint.anatomy.linears
+    kept = [path for path in linears if not is_quantized(model.get_submodule(path))]
+    model.config.quantization_config = quantization.config(kept, adaptation.base.dtype)
 
 
 def _folds_into_plain(adaptation: Adaptation) -> bool:

@@ -17,6 +17,7 @@ from peft import (
     get_peft_model_state_dict,
 )
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.ia3.layer import IA3Layer
 from peft.tuners.ln_tuning.layer import LNTuningLayer
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.constants import DUMMY_TARGET_MODULES
@@ -104,6 +105,8 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
         for layer in _layers(model):
             if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
                 _compute_in_float32(layer.ln_tuning_layers[name])
+            if isinstance(layer, IA3Layer) and name in layer.ia3_l:
+                layer.register_forward_hook(partial(_return_as, model.dtype))  # on quantized weights it gives float32
             for path, buffer in layer.named_buffers():
                 if not path.startswith("base_layer.") and buffer.is_floating_point():
                     buffer.data = buffer.data.float()
@@ -138,16 +141,21 @@ def _hide_config(model: nn.Module) -> nn.Module:
 
 def _compute_in_float32(norm: nn.Module) -> None:
     """A norm that is trained has float32 weights, among neighbours that compute in half precision."""
-    norm.register_forward_hook(partial(_return_as, next(norm.parameters()).dtype))
-    norm.register_forward_pre_hook(_take_as_float32)
+    norm.register_forward_hook(_return_as_given)
+    norm.register_forward_pre_hook(_take_as_weights)
     norm.float()
 
 
-def _take_as_float32(norm: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (args[0].float(), *args[1:])
+def _take_as_weights(norm: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    norm.input_dtype = args[0].dtype
+    return (args[0].to(next(norm.parameters()).dtype), *args[1:])
 
 
-def _return_as(dtype: torch.dtype, norm: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+def _return_as_given(norm: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.to(norm.input_dtype)
+
+
+def _return_as(dtype: torch.dtype, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
     return output.to(dtype)
 
 
@@ -270,19 +278,23 @@ def targets_of(config: PeftConfig) -> set[str]:
     return set() if isinstance(config.peft_type, _Kind) or not targets else set(targets)
 
 
-def try_on(config: PeftConfig | None, layer: nn.Linear, prepare: Callable[[nn.Module], None]) -> str:
+def try_on(
+    config: PeftConfig | None, widths: tuple[int, int], device: torch.device, prepare: Callable[[nn.Module], None]
+) -> str:
     """Try an adapter, or none, on one prepared linear layer; what went wrong, or "".
 
     At the start it must give about what it gives on the layer as it was: a tuner that takes the codes of quantized
     weights for their values raises nothing. Then come two steps of training with an evaluation between.
 
     Args:
+        widths: of what goes into the layer, and of what comes out.
         prepare: what is done to a module that holds the layer as `layer`, before the adapter comes.
     """
-    plain, holder = _hold(copy.deepcopy(layer)), _hold(layer)
-    inputs = torch.randn(2, 3, int(layer.in_features), device=layer.weight.device, requires_grad=True)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        layer, inputs = nn.Linear(*widths).to(device), torch.randn(2, 3, widths[0]).to(device).requires_grad_()
+        plain, holder = _hold(copy.deepcopy(layer)), _hold(layer)
         try:
             prepare(holder)
             for each in (plain, holder):
@@ -319,7 +331,7 @@ def _insert_at_layer(holder: Any, config: PeftConfig | None) -> None:
 
 
 def _train_layer(holder: Any, inputs: torch.Tensor) -> str:
-    """Two steps of training with an evaluation between; what went wrong, or ""."""
+    """Two steps of training with an evaluation between; what went wrong, or an empty text."""
     names = adapter_parameters(holder)
     trained = [parameter for name, parameter in holder.named_parameters() if name in names]
     for _ in range(2):

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import BitsAndBytesConfig, PretrainedConfig
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers.quantizers_utils import should_convert_module
 
@@ -23,16 +23,13 @@ from lightadapt.anatomy import Anatomy
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.hardware import require_bitsandbytes
 
-if TYPE_CHECKING:
-    from transformers import BitsAndBytesConfig
-
 Quantize: TypeAlias = "Literal['4bit', '8bit', 'none'] | BitsAndBytesConfig | None"
 FORMATS = ("4bit", "8bit")
 BLOCK, SCALES_BLOCK = 64, 256
 """Values that share a scale of 4-bit weights, and scales that share one of double quantization."""
 NONE = "none"
 DEVICES = ("cpu", "cuda")
-"""Kinds of devices that bitsandbytes computes on, and where that has been tried."""
+"""Kinds of devices on which quantized weights are trained here; bitsandbytes has more."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,7 @@ class Quantization:
     @classmethod
     def named(cls, name: str) -> Quantization:
         """The form of that name: NF4 with double quantization (Dettmers et al. 2023), or LLM.int8 (2022)."""
+        assert name in FORMATS
         if name == "4bit":
             return cls(name, {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True})
         return cls(name, {})
@@ -77,8 +75,6 @@ class Quantization:
             kept: paths of the linear modules that are not quantized.
             dtype: of the other weights; products are computed in it unless the settings say otherwise.
         """
-        from transformers import BitsAndBytesConfig
-
         settings = {"bnb_4bit_compute_dtype": dtype, **self.settings}
         # transformers takes a bare name for the end of any path, so each is anchored.
         settings["llm_int8_skip_modules"] = [f"^{re.escape(path)}$" for path in kept]
@@ -118,18 +114,18 @@ def resolve_quantization(quantize: Any) -> Quantization | None:
     if quantize is None or quantize == NONE:
         return None
     if isinstance(quantize, Quantization):
-        _require(quantize.name)
+        _require(repr(quantize.name))
         return quantize
     if isinstance(quantize, str) and quantize in FORMATS:
-        _require(quantize)
+        _require(repr(quantize))
         return Quantization.named(quantize)
-    if type(quantize).__name__ == "BitsAndBytesConfig":
+    if isinstance(quantize, BitsAndBytesConfig):
         if quantize.load_in_4bit == quantize.load_in_8bit:
             raise LightAdaptError(
                 f"quantize=BitsAndBytesConfig(load_in_4bit={quantize.load_in_4bit}, "
                 f"load_in_8bit={quantize.load_in_8bit}): set one of the two."
             )
-        if getattr(quantize, "llm_int8_has_fp16_weight", False) or quantize.llm_int8_enable_fp32_cpu_offload:
+        if quantize.llm_int8_has_fp16_weight or quantize.llm_int8_enable_fp32_cpu_offload:
             raise LightAdaptError(
                 "quantize: llm_int8_has_fp16_weight and llm_int8_enable_fp32_cpu_offload keep weights unquantized. "
                 "Leave them out."
@@ -141,22 +137,24 @@ def resolve_quantization(quantize: Any) -> Quantization | None:
 
 
 def _require(what: str) -> None:
-    require_bitsandbytes(f"quantize={what!r}", "leave quantize out")
+    require_bitsandbytes(f"quantize={what}", "leave quantize out")
 
 
 def check_device(quantization: Quantization, device: torch.device) -> None:
     """Raise for a device that bitsandbytes does not compute on."""
     if device.type not in DEVICES:
         raise LightAdaptError(
-            f"quantize={quantization.name!r} does not work on device {str(device)!r}: bitsandbytes computes on "
+            f"quantize={quantization.name!r} is not supported on device {str(device)!r}, but on "
             f"{' and '.join(DEVICES)}. Give device='cpu', or leave quantize out."
         )
 
 
 def quantization_of(config: PretrainedConfig) -> Quantization | None:
-    """The form in which a checkpoint holds its weights, by its config; None where bitsandbytes did not quantize it."""
-    from transformers import BitsAndBytesConfig
+    """The form in which a checkpoint holds its weights, by its config; None where bitsandbytes did not quantize it.
 
+    Raises:
+        LightAdaptError: bitsandbytes is not installed.
+    """
     content = _content(config)
     if not (content.get("load_in_4bit") or content.get("load_in_8bit")):
         return None
@@ -177,7 +175,7 @@ def agree(quantize: Any, config: PretrainedConfig, name: str) -> Quantization | 
         LightAdaptError: an unknown form, another one than that of the checkpoint, or bitsandbytes is not installed.
     """
     asked, own, content = resolve_quantization(quantize), quantization_of(config), _content(config)
-    if quantize is None or not content or (own is not None and asked is not None and own.name == asked.name):
+    if quantize is None or not content or (own is not None and (quantize == own.name or asked == own)):
         return own or asked
     kind = own.name if own else content.get("quant_method", "another form")
     raise LightAdaptError(
@@ -214,8 +212,12 @@ def quantized_in(names: Iterable[str], linears: Iterable[str]) -> tuple[str, ...
     """
     marks = tuple(f".{mark}" for mark in ("weight.absmax", "weight.quant_map", "SCB"))
     held = {name[: -len(mark)] for name in names for mark in marks if name.endswith(mark)}
-    ends = {path[cut:] for path in held for cut in (0, path.find(".") + 1)}
-    return tuple(path for path in linears if path in ends or path[path.find(".") + 1 :] in held)
+    same = held | set(map(_without_first, held))
+    return tuple(path for path in linears if path in same or _without_first(path) in held)
+
+
+def _without_first(path: str) -> str:
+    return path.partition(".")[2] or path
 
 
 # ---- the modules
@@ -253,6 +255,7 @@ def quantize_modules(model: nn.Module, paths: Iterable[str], quantization: Quant
         new.weight, new.bias = packed.to(weight.device), old.bias
         new.source_cls = type(old)  # transformers asks for it when it dequantizes
         model.set_submodule(path, new.train(old.training).requires_grad_(False))
+    mark_quantized(model, quantization)
 
 
 def dequantize_modules(model: nn.Module, paths: Iterable[str]) -> None:
@@ -265,15 +268,17 @@ def dequantize_modules(model: nn.Module, paths: Iterable[str]) -> None:
             model.set_submodule(path, new.train(old.training))
 
 
-def settle(model: nn.Module) -> None:
-    """Keep bitsandbytes from packing 4-bit weights anew for inference on a CPU, which ends their training in silence.
+def mark_quantized(model: nn.Module, quantization: Quantization) -> None:
+    """Let PEFT know that a model is quantized, and keep it fit for training.
 
-    After one evaluation no gradient would go through them, without an error.
+    On some CPUs bitsandbytes packs 4-bit weights anew for inference at the first evaluation, after which no gradient
+    goes through them, without an error; it is told not to.
     """
     module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+    setattr(model, f"is_loaded_in_{quantization.name}", True)
 
 
 def is_quantized(module: nn.Module) -> bool:
@@ -291,7 +296,7 @@ def size_of_packed(module: Any) -> tuple[str, int]:
     packed = module.weight.numel() * module.weight.element_size()
     state = getattr(module.weight, "quant_state", None)
     if state is None:
-        scales = module.state.SCB if module.weight.SCB is None else module.weight.SCB
+        scales = _row_scales(module)
         return "8bit", packed + scales.numel() * scales.element_size()
     parts = [state.absmax] if state.state2 is None else [state.absmax, state.state2.absmax]
     return "4bit", packed + sum(part.numel() * part.element_size() for part in parts)
@@ -304,7 +309,13 @@ def dequantized(module: Any) -> torch.Tensor:
     if hasattr(module.weight, "quant_state"):
         weight = bnb.functional.dequantize_4bit(module.weight.data, module.weight.quant_state)
     else:
-        scale = module.state.SCB if module.weight.SCB is None else module.weight.SCB
-        weight = bnb.functional.int8_vectorwise_dequant(module.weight.data, scale)
+        weight = bnb.functional.int8_vectorwise_dequant(module.weight.data, _row_scales(module))
     assert isinstance(weight, torch.Tensor)
     return weight
+
+
+def _row_scales(module: Any) -> torch.Tensor:
+    """The scales of an LLM.int8 layer, which its first forward pass moves from the weight to its state."""
+    scales = module.state.SCB if module.weight.SCB is None else module.weight.SCB
+    assert isinstance(scales, torch.Tensor)
+    return scales

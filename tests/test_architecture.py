@@ -21,6 +21,7 @@ LAYERS = [
     {"methods", "tasks", "training"},
     {"source", "checkpoint", "preview"},
     {"head", "quantization"},
+    {"trial"},
     {"loading"},
     {"memory"},
     {"adaptation", "sharing", "inspection"},

@@ -28,8 +28,9 @@ def real_peak(adapted: la.Adapted) -> int:
     ids = inputs["input_ids"]
     labels = {"classification": torch.zeros(len(ids), dtype=torch.long), "ner": torch.zeros_like(ids)}
     meter = _Meter([*model.parameters(), *model.buffers()])
+    objective = adapted.task.objective([], adapted._now.view) or (lambda model, batch: model(**batch).loss)
     with meter:
-        model(**inputs, labels=labels.get(adapted.task.name, ids)).loss.backward()
+        objective(model, {**inputs, "labels": labels.get(adapted.task.name, ids)}).backward()
     memory = adapted._now.memory
     return memory.weights + memory.optimizer + meter.peak
 

@@ -40,14 +40,22 @@ def read_anatomy(model_class: type[PreTrainedModel], config: PretrainedConfig) -
 
 def read_instance(model: PreTrainedModel) -> Anatomy:
     """The anatomy of a model that is there already."""
-    # A quantized weight has the shape of its bytes.
-    shapes = {name: tuple(p.shape) if p.is_floating_point() else None for name, p in model.named_parameters()}
+    packed = {  # a quantized weight has the shape of its bytes
+        f"{path}.weight"
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module.weight.shape != (module.out_features, module.in_features)
+    }
+    shapes = {
+        name: None if name in packed else tuple(parameter.shape)
+        for name, parameter in model.named_parameters()
+        if parameter.dtype != torch.int8  # LLM.int8's, whose order may be another than the config says
+    }
     try:
         anatomy: Anatomy | None = read_anatomy(type(model), model.config)
     except UnbuildableError:  # a class of the user's own may need more than a config
         anatomy = None
     if anatomy is not None and all(
-        shape == anatomy.parameters.get(name) or shape is None
+        shape is None or shape == anatomy.parameters.get(name)
         for name, shape in {**anatomy.parameters, **shapes}.items()
     ):
         return anatomy

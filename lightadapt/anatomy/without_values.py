@@ -43,6 +43,8 @@ class WithoutValues(TorchFunctionMode):
             return function(torch.ones(args[0].shape, dtype=args[0].dtype), *args[1:], **kwargs)
         if function in _SPLITS and args[0].is_meta and isinstance(args[1], list):
             args = (args[0], _whole(args[1], args[0].shape[(*args[2:], kwargs.get("dim", 0))[0]]), *args[2:])
+        if function is torch.equal and args[0].is_meta:
+            return False
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
         if any(tensor.is_meta for tensor in tensors):
             if function in _COPIES:

@@ -1,4 +1,4 @@
-"""Prompts and what follows them, as tokens: which are to be learned, and how likely a model finds them."""
+"""Prompts and what follows them, as tokens: which are to be learned."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lightadapt.tasks.task import IGNORED, ModelView
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 Spans = Sequence[tuple[int, int]]
 """Parts of a text that are to be learned, `[start, end)` in characters, in order."""
@@ -122,25 +121,3 @@ def target_tokens(text: str, view: ModelView) -> tuple[list[int], bool]:
     if len(ids) <= view.max_length:
         return ids, False
     return [*ids[: view.max_length - 1], ids[-1]], True
-
-
-def log_likelihoods(
-    model: PreTrainedModel, batch: dict[str, torch.Tensor], *, shifted: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum of the log probabilities of the labels of each row `(B,)`, and their number `(B,)`.
-
-    Args:
-        shifted: whether the output at a position is about the next one, as in decoders.
-    """
-    import torch
-
-    labels = batch["labels"]
-    inputs = batch if not shifted else {name: value for name, value in batch.items() if name != "labels"}
-    logits = model(**inputs).logits
-    if shifted:
-        logits, labels = logits[:, :-1], labels[:, 1:]
-    counted = labels != IGNORED
-    each = torch.nn.functional.cross_entropy(logits[counted].float(), labels[counted], reduction="none")
-    rows = counted.nonzero()[:, 0]
-    total = torch.zeros(len(labels), device=each.device, dtype=each.dtype).index_add(0, rows, -each)
-    return total, counted.sum(-1)

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, text_scores
-from lightadapt.tasks.completions import log_likelihoods
 from lightadapt.tasks.conversation import read_messages, turn_end
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder, new_tokens
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Task, filler
+from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Objective, Task, filler
 from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
@@ -202,6 +202,18 @@ class Generation(Task):
         ends = [view.tokenizer.eos_token_id, *turn_end(view.tokenizer)]
         return frozenset(number for number in ends if number is not None)
 
+    def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
+        """Of a decoder the model's own loss, the mean over what is to be learned, without the logits of the rest."""
+        if view.family != "decoder":
+            return None
+        from lightadapt.tasks.likelihoods import log_likelihoods
+
+        def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            total, counts = log_likelihoods(model, batch, shifted=True)
+            return -total.sum() / counts.sum()
+
+        return loss
+
     def language_options(self, view: ModelView) -> dict[str, int]:
         """What `generate` needs to know of the language to write."""
         return {}
@@ -218,6 +230,8 @@ class Generation(Task):
     def infer(self, model: PreTrainedModel, features: Sequence[GenerationFeature], view: ModelView) -> list[Inferred]:
         losses, counts = [0.0] * len(features), [0] * len(features)
         if features[0].targets:
+            from lightadapt.tasks.likelihoods import log_likelihoods
+
             batch = {name: value.to(model.device) for name, value in self.collate(features, view).items()}
             total, tokens = log_likelihoods(model, batch, shifted=view.family == "decoder")
             losses, counts = (-total).tolist(), tokens.tolist()

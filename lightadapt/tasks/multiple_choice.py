@@ -17,7 +17,6 @@ from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.classification import softmax
 from lightadapt.tasks.completions import (
     encode_completion,
-    log_likelihoods,
     target_tokens,
     truncate_left,
     truncate_source,
@@ -259,6 +258,8 @@ def _scores(model: PreTrainedModel, batch: dict[str, torch.Tensor], view: ModelV
         if counts is None:
             return scores
     else:
+        from lightadapt.tasks.likelihoods import log_likelihoods
+
         assert counts is not None
         total, tokens = log_likelihoods(model, inputs, shifted=view.family == "decoder")
         rows = torch.split(total / tokens.clamp(min=1), counts.tolist())

@@ -260,7 +260,7 @@ class Task(ABC):
         return {name: pad(values, filler(name, view.tokenizer)) for name, values in batch.items()}
 
     def first_outputs(self, examples: Sequence[Any], view: ModelView) -> np.ndarray | None:
-        """What a head `(K,)` that is to learn these examples had best give before it has learned; None: anything."""
+        """The outputs `(K,)` that an untrained head should start with for these examples; None: as they come."""
         return None
 
     def objective(self, examples: Sequence[Any], view: ModelView) -> Objective | None:

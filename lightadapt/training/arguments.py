@@ -130,8 +130,8 @@ def _find_optimizer(optimizer: str | None) -> str | None:
     if optimizer not in OPTIMIZERS:
         near = nearest(str(optimizer), OPTIMIZERS)
         raise LightAdaptError(
-            f"optimizer={optimizer!r} is unknown. {near}Known: {', '.join(OPTIMIZERS)}; those of Trainer are args's "
-            "'optim'."
+            f"optimizer={optimizer!r} is unknown. {near}Known: {', '.join(OPTIMIZERS)}. For one of Trainer's, "
+            "pass args={'optim': …}."
         )
     if optimizer != "adamw":
         require_bitsandbytes(f"optimizer={optimizer!r}", "leave optimizer out")
