@@ -497,6 +497,34 @@ def test_what_is_folded_gives_about_the_same_and_is_a_plain_model(tiny, batch_of
     assert apart(logits(again, batch), found) < 0.01
 
 
+@pytest.mark.filterwarnings("ignore:The adapter was folded into")
+def test_an_instance_that_is_folded_as_it_is_can_be_read_again(tiny, batch_of, tmp_path):
+    model = AutoModelForSequenceClassification.from_pretrained(tiny("bert"), num_labels=2)
+    adapted = stir(la.adapt(model, "classification", quantize="4bit", tokenizer=tiny("bert"), labels=["a", "b"]), 0.05)
+    merged = adapted.merge(base="quantized", max_drift=1)
+    merged.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert packed(again) == packed(merged) != set()
+    assert apart(logits(again, batch_of(adapted)), logits(merged, batch_of(adapted))) < 0.01
+
+
+@pytest.mark.parametrize("method", ["lora", "layernorm", "ia3"])
+def test_a_plain_base_in_half_precision_can_be_folded_into_another_format(tiny, messages, batch_of, method):
+    adapted = stir(la.adapt(tiny("bert"), "classification", method, labels=messages, dtype="bfloat16"), 0.05)
+    for dtype in (torch.bfloat16, torch.float32):
+        merged = adapted.merge(dtype=dtype)
+        assert {parameter.dtype for parameter in merged.parameters()} == {dtype}
+        assert apart(logits(merged, batch_of(adapted)), logits(adapted.model, batch_of(adapted))) < 0.1
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("method", ["lora", "ia3", "layernorm", "bitfit", "prefix"])
+def test_learning_beside_half_precision(tiny, messages, method, form):
+    adapted = la.adapt(tiny("bert"), "classification", method, labels=messages, quantize=form, dtype="bfloat16")
+    adapted.fit(messages[:8], epochs=1)
+    assert adapted.predict(["it is late"])[0] in adapted.labels
+
+
 @pytest.mark.parametrize(
     ("method", "form"),
     [*((method, "4bit") for method in ("lora", "dora", "ia3", "bitfit", "layernorm")), ("lora", "8bit")],
