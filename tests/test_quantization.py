@@ -422,7 +422,7 @@ def test_loading_in_another_precision_is_said_and_gives_about_the_same(tiny, bat
 
 def test_a_quantized_base_is_taken_as_it_is(tiny, checkpoint, messages, texts, tmp_path):
     la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit").save(tmp_path / "saved")
-    with pytest.warns(UserWarning, match="was trained on 4bit weights and is loaded on 8bit weights"):
+    with pytest.warns(UserWarning, match="was trained on 4bit .* and is loaded on 8bit .* Pass base="):
         again = la.load(tmp_path / "saved", base=checkpoint("bert", "8bit"))
     assert {module.weight.dtype for module in again.model.modules() if is_quantized(module)} == {torch.int8}
     assert again.predict(texts)
@@ -715,7 +715,7 @@ def test_a_quantized_checkpoint_in_another_precision_is_refused(checkpoint, requ
 
 @pytest.mark.parametrize("device", ["meta", "mps", "xpu"])
 def test_devices_that_do_not_compute_on_it(tiny, no_weights, device):
-    with pytest.raises(la.LightAdaptError, match=rf"device '{device}': bitsandbytes computes on cpu and cuda"):
+    with pytest.raises(la.LightAdaptError, match=f"not supported on device '{device}', but on cpu and cuda"):
         check_device(Quantization.named("4bit"), torch.device(device))
     with pytest.raises(la.LightAdaptError, match="device"):
         la.adapt(tiny("bert"), "classification", labels=["a", "b"], quantize="4bit", device=device)
