@@ -98,23 +98,29 @@ def memory_of(model: PreTrainedModel, head: Collection[str], trained: Collection
         head: parameters of the head, as in `named_parameters()`.
         trained: all parameters that are trained, likewise.
     """
+    packed = {f"{path}.weight": size_of_packed(each) for path, each in model.named_modules() if is_quantized(each)}
+    return _count(model, head, trained, packed)
+
+
+def _count(
+    model: PreTrainedModel, head: Collection[str], trained: Collection[str], packed: Mapping[str, tuple[str, int]]
+) -> Memory:
+    """The bytes of all parameters; of those that are `packed`, as it says, with the form."""
     base: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    packed = {id(module.weight): module for module in model.modules() if is_quantized(module)}
+    numbers: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         if name in trained:
-            sizes["head" if name in head else "adapter"] += parameter.numel()
-        elif id(parameter) in packed:
-            kind, size = size_of_packed(packed[id(parameter)])
-            base[kind] += size
+            numbers["head" if name in head else "adapter"] += parameter.numel()
         else:
-            base[str(parameter.dtype).removeprefix("torch.")] += parameter.numel() * parameter.element_size()
-    return _with_trained(base, sizes)
-
-
-def _with_trained(base: Counter[str], sizes: Counter[str]) -> Memory:
-    """The bytes of the frozen weights with those of what is trained, given in numbers of parameters."""
-    return Memory(dict(base), FLOAT32 * sizes["adapter"], FLOAT32 * sizes["head"], 2 * FLOAT32 * sizes.total())
+            plain = str(parameter.dtype).removeprefix("torch."), parameter.numel() * parameter.element_size()
+            form, size = packed.get(name, plain)
+            base[form] += size
+    return Memory(
+        base=dict(base),
+        adapter=FLOAT32 * numbers["adapter"],
+        head=FLOAT32 * numbers["head"],
+        optimizer=2 * FLOAT32 * numbers.total(),
+    )
 
 
 def estimate_memory(
@@ -137,31 +143,24 @@ def estimate_memory(
         batch_tokens: tokens of a step, in sequences of 128 or as many as the model takes; None: no step is run.
     """
     model = insert_without_weights(model_class, config, plan.config)
-    quantized = () if quantization is None else quantized_linears(anatomy, quantization)
-    own = peft_bridge.adapter_parameters(model)
-    trained = {name for name, _ in model.named_parameters() if peft_bridge.original_name(name) in plan.unfrozen}
-    head = {name for name, _ in model.named_parameters() if peft_bridge.original_name(name) in anatomy.head}
-    base: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    packed = {f"{path}.weight" for path in quantized}
+    names = {name: peft_bridge.original_name(name) for name, _ in model.named_parameters()}
+    head = {name for name, original in names.items() if original in anatomy.head}
+    unfrozen = {name for name, original in names.items() if original in plan.unfrozen}
+    trained = head | unfrozen | peft_bridge.adapter_parameters(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in own | head | trained)
-        if parameter.requires_grad:
-            sizes["head" if name in head else "adapter"] += parameter.numel()
-            continue
-        if peft_bridge.original_name(name) in packed and quantization is not None:
-            columns, rows = anatomy.linears[peft_bridge.original_name(name).removesuffix(".weight")]
-            base[quantization.name] += quantization.packed_size((rows, columns))
-            continue
-        parameter.data = parameter.data.to(dtype)
-        base[str(dtype).removeprefix("torch.")] += parameter.numel() * dtype.itemsize
-    memory = _with_trained(base, sizes)
+        parameter.requires_grad_(name in trained)
+        parameter.data = parameter.data if name in trained else parameter.data.to(dtype)
+    packed: dict[str, tuple[str, int]] = {}
+    for path in () if quantization is None else quantized_linears(anatomy, quantization):
+        assert quantization is not None
+        layer = peft_bridge.base_layer(model.get_submodule(path))
+        layer.forward = partial(_multiply_unpacked, layer, keeps_input=quantization.name == "8bit")
+        columns, rows = anatomy.linears[path]
+        packed[f"{path}.weight"] = quantization.name, quantization.packed_size((rows, columns))
+    memory = _count(model, head, trained, {name: packed[each] for name, each in names.items() if each in packed})
     if batch_tokens is None:
         return memory
     keep_float32(model, outermost(model, head))
-    for path in quantized:
-        layer = peft_bridge.base_layer(model.get_submodule(path))
-        layer.forward = partial(_multiply_unpacked, layer, keeps_input="8bit" in base)
     try:
         step = _run_step(model, config, batch_tokens, fused=device.type != "cpu")
     except Exception as error:  # an architecture may ask the meta device for anything
