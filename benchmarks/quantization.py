@@ -20,15 +20,10 @@ A processor without instructions for bfloat16 computes it many times slower than
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import os
 import re
 import statistics
-import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import resident, run_apart, start_peak, stepper
 from quality import ENCODER, PAIR, choose, find_model
 from transformers import LlamaConfig
 from transformers.utils import logging
@@ -51,8 +47,6 @@ METHODS = ("lora", "bottleneck")
 CHILD = "--run"
 TOKENS, LENGTH = 2048, 128
 """Of a step whose memory is measured, and of a text in it."""
-STEADY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""Makes glibc give memory back when it is freed, so that the peak is what was in use."""
 PAGE = Path(__file__).parents[1] / "docs" / "quantization.md"
 LLAMA_8B = LlamaConfig(
     vocab_size=128256,
@@ -157,46 +151,27 @@ def measure_memory(name: str, number_format: str, method: str, data: Path) -> di
     work = WORK[name]
     model, task = find_model(work.model, data), work.task
     labels = [str(number) for number in range(9)] if isinstance(task, LabelledTask) else None
-    take_step = stepper(la.adapt(model, task, method, labels=labels, **as_options(number_format)).model, task, 256)
-    take_step()  # what libraries allocate once, at their first step, is none of the model's
-    del take_step
-    before = settled()
-    adapted = la.adapt(model, task, method, labels=labels, **as_options(number_format))
-    settled()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
-    take_step = stepper(adapted.model, task, TOKENS)
+
+    def prepare(tokens: int) -> Callable[[], float]:
+        adapted = la.adapt(model, task, method, labels=labels, **as_options(number_format))
+        batch = make_batch(adapted.model, adapted.task, tokens)
+        return stepper(adapted.model, batch, adapted.task.objective([], adapted._now.view))  # as `fit` has it
+
+    prepare(256)()  # what libraries allocate once, at their first step, is none of the model's
+    before = start_peak()
+    step = prepare(TOKENS)
+    start_peak()
     for _ in range(3):
-        take_step()
+        step()
+    peak = resident("VmHWM") - before
     expected = la.inspect(model, task=work.task, method=method, batch_tokens=TOKENS, **as_options(number_format)).memory
     assert expected is not None
     return {
         "base": dict(expected.base),
-        "peak": resident("VmHWM") - before,
+        "peak": peak,
         "estimate": expected.peak,
         "parts": {"weights": expected.weights, "optimizer": expected.optimizer, "step": expected.step},
     }
-
-
-def resident(what: str = "VmRSS") -> int:
-    """Resident bytes of this process now, or at most since the last reset (VmHWM)."""
-    return int(re.findall(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text())[0]) * 1024
-
-
-def settled() -> int:
-    """Resident bytes after all that is free was given back."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    return resident()
-
-
-def run_apart(*kind: str, data: Path, threads: int) -> dict[str, Any]:
-    """The memory of a kind of run, from a process of its own."""
-    command = [sys.executable, __file__, "memory", "--data", str(data), "--threads", str(threads)]
-    done = subprocess.run(
-        [*command, CHILD, ",".join(kind)], env={**os.environ, **STEADY}, stdout=subprocess.PIPE, text=True, check=True
-    )
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return facts
 
 
 # ---- speed
@@ -210,7 +185,7 @@ def measure_speed(rounds: int) -> dict[str, float]:
             adapted = la.adapt(
                 find_model(ENCODER, Path()), "classification", method, labels=["a", "b"], **as_options(each)
             )
-            steps[f"{method} {each}"] = stepper(adapted.model, adapted.task, 512)
+            steps[f"{method} {each}"] = stepper(adapted.model, make_batch(adapted.model, adapted.task, 512))
     times: dict[str, list[float]] = {name: [] for name in steps}
     for number in range(rounds + 1):
         for name, step in steps.items():
@@ -220,25 +195,14 @@ def measure_speed(rounds: int) -> dict[str, float]:
     return {name: round(statistics.median(values), 1) for name, values in times.items()}
 
 
-def stepper(model: Any, task: Task, tokens: int) -> Callable[[], float]:
-    """A function that takes a training step on texts of 128 tokens and gives its seconds."""
+def make_batch(model: Any, task: Task, tokens: int) -> dict[str, torch.Tensor]:
+    """Random texts of 128 tokens with labels, as many as make so many tokens."""
     ids = torch.randint(5, model.config.vocab_size, (tokens // LENGTH, LENGTH))
     mask = torch.ones_like(ids)
     mask[-1, -1] = 0  # a batch has padding
-    rows = len(ids)
-    labels = {"classification": torch.zeros(rows, dtype=torch.long), "ner": torch.zeros_like(ids), "generation": ids}
-    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels[task.name]}
-    optimizer = torch.optim.AdamW((each for each in model.parameters() if each.requires_grad), lr=1e-4)
-    model.train()
-
-    def step() -> float:
-        start = time.perf_counter()
-        model(**batch).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return time.perf_counter() - start
-
-    return step
+    zeros = torch.zeros(len(ids), dtype=torch.long)
+    labels = {"classification": zeros, "ner": torch.zeros_like(ids), "generation": ids}
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels[task.name]}
 
 
 # ---- a large model, counted
@@ -398,7 +362,8 @@ def run_missing(options: argparse.Namespace, results: dict[str, Any]) -> None:
                 if ",".join(kind) in found:
                     continue
                 if options.what == "memory":
-                    facts = run_apart(*kind, data=options.data, threads=options.threads)
+                    same = ["memory", "--data", str(options.data), "--threads", str(options.threads)]
+                    facts = run_apart(*same, CHILD, ",".join(kind))
                 else:
                     facts = measure_score(*kind, options.data)
                 found[",".join(kind)] = facts

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 import warnings
-from collections.abc import Callable
 
 import peft
 import torch
+from measuring import stepper
 from transformers import BertConfig, BertForSequenceClassification
 
 from lightadapt import peft_bridge
@@ -60,21 +59,10 @@ def build_peft(config: peft.PeftConfig) -> torch.nn.Module:
     return peft.get_peft_model(BertForSequenceClassification(CONFIG), config)  # type: ignore[no-any-return]
 
 
-def stepper(model: torch.nn.Module, rows: int, tokens: int) -> Callable[[], float]:
-    """A function that takes one step and gives its seconds."""
-    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-3)
+def make_batch(rows: int, tokens: int) -> dict[str, torch.Tensor]:
+    """Random texts with labels."""
     ids = torch.randint(5, CONFIG.vocab_size, (rows, tokens))
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.randint(0, 2, (rows,))}
-    model.train()
-
-    def step() -> float:
-        start = time.perf_counter()
-        model(**batch).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return time.perf_counter() - start
-
-    return step
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.randint(0, 2, (rows,))}
 
 
 def main() -> None:
@@ -89,7 +77,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print("| method | ms a step | PEFT's | ms a step | ratio |\n|---|---|---|---|---|")
     for name, (method, config) in PAIRS.items():
-        sides = [stepper(model, options.rows, options.tokens) for model in (build(method), build_peft(config))]
+        batch = make_batch(options.rows, options.tokens)
+        sides = [stepper(model, batch) for model in (build(method), build_peft(config))]
         times = [[step() for step in sides] for _ in range(options.rounds + 3)][3:]
         ours, theirs = (1000 * statistics.median(column) for column in zip(*times, strict=True))
         kind = str(config.peft_type.value).lower()

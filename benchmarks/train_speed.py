@@ -12,15 +12,9 @@ before the model was built (Linux only), and the loss that the run ends with.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
-import os
 import random
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -28,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import resident, run_apart, start_peak
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
 from transformers.utils import logging
@@ -35,8 +30,6 @@ from transformers.utils import logging
 VOCABULARY, PROMPT, COMPLETION, ROWS = 50257, 96, 32, 16
 SIDES = ("peft", "lightadapt")
 CHILD = "--run"
-STEADY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""Makes glibc give memory back when it is freed, so that the peak is what was in use."""
 
 
 def make_model(folder: str) -> None:
@@ -114,39 +107,12 @@ def run(side: str, folder: str, count: int) -> dict[str, Any]:
     train = train_with_lightadapt if side == "lightadapt" else train_with_peft
     records = make_records(count)
     train(folder, records[: 2 * ROWS])
-    before = settled()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+    before = start_peak()
     start = time.perf_counter()
     loss = train(folder, records)
     seconds = time.perf_counter() - start
     tokens = count * (PROMPT + COMPLETION)
     return {"tokens_per_second": tokens / seconds, "peak": resident("VmHWM") - before, "loss": loss}
-
-
-def resident(what: str = "VmRSS") -> int:
-    """Resident bytes of this process now, or at most since the last reset (VmHWM)."""
-    return int(re.findall(rf"{what}:\s+(\d+)", Path("/proc/self/status").read_text())[0]) * 1024
-
-
-def settled() -> int:
-    """Resident bytes after all that is free was given back."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    return resident()
-
-
-def run_apart(side: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
-    """The facts of one run, from a process of its own."""
-    command = [sys.executable, __file__, "--records", str(options.records), "--threads", str(options.threads)]
-    done = subprocess.run(
-        [*command, CHILD, f"{side},{folder}"],
-        env={**os.environ, **STEADY},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return facts
 
 
 def main() -> None:
@@ -167,11 +133,12 @@ def main() -> None:
         print(json.dumps(run(side, folder, options.records)))
         return
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
+    same = ["--records", str(options.records), "--threads", str(options.threads)]
     with tempfile.TemporaryDirectory() as folder:
         make_model(folder)
         for _ in range(options.rounds):
             for side in SIDES:
-                found[side].append(run_apart(side, folder, options))
+                found[side].append(run_apart(*same, CHILD, f"{side},{folder}"))
     print("| | tokens/s | peak, MiB | loss |\n|---|---|---|---|")
     medians = {
         side: {name: statistics.median(row[name] for row in rows) for name in rows[0]} for side, rows in found.items()
