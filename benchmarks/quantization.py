@@ -1,13 +1,14 @@
 """What 4 and 8 bits cost and save: score, bytes, peak memory and speed, beside the same on plain weights.
 
     python benchmarks/quantization.py scores --data FOLDER [--only conll,banking77] [--formats float32,4bit]
-    python benchmarks/quantization.py memory [--data FOLDER]
+    python benchmarks/quantization.py transfer --data FOLDER
+    python benchmarks/quantization.py memory --data FOLDER
     python benchmarks/quantization.py speed
     python benchmarks/quantization.py llama
     python benchmarks/quantization.py write
 
 `scores` trains and tests what `WORK` names: FOLDER holds its files, and two small decoders in `models/`. The encoder is
-the MiniLM of `lightadapt[demo]`. `memory` takes the peak of resident memory of three training steps, each kind in a
+the MiniLM of `lightadapt[demo]`. `transfer` trains LoRA on one format and scores it on each. `memory` takes the peak of resident memory of three training steps, each kind in a
 process of its own, over what was resident before the model was loaded (Linux only), and puts the estimate of
 `la.inspect` beside it. `speed` times training steps of MiniLM, the formats in turn, step by step. `llama` counts a
 LLaMA of 8 billion parameters that is never built. Each result is kept in runs/quantization.json as it ends, and one
@@ -24,6 +25,7 @@ import json
 import re
 import statistics
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ from lightadapt.tasks.task import LabelledTask, Task
 
 FORMATS = ("float32", "bfloat16", "8bit", "4bit")
 METHODS = ("lora", "bottleneck")
+TRANSFERRED = ("float32", "8bit", "4bit")
 CHILD = "--run"
 TOKENS, LENGTH = 2048, 128
 """Of a step whose memory is measured, and of a text in it."""
@@ -135,6 +138,25 @@ def measure_score(name: str, number_format: str, method: str, data: Path) -> dic
         "epochs": work.epochs,
         "seconds": round(history.seconds, 1),
     }
+
+
+def measure_transfer(data: Path) -> dict[str, float]:
+    """The scores of LoRA on Banking77, by the format that it was trained on and the one that it is loaded on."""
+    work = WORK["banking77"]
+    records, tests = (list(work.task.read(data / file)) for file in (work.train, work.test))
+    train, test = choose(records, work.records, balanced=True), choose(tests, work.tests, balanced=False)
+    scores = {}
+    for trained in TRANSFERRED:
+        adapted = la.adapt(find_model(ENCODER, data), work.task, labels=records, **as_options(trained))
+        adapted.fit(train, epochs=work.epochs, args={"disable_tqdm": True})
+        with tempfile.TemporaryDirectory() as folder:
+            adapted.save(folder)
+            for loaded in TRANSFERRED:
+                options = as_options(loaded) | {"quantize": as_options(loaded)["quantize"] or "none"}
+                again = la.load(folder, **options)
+                scores[f"{trained},{loaded}"] = round(again.evaluate(test)[work.metric], 4)
+                print(trained, loaded, scores[f"{trained},{loaded}"], flush=True)
+    return scores
 
 
 def as_options(number_format: str) -> dict[str, Any]:
@@ -267,6 +289,15 @@ def points(row: dict[str, Any], metric: str) -> float:
     return value if metric == "bleu" else 100 * value
 
 
+def transfer_table(results: dict[str, float]) -> list[str]:
+    """A line for each format that was trained on; those that it was loaded on beside each other."""
+    lines = [f"| trained on | loaded on {' | '.join(TRANSFERRED)} |", "|---" * (1 + len(TRANSFERRED)) + "|"]
+    for trained in TRANSFERRED:
+        cells = [f"{100 * results[f'{trained},{loaded}']:.1f}" for loaded in TRANSFERRED]
+        lines.append(f"| {trained} | {' | '.join(cells)} |")
+    return lines
+
+
 def memory_table(results: dict[str, Any]) -> list[str]:
     """The base, and the peak as it was measured and estimated."""
     lines = ["| model | method | format | base | peak, measured | estimated | ratio |", "|---" * 7 + "|"]
@@ -302,7 +333,13 @@ def llama_table(rows: list[dict[str, Any]]) -> list[str]:
 def write_page(results: dict[str, Any]) -> None:
     """Renew what stands below the marks of docs/quantization.md."""
     text = PAGE.read_text(encoding="utf-8")
-    tables = {"scores": score_table, "memory": memory_table, "speed": speed_table, "llama": llama_table}
+    tables = {
+        "scores": score_table,
+        "transfer": transfer_table,
+        "memory": memory_table,
+        "speed": speed_table,
+        "llama": llama_table,
+    }
     for name, as_table in tables.items():
         if name in results:
             table = "\n".join(as_table(results[name]))
@@ -314,7 +351,7 @@ def write_page(results: dict[str, Any]) -> None:
 def main() -> int:
     """Run what is missing; 1 when the data is not there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("scores", "memory", "speed", "llama", "write"))
+    parser.add_argument("what", choices=("scores", "transfer", "memory", "speed", "llama", "write"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--only", default=",".join(WORK), help="default: %(default)s")
     parser.add_argument("--formats", help=f"of {', '.join(FORMATS)}")
@@ -341,6 +378,8 @@ def main() -> int:
     elif not (options.data and (options.data / "models").is_dir()):
         print(f"skipped: {options.data} does not hold the data sets and models (see --help)")
         return 1
+    elif options.what == "transfer":
+        results["transfer"] = measure_transfer(options.data)
     else:
         run_missing(options, results)
         return 0
