@@ -8,11 +8,12 @@
     python benchmarks/quantization.py write
 
 `scores` trains and tests what `WORK` names: FOLDER holds its files, and two small decoders in `models/`. The encoder is
-the MiniLM of `lightadapt[demo]`. `transfer` trains LoRA on one format and scores it on each. `memory` takes the peak of resident memory of three training steps, each kind in a
-process of its own, over what was resident before the model was loaded (Linux only), and puts the estimate of
-`la.inspect` beside it. `speed` times training steps of MiniLM, the formats in turn, step by step. `llama` counts a
-LLaMA of 8 billion parameters that is never built. Each result is kept in runs/quantization.json as it ends, and one
-that is there is not repeated; `write` renews the tables of docs/quantization.md from that file.
+the MiniLM of `lightadapt[demo]`. `transfer` trains LoRA on one format and scores it on each. `memory` takes the peak of
+resident memory of three training steps, each kind in a process of its own, over what was resident before the model was
+loaded (Linux only), and puts the estimate of `la.inspect` beside it. `speed` times training steps of MiniLM, the
+formats in turn, step by step. `llama` counts a LLaMA of 8 billion parameters that is never built. Each result is kept
+in runs/quantization.json as it ends, and one that is there is not repeated; `write` renews the tables of
+docs/quantization.md from that file.
 
 A processor without instructions for bfloat16 computes it many times slower than float32. There bfloat16 is left out of
 `scores` unless it is named in `--formats`.
