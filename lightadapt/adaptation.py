@@ -20,6 +20,7 @@ from lightadapt.anatomy import Layers, family_of, outermost
 from lightadapt.data import Records
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, LightAdaptError, RecordError
+from lightadapt.fingerprint import same_base
 from lightadapt.head import LastTokenPooling, OutputScale, has_named_outputs, output_names, renew_head, start_outputs_at
 from lightadapt.loading import Base, max_length
 from lightadapt.memory import Memory, memory_of
@@ -297,8 +298,10 @@ class Adaptation:
         artifact = checkpoint.read_artifact(path)
         now, then = self.manifest(), artifact.manifest
         pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
-        pairs["base"] = (then["base"]["fingerprint"], now["base"]["fingerprint"])
-        pairs["number of records"] = (then["training"].get("records"), now["training"].get("records"))
+        if same_base(then["base"]["fingerprint"], now["base"]["fingerprint"]) is False:
+            pairs["base"] = (then["base"]["id"], f"another ({now['base']['id']})")
+        for name, known in (("number of records", "records"), ("optimizer", "optimizer")):
+            pairs[name] = (then["training"].get(known), now["training"].get(known))
         for name, (before, after) in pairs.items():
             if json.loads(json.dumps(before)) != json.loads(json.dumps(after)):
                 raise ArtifactError(

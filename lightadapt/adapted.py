@@ -421,7 +421,7 @@ class Adapted:
             base: what a quantized base is folded into. `"reload"`: the weights as they were before they were quantized,
                 loaded again. `"dequantize"`: the values that the quantized weights stand for, which the adapter was
                 trained on. `"quantized"`: the quantized weights, whose rounding takes part of the adapter away.
-            dtype: of the result; `"auto"` is bfloat16 for a quantized base, else as it is.
+            dtype: of the result; `"auto"` is float32 for a regression, bfloat16 for a quantized base, else as it is.
             max_drift: for a quantized base, how far the outputs for a probe batch may be from those before, as
                 |after - before| / |before|.
 

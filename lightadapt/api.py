@@ -16,12 +16,12 @@ from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
-from lightadapt.fingerprint import same_base
+from lightadapt.fingerprint import same_base, same_packed
 from lightadapt.hardware import choose_device, choose_dtype, require_bitsandbytes
 from lightadapt.loading import Base, Blueprint, check_room, draw, load_base, plan_for
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
-from lightadapt.quantization import FORMATS, Quantization, agree, resolve_quantization
+from lightadapt.quantization import Quantization, agree, resolve_quantization
 from lightadapt.source import Model, find_source, load_tokenizer
 from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
@@ -150,7 +150,7 @@ def _saved_quantization(saved: Any, path: str | Path) -> Quantization | None:
     if saved is None:
         return None
     try:
-        return Quantization(FORMATS[FORMATS.index(saved["name"])], dict(saved["settings"]))
+        return Quantization.of_json(saved)
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is damaged: it says quantize={saved!r}.") from error
 
@@ -166,6 +166,12 @@ def _check_base(artifact: checkpoint.Artifact, loaded: Base, number_format: torc
     if same is None:
         warnings.warn(
             f"{artifact.path}: whether {name} is the base it was trained on cannot be checked in {number_format}.",
+            stacklevel=3,
+        )
+    if not same_packed(saved["fingerprint"], loaded.fingerprint):
+        warnings.warn(
+            f"The quantized weights of {name} are not those that {artifact.path} was trained on: it is another base, "
+            "or another device rounded them. Compare its scores.",
             stacklevel=3,
         )
     if same is False:

@@ -15,12 +15,17 @@ SAMPLE = 64
 """Values taken of each tensor: training anything changes nearly all of its values, so a few are enough."""
 
 
+PACKED = "packed/"
+"""Begins the name of a hash of quantized weights."""
+
+
 def take_fingerprint(
-    model: nn.Module, names: Collection[str], linears: Collection[str], *, quantized: bool = False
+    model: nn.Module, names: Collection[str], linears: Collection[str], *, quantized: str = ""
 ) -> dict[str, str]:
     """Hashes of the frozen parameters `names`: of matrices of the modules `linears`, and of all others.
 
-    The groups are apart because quantization changes the former only, which are left out then. The values are rounded
+    The groups are apart because quantization changes the former only, of which the packed bytes are hashed then, under
+    the form that `quantized` names. The values are rounded
     to bfloat16 and to float16, each where the weights are precise enough, so that a base is known again in another
     number format.
     """
@@ -32,6 +37,11 @@ def take_fingerprint(
         for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16))
         if next(model.parameters()).dtype in (torch.float32, dtype)
     }
+    if quantized:
+        packed = hashlib.sha256()
+        for name in sorted(linear & set(names)):
+            values = parameters[name].detach().reshape(-1).view(torch.uint8)
+            packed.update(values[:: max(1, values.numel() // SAMPLE)][:SAMPLE].to("cpu").numpy().tobytes())
     for name in sorted(names):
         if quantized and name in linear:
             continue
@@ -44,10 +54,21 @@ def take_fingerprint(
             if (name in linear) == (group == "linear"):
                 digest.update(json.dumps([name, list(parameters[name].shape)]).encode())
                 digest.update(sample.to(getattr(torch, number_format)).view(torch.int16).numpy().tobytes())
+    if quantized:
+        hashes[f"{PACKED}{quantized}"] = packed
     return {key: digest.hexdigest()[:32] for key, digest in hashes.items()}
 
 
 def same_base(saved: Mapping[str, str], found: Mapping[str, str]) -> bool | None:
-    """Whether two fingerprints are of one base; None when they have no number format in common."""
-    common = saved.keys() & found.keys()
+    """Whether two fingerprints are of one base; None when they have no number format in common.
+
+    Packed weights are left out: another device may round them otherwise. See `same_packed`.
+    """
+    common = {key for key in saved.keys() & found.keys() if not key.startswith(PACKED)}
     return all(saved[key] == found[key] for key in common) if common else None
+
+
+def same_packed(saved: Mapping[str, str], found: Mapping[str, str]) -> bool:
+    """Whether quantized weights of one form are the same; also where that cannot be told."""
+    common = {key for key in saved.keys() & found.keys() if key.startswith(PACKED)}
+    return all(saved[key] == found[key] for key in common)

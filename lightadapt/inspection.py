@@ -16,7 +16,7 @@ from lightadapt.anatomy import Anatomy, Block, Layers, family_of, read_anatomy, 
 from lightadapt.description import as_rows
 from lightadapt.errors import LightAdaptError
 from lightadapt.hardware import choose_dtype, planned_device
-from lightadapt.loading import insert_without_weights, task_class, task_config, with_task_head
+from lightadapt.loading import check_learns, insert_without_weights, task_class, task_config, with_task_head
 from lightadapt.memory import Memory, as_size, estimate_memory
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
 from lightadapt.models import mapped_class
@@ -24,6 +24,9 @@ from lightadapt.quantization import Quantization, Quantize, agree, check_device,
 from lightadapt.source import Source, find_source, first_line
 from lightadapt.tasks import Task, resolve_task
 from lightadapt.trial import check_quantization
+
+MOST_TOKENS = 2**22
+"""Of a step; their ids are real."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,8 @@ def inspect(
         LightAdaptError: there is no such model, or the method, the layers or the quantization do not fit it.
     """
     resolve_quantization(quantize)
-    if batch_tokens is not None and (type(batch_tokens) is not int or batch_tokens < 1):
-        raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number above 0.")
+    if batch_tokens is not None and (type(batch_tokens) is not int or not 1 <= batch_tokens <= MOST_TOKENS):
+        raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number from 1 to {MOST_TOKENS:,}.")
     source = _source_of(model)
     quantization = agree(quantize, source.config, source.name)
     model_class, config = _class_of(source, task)
@@ -113,7 +116,9 @@ def inspect(
     if task is not None:
         anatomy = with_task_head(anatomy, resolve_task(task), family_of(source.config))
     sizes = {name: prod(shape) for name, shape in anatomy.parameters.items()}
-    look = _Look(model_class, config, anatomy, layers, quantization, dtype, planned_device(device), batch_tokens)
+    lm_head = task is not None and resolve_task(task).uses_lm_head(family_of(source.config))
+    place = planned_device(device)
+    look = _Look(model_class, config, anatomy, layers, quantization, dtype, place, batch_tokens, lm_head, source.name)
     facts: dict[str, Any] = {
         "name": source.name,
         "model_class": model_class.__name__,
@@ -132,7 +137,11 @@ def inspect(
     chosen = resolve_method(method)
     plan = look.plan_of(chosen)
     return Inspection(
-        **facts, method=chosen, plan=plan, trainable=look.count(plan), memory=look.memory_of(plan, batch_tokens)
+        **facts,
+        method=chosen,
+        plan=plan,
+        trainable=look.count(plan),
+        memory=look.memory_of(plan, batch_tokens, chosen.extra_tokens),
     )
 
 
@@ -148,6 +157,9 @@ class _Look:
     dtype: Any
     device: torch.device
     batch_tokens: int | None
+    lm_head: bool
+    """Whether the task uses the output layer of a language model."""
+    name: str
 
     def plan_of(self, method: Method) -> Plan:
         """What a method would do.
@@ -156,6 +168,7 @@ class _Look:
             LightAdaptError: it does not fit.
         """
         plan = method.plan(self.anatomy, self.layers)
+        check_learns(method, plan, self.name, lm_head=self.lm_head)
         if self.quantization is not None:
             check_device(self.quantization, self.device)
         here = torch.device("cpu")  # the device that is planned for need not be there
@@ -172,7 +185,7 @@ class _Look:
         names = peft_bridge.adapter_parameters(model)
         return own + sum(int(parameter.numel()) for name, parameter in model.named_parameters() if name in names)
 
-    def memory_of(self, plan: Plan, batch_tokens: int | None = None) -> Memory:
+    def memory_of(self, plan: Plan, batch_tokens: int | None = None, extra_tokens: int = 0) -> Memory:
         """What training takes."""
         return estimate_memory(
             self.model_class,
@@ -183,6 +196,7 @@ class _Look:
             device=self.device,
             quantization=self.quantization,
             batch_tokens=batch_tokens,
+            extra_tokens=extra_tokens,
         )
 
     def at_all_methods(self) -> tuple[dict[str, int | str], dict[str, int | None]]:
@@ -192,10 +206,11 @@ class _Look:
         self.anatomy.choose_blocks(self.layers)  # a wrong choice of layers is no fault of a method
         for name in NAMES:
             try:
-                plan = self.plan_of(resolve_method(name))
+                method = resolve_method(name)
+                plan = self.plan_of(method)
                 counts[name] = self.count(plan)
                 if self.batch_tokens is not None:
-                    peaks[name] = self.memory_of(plan, self.batch_tokens).peak
+                    peaks[name] = self.memory_of(plan, self.batch_tokens, method.extra_tokens).peak
             except LightAdaptError as error:
                 counts[name] = str(error)
         return counts, peaks

@@ -209,7 +209,7 @@ def load_base(
         _quantize_rest(model, blueprint, quantization, dtype)
     model.eval()
     frozen = anatomy.parameters.keys() - head
-    fingerprint = take_fingerprint(model, frozen, anatomy.linears, quantized=quantization is not None)
+    fingerprint = take_fingerprint(model, frozen, anatomy.linears, quantized=str(quantization or ""))
     return Base(model, blueprint, head, trained_head, dtype, fingerprint, quantization)
 
 
@@ -308,6 +308,7 @@ def _load_as(
             )
     except Exception as error:  # the file formats raise many kinds; each means that the checkpoint is unusable
         raise LightAdaptError(f"The weights of {source.name} cannot be loaded ({first_line(error)}).") from error
+    model.name_or_path = model.config._name_or_path = source.id or ""  # transformers names one without a file "None"
     mismatched = {entry if isinstance(entry, str) else entry[0] for entry in report["mismatched_keys"]}
     return model, frozenset(report["missing_keys"]) | mismatched
 
@@ -387,11 +388,8 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
         LightAdaptError: the method or the layers do not fit.
     """
     plan = method.plan(blueprint.anatomy, layers)
-    if blueprint.task.uses_lm_head(family_of(blueprint.source.config)) and plan.config is None and not plan.unfrozen:
-        raise LightAdaptError(
-            f"Method {method.name!r} trains a head alone, but {blueprint.source.name} does task "
-            f"{blueprint.task.name!r} with the output layer that it has. Choose another method, such as 'lora'."
-        )
+    lm_head = blueprint.task.uses_lm_head(family_of(blueprint.source.config))
+    check_learns(method, plan, blueprint.source.name, lm_head=lm_head)
     if isinstance(method, PeftMethod) and plan.config is not None and blueprint.ready is None:
         config = task_config(blueprint.source.config, blueprint.task, blueprint.outputs)
         try:
@@ -400,6 +398,15 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers) -> Plan:
             if not isinstance(error.__cause__, RuntimeError):  # which the meta device raises where values are read
                 raise
     return plan
+
+
+def check_learns(method: Method, plan: Plan, name: str, *, lm_head: bool) -> None:
+    """Raise when nothing would be trained: no method, and no head where a task uses the output layer that there is."""
+    if lm_head and plan.config is None and not plan.unfrozen:
+        raise LightAdaptError(
+            f"Method {method.name!r} trains a head alone, but this task uses the output layer that {name} has. Choose "
+            "another method, such as 'lora'."
+        )
 
 
 def check_room(config: PretrainedConfig, tokenizer: Any, method: Method) -> None:

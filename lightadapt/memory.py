@@ -133,6 +133,7 @@ def estimate_memory(
     device: torch.device,
     quantization: Quantization | None = None,
     batch_tokens: int | None = None,
+    extra_tokens: int = 0,
 ) -> Memory:
     """What it takes to train a model, told without its weights.
 
@@ -141,6 +142,7 @@ def estimate_memory(
         device: where it is to be trained; a CPU has a fused attention only where no dropout is in it.
         quantization: the form of the frozen projections of the blocks.
         batch_tokens: tokens of a step, in sequences of 128 or as many as the model takes; None: no step is run.
+        extra_tokens: what the method adds to every sequence.
     """
     model = insert_without_weights(model_class, config, plan.config)
     names = {name: peft_bridge.original_name(name) for name, _ in model.named_parameters()}
@@ -162,20 +164,24 @@ def estimate_memory(
         return memory
     keep_float32(model, outermost(model, head))
     try:
-        step = _run_step(model, config, batch_tokens, fused=device.type != "cpu")
+        step = _run_step(model, config, batch_tokens, extra_tokens, fused=device.type != "cpu")
     except Exception as error:  # an architecture may ask the meta device for anything
         return replace(memory, batch_tokens=batch_tokens, unknown=f"a step without weights stopped: {error}"[:200])
     return replace(memory, batch_tokens=batch_tokens, step=step)
 
 
-def _run_step(model: PreTrainedModel, config: PretrainedConfig, batch_tokens: int, *, fused: bool) -> int:
+def _run_step(
+    model: PreTrainedModel, config: PretrainedConfig, batch_tokens: int, extra_tokens: int, *, fused: bool
+) -> int:
     """The most bytes that a step forward and backward takes beside the weights."""
     longest = getattr(config.get_text_config(), "max_position_embeddings", None) or LENGTH
-    length = min(LENGTH, longest, batch_tokens)
+    length = max(1, min(LENGTH, longest - extra_tokens, batch_tokens))
     both = 2 if config.is_encoder_decoder else 1  # the tokens of both sides count
     rows = ceil(batch_tokens / (both * length))
     inputs = next(text_inputs(model, rows=rows, length=length, decoder_length=length))
     inputs["attention_mask"][-1, -1] = 0  # a batch has padding, and a mask
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        inputs = {name: torch.as_tensor(value).unsqueeze(1) for name, value in inputs.items()}  # one choice each
     model.train()
     meter = _Meter([*model.parameters(), *model.buffers()])
     with torch.random.fork_rng(devices=[]), quiet(), choose_everything(), meter:

@@ -38,6 +38,8 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
             "out, or fold into plain weights with base='dequantize'."
         )
     chosen = None if dtype == "auto" else choose_dtype(dtype, adaptation.model.device, trains_base=False)
+    if chosen is None and adaptation.task.output_scale is not None and base != "quantized":
+        chosen = torch.float32  # the mean of the labels goes into the head, and 16 bits round it to three digits
     try:
         peft_bridge.check_foldable(adaptation.model, adaptation.name, onto_these=in_place)
         if in_place:
@@ -164,8 +166,9 @@ def drift(adaptation: Adaptation, other: PreTrainedModel) -> float:
     examples, _ = task.read_examples(task.samples(), split="train", columns={})
     batch = adaptation.collate(adaptation.encode(examples, targets=True))
     ours, theirs = (_outputs(model, batch) for model in (adaptation.model, other))
+    mean = 0.0 if task.output_scale is None else task.output_scale[0]  # however large, it says nothing of the weights
     difference = sum(float((one - two).square().sum()) for one, two in zip(theirs, ours, strict=True))
-    return float((difference / sum(float(one.square().sum()) for one in ours)) ** 0.5)
+    return float((difference / sum(float((one - mean).square().sum()) for one in ours)) ** 0.5)
 
 
 def _outputs(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -99,6 +99,20 @@ class Quantization:
         """The name and the settings, for the artifact."""
         return {"name": self.name, "settings": dict(self.settings)}
 
+    @classmethod
+    def of_json(cls, saved: Any) -> Quantization:
+        """What `as_json` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such thing.
+        """
+        name, settings = FORMATS[FORMATS.index(saved["name"])], dict(saved["settings"])
+        known = BitsAndBytesConfig().to_dict().keys()
+        skips = settings.get("llm_int8_skip_modules", [])
+        if any(key not in known or key.startswith("load_in") for key in settings) or not isinstance(skips, list):
+            raise ValueError(settings)
+        return cls(name, settings)
+
     def __str__(self) -> str:
         kind = self.settings.get("bnb_4bit_quant_type", "fp4") if self.name == "4bit" else "LLM.int8"
         double = " with double quantization" if self.settings.get("bnb_4bit_use_double_quant") else ""

@@ -14,8 +14,6 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.methods import Method, Plan
 from lightadapt.quantization import Quantization, check_device, quantize_modules, quantized_linears
 
-WAY_OUT = "Use method='lora' or 'bottleneck', or leave quantize out."
-
 
 def check_quantization(
     anatomy: Anatomy, method: Method, plan: Plan, quantization: Quantization | None, device: torch.device
@@ -39,16 +37,18 @@ def check_quantization(
             f"quantize: {quantization} does not work on {device} with the versions installed here ({problem}). "
             + ("Upgrade bitsandbytes, or leave quantize out." if usual else f"Try quantize={quantization.name!r}.")
         )
+    others = " or ".join(repr(name) for name in ("lora", "bottleneck") if name != method.name)
+    way_out = f"Use method={others}, or leave quantize out."
     if method.rewrites_base or plan.unfrozen & {f"{path}.weight" for path in quantized}:
         raise LightAdaptError(
-            f"Method {method} changes the weights themselves, which {quantization.name} weights cannot take. {WAY_OUT}"
+            f"Method {method} changes the weights themselves, which {quantization.name} weights cannot take. {way_out}"
         )
     targets = peft_bridge.targets_of(plan.config) & set(quantized) if plan.config is not None else set()
     problem = _problem_on(plan.config, anatomy, targets, quantization, device) if targets else ""
     if problem:
         other = Quantization.named("8bit" if quantization.name == "4bit" else "4bit")
-        works = not _problem_on(plan.config, anatomy, targets, other, device)
-        way_out = f"Try quantize={other.name!r}; or: {WAY_OUT[0].lower()}{WAY_OUT[1:]}" if works else WAY_OUT
+        if not _problem_on(plan.config, anatomy, targets, other, device):
+            way_out = f"Try quantize={other.name!r}; or: {way_out[0].lower()}{way_out[1:]}"
         raise LightAdaptError(
             f"Method {method} does not work on {quantization.name} weights with the versions installed here "
             f"({problem}). {way_out}"

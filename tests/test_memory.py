@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, BertConfig, LlamaConfig
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BitsAndBytesConfig, LlamaConfig
 from typer.testing import CliRunner
 
 import lightadapt as la
@@ -157,8 +157,10 @@ def test_parameters_are_counted_before_they_were_packed(tiny):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_tokens": 0}, "give a whole number above 0"),
-        ({"batch_tokens": 1.5}, "give a whole number above 0"),
+        ({"batch_tokens": 0}, "give a whole number from 1 to 4,194,304"),
+        ({"batch_tokens": 1.5}, "give a whole number from 1"),
+        ({"batch_tokens": 10**9}, "give a whole number from 1"),
+        ({"quantize": "4bit", "device": "mps", "method": "lora"}, "not supported on device 'mps'"),
         ({"quantize": "4bits"}, "Did you mean '4bit'?"),
         ({"quantize": "4bit", "method": "full"}, "changes the weights themselves"),
         ({"quantize": "8bit", "method": "dora"}, "does not work on 8bit"),
@@ -187,3 +189,29 @@ def test_mixtures_of_experts_keep_their_experts_as_they_are():
     config = AutoConfig.for_model("mixtral", num_hidden_layers=1, hidden_size=64, intermediate_size=96, vocab_size=99)
     base = la.inspect(config, task="generation", method="bottleneck", quantize="4bit", device="cpu").memory.base
     assert base["float32"] > base["4bit"]
+
+
+def test_a_checkpoint_that_is_quantized_is_seen_to_be(tiny, tmp_path):
+    config = BitsAndBytesConfig(load_in_4bit=True)
+    AutoModel.from_pretrained(tiny("bert"), quantization_config=config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny("bert")).save_pretrained(tmp_path)
+    found = la.inspect(tmp_path, task="ner", method="lora", device="cpu")
+    assert found.memory.base == la.adapt(tmp_path, "ner", labels=["A"])._now.memory.base
+    assert "4bit" in found.memory.base
+    assert la.inspect(tmp_path).methods["full"].startswith("Method Full() changes the weights")
+    with pytest.raises(la.LightAdaptError, match="quantized already"):
+        la.inspect(tmp_path, quantize="8bit")
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "method"), [("bert", "multiple-choice", "lora"), ("bert", "ner", la.Prompt(length=20))]
+)
+def test_steps_of_other_shapes(tiny, name, task, method):
+    memory = la.inspect(tiny(name), task=task, method=method, device="cpu", batch_tokens=128).memory
+    assert memory.unknown == ""
+    assert memory.step > 0
+
+
+def test_a_head_alone_is_refused_where_there_is_none(tiny):
+    with pytest.raises(la.LightAdaptError, match="trains a head alone"):
+        la.inspect(tiny("t5"), task="summarization", method="probe")

@@ -763,3 +763,43 @@ def test_learns_on_a_gpu(tiny, messages, texts, tmp_path, form):
     adapted.save(tmp_path / "saved")
     assert la.load(tmp_path / "saved").predict(texts) == adapted.predict(texts)
     assert not packed(adapted.merge(base="dequantize"))
+
+
+def test_a_base_that_differs_in_packed_weights_alone_is_warned_about(tiny, messages, tmp_path):
+    la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit").save(tmp_path / "saved")
+    other = AutoModel.from_pretrained(tiny("bert"))
+    with torch.no_grad():
+        other.encoder.layer[0].output.dense.weight += 1
+    with pytest.warns(UserWarning, match="are not those that"):
+        la.load(tmp_path / "saved", base=other)
+
+
+@pytest.mark.parametrize("settings", [{"foo": 1}, {"llm_int8_skip_modules": 3}, {"load_in_8bit": True}, 4])
+def test_a_damaged_note_of_the_form(tiny, messages, tmp_path, settings):
+    la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit").save(tmp_path)
+    manifest = json.loads((tmp_path / "lightadapt.json").read_text())
+    manifest["quantize"]["settings"] = settings
+    (tmp_path / "lightadapt.json").write_text(json.dumps(manifest))
+    with pytest.raises(la.ArtifactError, match="is damaged: it says quantize="):
+        la.load(tmp_path)
+
+
+def test_a_folded_regression_with_a_large_mean_survives_saving(tiny, tmp_path):
+    records = [{"text": text, "label": 2000.0 + number} for number, text in enumerate(("bad", "so so", "good"))]
+    adapted = la.adapt(tiny("bert"), "regression", quantize="4bit")
+    adapted.fit(records, epochs=2)
+    merged = adapted.merge()
+    merged.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    batch = adapted.tokenizer(["bad", "good"], return_tensors="pt", padding=True)
+    torch.testing.assert_close(logits(again, batch), logits(merged, batch))
+    assert merged.dtype == torch.float32
+
+
+def test_a_model_from_nowhere_gets_no_name(tiny, messages):
+    model = AutoModel.from_config(BertConfig.from_pretrained(tiny("bert")))
+    model.name_or_path = model.config._name_or_path = ""
+    adapted = la.adapt(model, "classification", labels=messages, quantize="4bit", tokenizer=str(tiny("bert")))
+    assert adapted.model.name_or_path == adapted.merge(base="dequantize").name_or_path == ""
+    with pytest.raises(la.LightAdaptError, match="has no tokenizer with it"):
+        la.adapt(adapted.merge(base="dequantize"), "classification")

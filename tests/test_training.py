@@ -460,3 +460,23 @@ def test_two_processes_end_with_the_same_weights(tiny, tmp_path):
     subprocess.run(command, capture_output=True, text=True, check=True)
     digests = [(tmp_path / f"digest-{rank}").read_text() for rank in (0, 1)]
     assert digests[0] == digests[1]
+
+
+def test_a_run_of_one_step_learns(classifier, messages):
+    adapted = classifier()
+    before = state_of(adapted)
+    adapted.fit(messages[:4], epochs=1, batch_tokens=10**6)
+    head = [name for name in before if "classifier" in name]
+    assert head
+    assert not any(before[name].equal(state_of(adapted)[name]) for name in head)
+
+
+def test_resume_with_another_optimizer_is_refused(classifier, messages, tmp_path):
+    classifier().fit(messages[:8], epochs=1, output_dir=tmp_path)
+    with pytest.raises(la.LightAdaptError, match="its optimizer was adamw_torch, now adamw_bnb_8bit"):
+        classifier().fit(messages[:8], epochs=2, output_dir=tmp_path, resume=True, optimizer="adamw8bit")
+
+
+def test_an_optimizer_that_is_not_installed_is_said_to_be_missing(classifier, messages):
+    with pytest.raises(la.LightAdaptError, match="The optimizer galore_adamw cannot be used here: You need to install"):
+        classifier().fit(messages[:4], epochs=1, args={"optim": "galore_adamw", "optim_target_modules": "all-linear"})

@@ -23,6 +23,8 @@ STEPS_WANTED = 1000
 """Steps that the default number of epochs aims at: small data sets are seen more often."""
 OPTIMIZERS = {"adamw": "adamw_torch", "adamw8bit": "adamw_bnb_8bit", "paged_adamw8bit": "paged_adamw_8bit"}
 """What Trainer calls them. State of 8 bits is that of bitsandbytes (Dettmers et al., 2022, "8-bit Optimizers")."""
+WARMUP = 0.06
+"""Share of the steps in which the learning rate rises."""
 EPOCHS_MOST = 20
 EPOCHS_LEAST = 3
 
@@ -186,7 +188,7 @@ def training_arguments(
         "num_train_epochs": epochs,
         "learning_rate": learning_rate,
         "lr_scheduler_type": "linear",
-        "warmup_steps": 0.06,
+        "warmup_steps": WARMUP if steps * WARMUP >= 1 else 0,  # a step of warm-up learns nothing
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,
         "logging_strategy": "steps",

@@ -17,6 +17,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import sort_checkpoints
 
+from lightadapt.errors import LightAdaptError
 from lightadapt.training.batching import TokenBudgetBatches
 from lightadapt.training.history import History
 
@@ -83,7 +84,10 @@ class AdaptTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Trainer's optimizer, with the head's parameters in groups of their own rate."""
-        optimizer = super().create_optimizer(model)
+        try:
+            optimizer = super().create_optimizer(model)
+        except ImportError as error:
+            raise LightAdaptError(f"The optimizer {self.args.optim} cannot be used here: {error}") from error
         if self.head_rate != self.args.learning_rate and len(optimizer.param_groups) <= 2:
             in_head = {id(p) for name, p in (model or self.model).named_parameters() if name in self.head}
             groups = []
