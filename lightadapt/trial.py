@@ -37,8 +37,7 @@ def check_quantization(
             f"quantize: {quantization} does not work on {device} with the versions installed here ({problem}). "
             + ("Upgrade bitsandbytes, or leave quantize out." if usual else f"Try quantize={quantization.name!r}.")
         )
-    others = " or ".join(repr(name) for name in ("lora", "bottleneck") if name != method.name)
-    way_out = f"Use method={others}, or leave quantize out."
+    way_out = "Use method='lora' or 'bottleneck', or leave quantize out."
     if method.rewrites_base or plan.unfrozen & {f"{path}.weight" for path in quantized}:
         raise LightAdaptError(
             f"Method {method} changes the weights themselves, which {quantization.name} weights cannot take. {way_out}"

@@ -96,12 +96,11 @@ def same(before, module):
     return all(torch.equal(value, after[name]) for name, value in before.items())
 
 
-def learn(adapted, records, **options):
-    """The losses of six steps on one batch."""
+def learn(adapted, records, *, steps=6, **options):
+    """The losses of steps on one batch."""
     rate = 3 * adapted.method.learning_rate
-    return [
-        loss for _, loss in adapted.fit(records, epochs=6, batch_tokens=10**6, learning_rate=rate, **options).losses
-    ]
+    history = adapted.fit(records, epochs=steps, batch_tokens=10**6, learning_rate=rate, **options)
+    return [loss for _, loss in history.losses]
 
 
 def logits(model, batch):
@@ -266,7 +265,8 @@ def test_every_kind_of_task(tiny, tmp_path, name, task):
     records = RECORDS[task]
     adapted = la.adapt(tiny(name), task, quantize="4bit")
     writes = task in ("generation", "summarization")  # which takes long
-    losses = learn(adapted, records, validation=None if writes else records)
+    steps = 60 if task == "regression" else 6  # the head of a tiny model hardly tells two texts apart at first
+    losses = learn(adapted, records, steps=steps, validation=None if writes else records)
     assert losses[-1] < losses[0]
     adapted.save(tmp_path / "saved")
     again = la.load(tmp_path / "saved")

@@ -217,6 +217,7 @@ def test_small_data_is_seen_more_often():
         early_stopping=None,
         resume=False,
         output_dir=None,
+        optimizer=None,
         validates=False,
     )
     assert [settings.passes(steps) for steps in (1, 100, 10_000)] == [20, 10, 3]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, TrainingArguments
+from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.hardware import require_bitsandbytes
@@ -43,6 +44,12 @@ class Settings:
     """The checkpoint to go on from."""
     others: dict[str, Any]
     """Further arguments of Trainer."""
+
+    @property
+    def optimizer(self) -> str:
+        """What Trainer calls the optimizer."""
+        given = self.others.get("optim", OPTIMIZERS["adamw"])
+        return given.value if isinstance(given, OptimizerNames) else str(given)
 
     def budget(self, tokens: int, records: int) -> int:
         """Real tokens a step: as asked, else as many as 16 records have on average.

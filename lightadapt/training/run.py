@@ -87,7 +87,7 @@ class Run:
             "head_learning_rate": head_rate * scale,
             "batch_tokens": budget,
             "seed": self.settings.others.get("seed", self.seed),
-            "optimizer": str(self.settings.others.get("optim", "adamw_torch")),
+            "optimizer": self.settings.optimizer,
         }
 
     def train(self, callbacks: Sequence[Any]) -> History:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import sort_checkpoints
+from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.training.batching import TokenBudgetBatches
@@ -87,7 +88,8 @@ class AdaptTrainer(Trainer):
         try:
             optimizer = super().create_optimizer(model)
         except ImportError as error:
-            raise LightAdaptError(f"The optimizer {self.args.optim} cannot be used here: {error}") from error
+            name = OptimizerNames(self.args.optim).value
+            raise LightAdaptError(f"The optimizer {name} cannot be used here: {error}") from error
         if self.head_rate != self.args.learning_rate and len(optimizer.param_groups) <= 2:
             in_head = {id(p) for name, p in (model or self.model).named_parameters() if name in self.head}
             groups = []
