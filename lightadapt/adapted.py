@@ -26,6 +26,7 @@ from lightadapt.checks import (
 )
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.frozen import FrozenBase, first_blocks
 from lightadapt.loading import check_room, draw, load_base, plan_for
 from lightadapt.merging import merge
 from lightadapt.methods import Method, resolve_method
@@ -200,6 +201,8 @@ class Adapted:
         resume: bool = False,
         output_dir: str | Path | None = None,
         optimizer: str | None = None,
+        cache: bool | str = "auto",
+        base_dropout: bool = False,
         callbacks: Sequence[Any] = (),
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str] | None = None,
@@ -220,6 +223,10 @@ class Adapted:
             output_dir: keep a checkpoint there every epoch; each is an artifact that `load` reads.
             optimizer: `"adamw"`, or with a state of 8 bits `"adamw8bit"`, and `"paged_adamw8bit"`, whose state moves to
                 the memory of the CPU when that of the GPU is full.
+            cache: keep the hidden states of the blocks below all that learns over the epochs, in memory or in a file.
+                `"auto"`: where that changes nothing but the time; True: raise where it cannot be; `"bf16"`: in half the
+                room, rounded to 16 bits.
+            base_dropout: keep dropout on in the frozen part of the model, too.
             callbacks: of transformers' Trainer.
             args: anything else that `transformers.TrainingArguments` knows, as a dict or an object.
             columns: `{field: column}` for fields that have another name in the data.
@@ -238,6 +245,7 @@ class Adapted:
             resume=resume,
             output_dir=output_dir,
             optimizer=optimizer,
+            cache=cache,
             validates=validation is not None,
         )
         now = self._now
@@ -253,6 +261,7 @@ class Adapted:
         features = now.encode(examples, records, targets=True)
         check_targets(now, features)
         now.start_head(examples)
+        frozen = FrozenBase(now, dropout=base_dropout)
         run = Run(
             model=self.model,
             features=features,
@@ -265,6 +274,8 @@ class Adapted:
             headline=self.task.headline,
             greater_is_better=self.task.greater_is_better,
             objective=self.task.objective(examples, now.view),
+            rest=frozen.rest,
+            blocks=first_blocks(now),
             save=self.save,
             load=now.go_back,
             seed=now.seed,
@@ -272,7 +283,8 @@ class Adapted:
         )
         now.training = {**run.facts, "records": len(examples)}
         now.fresh_head = False
-        history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
+        with frozen:
+            history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
         now.training |= {"steps": history.steps, "seconds": round(history.seconds, 1)}
         now.metrics, now.history = history.best_scores, history
         if checked is not None:

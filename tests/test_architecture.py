@@ -25,7 +25,7 @@ LAYERS = [
     {"loading"},
     {"memory"},
     {"adaptation", "sharing", "inspection"},
-    {"checks", "merging"},
+    {"checks", "merging", "frozen"},
     {"adapted"},
     {"api"},
     {"demo"},
@@ -57,12 +57,12 @@ def test_imports_go_downwards():
             assert other == own or rank[other] < rank[own], f"{file} imports {other}"
 
 
-def test_peft_is_reached_into_in_one_file_only():
+def test_peft_is_reached_into_in_one_place_only():
     for file in ROOT.rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         private = {module for module in modules if module.startswith("peft.")}
-        assert not private or file.name == "peft_bridge.py", f"{file}: {private}"
+        assert not private or file.parent.name == "peft_bridge", f"{file}: {private}"
 
 
 def test_import_and_help_are_light():

@@ -22,8 +22,9 @@ RECORDS_PER_STEP = 16
 """Records in a batch of the default token budget."""
 STEPS_WANTED = 1000
 """Steps that the default number of epochs aims at: small data sets are seen more often."""
-OPTIMIZERS = {"adamw": "adamw_torch", "adamw8bit": "adamw_bnb_8bit", "paged_adamw8bit": "paged_adamw_8bit"}
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw8bit": "adamw_bnb_8bit", "paged_adamw8bit": "paged_adamw_8bit"}
 """What Trainer calls them. State of 8 bits is that of bitsandbytes (Dettmers et al., 2022, "8-bit Optimizers")."""
+CACHES = ("auto", "bf16")
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
 EPOCHS_MOST = 20
@@ -38,6 +39,8 @@ class Settings:
     learning_rate: float | None
     batch_tokens: int | None
     early_stopping: int | None
+    cache: bool | str
+    """Whether hidden states are kept over the epochs: `"auto"`, True, False or `"bf16"`."""
     folder: Path | None
     """Where checkpoints are kept."""
     checkpoint: Path | None
@@ -74,6 +77,7 @@ def read_settings(
     resume: bool,
     output_dir: str | Path | None,
     optimizer: str | None,
+    cache: bool | str,
     validates: bool,
 ) -> Settings:
     """The settings of a run, checked.
@@ -105,8 +109,10 @@ def read_settings(
             raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
     if early_stopping is not None and not validates:
         raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
+    if not any(cache is known for known in (True, False)) and cache not in CACHES:
+        raise LightAdaptError(f"cache={cache!r} is unknown. Known: True, False, {', '.join(map(repr, CACHES))}.")
     folder = Path(chosen["output_dir"]) if chosen["output_dir"] else None
-    return Settings(folder=folder, checkpoint=_find_checkpoint(folder, resume), others=others, **numbers)
+    return Settings(cache=cache, folder=folder, checkpoint=_find_checkpoint(folder, resume), others=others, **numbers)
 
 
 def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[str, Any]:

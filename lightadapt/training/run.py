@@ -15,12 +15,15 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
+from torch import nn
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
+from lightadapt.errors import LightAdaptError
 from lightadapt.training.arguments import Settings, training_arguments
 from lightadapt.training.callbacks import BeforeStep, PeakMemory, ProgressBar, StopWhenNotFinite
 from lightadapt.training.history import History
 from lightadapt.training.trainer import AdaptTrainer
+from lightadapt.training.trunk_cache import TrunkCache
 
 
 @contextmanager
@@ -61,6 +64,10 @@ class Run:
     greater_is_better: bool
     objective: Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor] | None
     """The loss; None: the model's own."""
+    rest: Callable[[], None]
+    """Puts what is frozen into evaluation mode; called when a step has put all into the other."""
+    blocks: Sequence[nn.Module] | None
+    """The blocks of which hidden states may be kept over the epochs, in the order in which they run."""
     save: Callable[[Path], None]
     load: Callable[[Path], None]
     seed: int
@@ -105,6 +112,7 @@ class Run:
                 greater_is_better=self.greater_is_better,
                 seed=self.seed,
             )
+            cache = self._cache(Path(output_dir))
             memory = PeakMemory()
             watchers = [memory, StopWhenNotFinite(), BeforeStep(self.before_step), *callbacks]
             if not self.settings.others.get("disable_tqdm"):
@@ -121,6 +129,8 @@ class Run:
                 head_rate=self.facts["head_learning_rate"],
                 evaluate=self.score,
                 objective=self.objective,
+                rest=self.rest,
+                cache=cache,
                 save=self.save,
                 load=self.load,
                 callbacks=watchers,
@@ -132,4 +142,24 @@ class Run:
                 # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
                 trainer.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
                 self.model.eval()
-        return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=self.facts)
+                if cache is not None:
+                    cache.close()
+        facts = {**self.facts, "cached_blocks": cache.blocks if cache is not None else 0}
+        return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=facts)
+
+    def _cache(self, folder: Path) -> TrunkCache | None:
+        """What keeps hidden states over the epochs; None when it cannot, or there is no second epoch."""
+        wanted = self.settings.cache
+        several = PartialState(cpu=self.model.device.type == "cpu").num_processes > 1
+        if not wanted or (wanted == "auto" and (several or not self.blocks or self.facts["epochs"] <= 1)):
+            return None
+        if several or not self.blocks:
+            reason = "several processes train" if several else "this model has no single list of blocks"
+            raise LightAdaptError(f"cache={wanted!r}: {reason}, for which there is no cache. Leave cache out.")
+        return TrunkCache(
+            self.blocks,
+            list(map(len, self.features)),
+            folder=folder,
+            dtype=torch.bfloat16 if wanted == "bf16" else None,
+            required=wanted != "auto",
+        )

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from transformers.training_args import OptimizerNames
 from lightadapt.errors import LightAdaptError
 from lightadapt.training.batching import TokenBudgetBatches
 from lightadapt.training.history import History
+from lightadapt.training.trunk_cache import TrunkCache
+
+ROWS = "rows"
+"""Where a batch has the numbers of its records."""
 
 
 class AdaptTrainer(Trainer):
@@ -38,6 +43,8 @@ class AdaptTrainer(Trainer):
         head_rate: float,
         evaluate: Callable[[], dict[str, float]] | None,
         objective: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None,
+        rest: Callable[[], None],
+        cache: TrunkCache | None,
         save: Callable[[Path], None],
         load: Callable[[Path], None],
         callbacks: Sequence[Any],
@@ -61,6 +68,8 @@ class AdaptTrainer(Trainer):
         self.head_rate = head_rate
         self.score = evaluate
         self.objective = objective
+        self.rest = rest
+        self.cache = cache
         self.save_trained = save
         self.load_trained = load
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
@@ -74,10 +83,10 @@ class AdaptTrainer(Trainer):
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             multiple_of=self.args.world_size,
         )
-        loader = DataLoader(
-            self.train_dataset,  # type: ignore[arg-type]
+        loader: DataLoader[Any] = DataLoader(
+            list(enumerate(self.train_dataset)),  # type: ignore[arg-type]
             batch_sampler=batches,
-            collate_fn=self.data_collator,
+            collate_fn=partial(_collate_numbered, self.data_collator),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
@@ -108,9 +117,17 @@ class AdaptTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The loss of the task where it has one of its own, else the model's."""
-        if self.objective is None:
-            return super().compute_loss(model, inputs, *args, **kwargs)
-        return self.objective(model, inputs)
+        rows = inputs.pop(ROWS)
+        own = super().compute_loss
+        self.rest()
+
+        def compute() -> Any:
+            return self.objective(model, inputs) if self.objective else own(model, dict(inputs), *args, **kwargs)
+
+        if self.cache is None:
+            return compute()
+        with self.cache.step(rows.tolist(), inputs["attention_mask"], compute):
+            return compute()
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop; the seconds spent in it, evaluations not included, are kept."""
@@ -163,6 +180,14 @@ class AdaptTrainer(Trainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None
         self.load_trained(Path(self.state.best_model_checkpoint))
+
+
+def _collate_numbered(
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]], numbered: Sequence[tuple[int, Any]]
+) -> dict[str, torch.Tensor]:
+    """The batch of these features, with their numbers."""
+    rows, features = zip(*numbered, strict=True)
+    return {**collate(features), ROWS: torch.tensor(rows)}
 
 
 @contextmanager

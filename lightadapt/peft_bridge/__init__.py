@@ -24,6 +24,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from lightadapt.errors import LightAdaptError
+from lightadapt.peft_bridge.lean_lora import make_lean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,6 +99,7 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
     model.peft_config = {**getattr(model, "peft_config", {}), name: config}
     model._hf_peft_config_loaded = True
     for layer in _layers(model):
+        make_lean(layer)
         if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
             _take_out_attached(layer.ln_tuning_layers[name])
     _check_saved(model, name)

@@ -1,0 +1,133 @@
+"""LoRA's forward and backward with fewer kernels than PEFT's, the same values, and nothing kept that is there already.
+
+A is `(rank, in)` and B `(out, rank)`. How a thin product is written decides how fast it is computed: with the
+rank as the number of rows, as it is everywhere here, the gradient of B takes a fifth of the time that autograd's own
+order of factors takes (`benchmarks/lora_step.py`). Nor are there the copies of the input in float32 that PEFT's forward
+makes of half precision and keeps: the input itself is kept, which the model has anyway.
+
+PEFT's layers stay what is stored, saved, merged and switched. Only their `forward` is another one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from peft.tuners import lora
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers.pytorch_utils import Conv1D
+
+
+class LeanLinear(lora.Linear):
+    """PEFT's LoRA on a linear layer, with a forward of its own wherever it would give the same."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """W x + bias + scaling · B A x: `(…, in)` to `(…, out)`."""
+        name = lean_adapter(self, x, args, kwargs)
+        if name is None:
+            return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
+        base = self.base_layer
+        if not _is_plain(base):
+            return add_update(self, base(x), x, name)
+        weight = base.weight.t() if type(base) is Conv1D else base.weight
+        a, b = self.lora_A[name].weight, self.lora_B[name].weight
+        rows = x.reshape(-1, x.shape[-1])
+        result: Tensor = _LoraLinear.apply(rows, weight, base.bias, a, b, self.scaling[name])  # type: ignore[no-untyped-call]
+        return result.view(*x.shape[:-1], weight.shape[0])
+
+
+def make_lean(layer: Any) -> None:
+    """Give a LoRA layer of PEFT the leaner forward, if it is one that has it."""
+    if type(layer) is lora.Linear:
+        layer.__class__ = LeanLinear
+    elif type(layer).__module__ == "peft.tuners.lora.bnb":
+        from lightadapt.peft_bridge.lean_quantized import LEAN  # needs bitsandbytes
+
+        layer.__class__ = LEAN[type(layer)]
+
+
+def lean_adapter(layer: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """The one adapter that the layer applies, when what it does is the plain formula; None: PEFT knows what else."""
+    active = layer.active_adapters
+    if args or kwargs or layer.disable_adapters or layer.merged_adapters or len(active) != 1:
+        return None
+    name: str = active[0]
+    if name not in layer.lora_A or name in layer.lora_variant or torch.is_autocast_enabled(x.device.type):
+        return None
+    dropout, a, b = layer.lora_dropout[name], layer.lora_A[name], layer.lora_B[name]
+    if layer.training and not isinstance(dropout, nn.Identity):
+        return None
+    plain = type(a) is nn.Linear and type(b) is nn.Linear and b.bias is None and not _has_hooks(a) | _has_hooks(b)
+    return name if plain and not hasattr(a.weight, "placements") else None  # a shard is gathered by its module's call
+
+
+def _is_plain(base: Any) -> bool:
+    """Whether calling this layer is no more than a product with frozen weights."""
+    if type(base) not in (nn.Linear, Conv1D) or _has_hooks(base) or hasattr(base.weight, "placements"):
+        return False
+    return not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+def add_update(layer: Any, base: Tensor, x: Tensor, name: str) -> Tensor:
+    """What the base layer gave, `(…, out)`, with the update of its input `(…, in)` added."""
+    a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+    rows, wide = x.reshape(-1, x.shape[-1]), base.reshape(-1, base.shape[-1])
+    return _LoraUpdate.apply(wide, rows, a, b, layer.scaling[name]).view(base.shape)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _LoraLinear(torch.autograd.Function):
+    """x W' + bias + scaling · x A' B', `(N, in)` to `(N, out)`; W is frozen."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
+    ) -> Tensor:
+        narrow = a.to(x.dtype) @ x.t()  # (rank, N)
+        ctx.save_for_backward(x, narrow, a, b, weight)
+        ctx.scaling = scaling
+        result = nn.functional.linear(x, weight, bias)
+        return result.addmm_(narrow.t(), b.to(x.dtype).t(), alpha=scaling)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
+        x, narrow, a, b, weight = ctx.saved_tensors
+        back, of_a, of_b = _gradients(gradient, x, narrow, a, b, ctx.scaling)
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = (gradient @ weight).addmm_(back.t(), a.to(x.dtype), alpha=ctx.scaling)
+        return of_x, None, None, of_a, of_b, None
+
+
+class _LoraUpdate(torch.autograd.Function):
+    """base + scaling · x A' B', `(N, out)`, for whatever a base layer made of x `(N, in)`."""
+
+    @staticmethod
+    def forward(ctx: Any, base: Tensor, x: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
+        narrow = a.to(x.dtype) @ x.t()  # (rank, N)
+        ctx.save_for_backward(x, narrow, a, b)
+        ctx.scaling = scaling
+        return torch.addmm(base, narrow.t().to(base.dtype), b.to(base.dtype).t(), alpha=scaling)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, None]:
+        x, narrow, a, b = ctx.saved_tensors
+        back, of_a, of_b = _gradients(gradient.to(x.dtype), x, narrow, a, b, ctx.scaling)
+        of_x = back.t() @ a.to(x.dtype) * ctx.scaling if ctx.needs_input_grad[1] else None
+        return gradient, of_x, of_a, of_b, None
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, narrow: Tensor, a: Tensor, b: Tensor, scaling: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """B' gradient' `(rank, N)`, and the gradients of A `(rank, in)` and B `(out, rank)`."""
+    back = b.to(gradient.dtype).t() @ gradient.t()
+    of_a = (back @ x).to(a.dtype).mul_(scaling)
+    of_b = (narrow @ gradient).to(b.dtype).mul_(scaling).t()
+    return back, of_a, of_b

@@ -1,0 +1,244 @@
+"""The hidden states of the blocks below all that learns, computed in the first epoch and read in the others.
+
+What no trained parameter has a part in is the same in every epoch, as long as dropout is off there. Its share of a step
+is then a copy from memory (as in AutoFreeze, Liu et al. 2021, and PAC, Ouyang et al. 2024). Here the blocks are found
+by structure; whether anything trained lies below them is seen from autograd; and that the model needs nothing else of
+them is tried on the first batch.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from lightadapt.errors import LightAdaptError
+
+SHARE = 0.25
+"""Of the memory that is free, what the cache takes at most; beyond that it is a file."""
+TOLERANCE = 1e-4
+"""Difference between what is computed and what is read, as a share of the largest value, that rounding explains."""
+
+
+class TrunkCache:
+    """Hidden states by record, filled by the batches that are computed and read by those that are known.
+
+    Attributes:
+        blocks: how many of the lowest blocks are read instead of computed; 0 before the first batch, and when there are
+            none.
+        reason: why there are none.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        lengths: Sequence[int],
+        *,
+        folder: Path | None = None,
+        dtype: torch.dtype | None = None,
+        required: bool = False,
+    ) -> None:
+        """Nothing is computed or reserved yet.
+
+        Args:
+            blocks: of the model, in the order in which they run.
+            lengths: real tokens of every record.
+            folder: where a file goes when memory does not suffice; None: where the system keeps temporary files.
+            dtype: that the hidden states are kept in; None: their own, which loses nothing.
+            required: raise where it cannot be exact, instead of computing everything.
+        """
+        self.stack = list(blocks)
+        self.lengths = list(lengths)
+        self.folder = folder
+        self.dtype = dtype
+        self.required = required
+        self.blocks = 0
+        self.reason = ""
+        self._tried = False
+        self._forms: list[int] = []
+        """How many values each block gives; 0 for a tensor alone."""
+        self._computed = torch.float32
+        self._known = torch.zeros(len(self.lengths), dtype=torch.bool)
+        self._starts = [0, *torch.tensor(self.lengths).cumsum(0).tolist()]
+        self._states: Tensor | None = None
+        self._file: Path | None = None
+
+    @contextmanager
+    def step(self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor]) -> Iterator[None]:
+        """Let the model read what is known of these records, or keep what it computes.
+
+        Args:
+            rows: numbers of the records of the batch.
+            mask: its attention mask `(…, T)`, the records in the same order.
+            compute: the loss of the batch, to be tried on the first one.
+
+        Raises:
+            LightAdaptError: the cache is required and cannot be exact, or there is no room for it.
+        """
+        if not self._tried:
+            self._tried = True
+            self._try(rows, mask, compute)
+        if not self.blocks:
+            yield
+        elif bool(self._known[rows].all()):
+            with self._reading(self._padded(rows, mask)):
+                yield
+        else:
+            with self._keeping() as kept:
+                yield
+            self._write(rows, mask, kept["hidden"])
+
+    def close(self) -> None:
+        """Free the memory, or the file."""
+        self._states = None
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+    # ---- what can be read
+
+    def _try(self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor]) -> None:
+        with torch.random.fork_rng(devices=[mask.device] if mask.device.type == "cuda" else []):
+            self.reason = self._find(rows, mask, compute)
+        if self.reason:
+            self.blocks = 0
+            if self.required:
+                raise LightAdaptError(f"cache: {self.reason} Write cache=False, or leave cache out.")
+
+    def _find(self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor]) -> str:
+        """Choose the blocks that are read; why there are none, or "" when there are some."""
+        order: list[int] = []
+        outputs: list[Any] = []
+        with self._watching(order, outputs):
+            compute()
+        if order != list(range(len(self.stack))):
+            return "The model does not run its blocks one after the other, each once."
+        depends = [_first(output).requires_grad for output in outputs]
+        self.blocks = depends.index(True) if True in depends else len(depends)
+        if not self.blocks:
+            return (
+                "Every hidden state changes with each step, because what is trained begins at the first block. Adapt "
+                "the upper ones only: adapt(…, layers='last:2')."
+            )
+        if any(isinstance(output, tuple) and any(each is not None for each in output[1:]) for output in outputs):
+            return "The blocks hand on more than hidden states."
+        shape = (mask.numel() // mask.shape[-1], mask.shape[-1])
+        if any(_first(output).shape[:-1] != shape for output in outputs[: self.blocks]):
+            return "The blocks do not give one hidden state for each token."
+        if mask.reshape(len(rows), -1).sum(-1).tolist() != [self.lengths[row] for row in rows]:
+            return "The records have other lengths in a batch than in the data."
+        self._forms = [len(output) if isinstance(output, tuple) else 0 for output in outputs]
+        return self._compare(mask, compute) or self._reserve(_first(outputs[self.blocks - 1]))
+
+    def _compare(self, mask: Tensor, compute: Callable[[], Tensor]) -> str:
+        """Why the loss from hidden states that are read is not that from computed ones; "" when it is."""
+        losses, hidden = [], []
+        for seed in (0, 1):  # what is kept must not depend on chance
+            with torch.no_grad(), self._keeping() as kept:
+                torch.manual_seed(seed)
+                losses.append(compute())
+            hidden.append(kept["hidden"])
+        if not _is_close(*hidden):
+            return "The frozen blocks give other hidden states each time."
+        real = mask.reshape(hidden[0].shape[:-1]).bool()
+        with torch.no_grad(), self._reading(torch.where(real[..., None], hidden[0], 0)):
+            torch.manual_seed(0)
+            read = compute()
+        if not _is_close(losses[0], read):
+            return "The model needs more of the lower blocks than their hidden states."
+        return ""
+
+    def _reserve(self, hidden: Tensor) -> str:
+        """Make room for all records; "" when there is."""
+        dtype = self.dtype or hidden.dtype
+        count = (self._starts[-1], hidden.shape[-1])
+        size = count[0] * count[1] * dtype.itemsize
+        if size <= SHARE * psutil.virtual_memory().available:
+            self._states = torch.empty(count, dtype=dtype)
+            return ""
+        folder = self.folder or Path(tempfile.gettempdir())
+        free = shutil.disk_usage(folder).free
+        if size > free / 2:
+            return f"The hidden states take {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free."
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="lightadapt-trunk-", delete=False) as file:
+            self._file = Path(file.name)
+        self._states = torch.from_file(str(self._file), shared=True, size=count[0] * count[1], dtype=dtype).view(count)
+        return ""
+
+    # ---- reading and writing
+
+    def _padded(self, rows: list[int], mask: Tensor) -> Tensor:
+        """The hidden states of the batch `(B, T, width)`, zeros where there is padding."""
+        assert self._states is not None
+        real = torch.cat([self._states[self._starts[row] : self._starts[row + 1]] for row in rows])
+        mask = mask.reshape(-1, mask.shape[-1]).bool()
+        padded = torch.zeros(*mask.shape, real.shape[-1], dtype=self._computed, device=mask.device)
+        padded[mask] = real.to(mask.device, self._computed)
+        return padded
+
+    def _write(self, rows: list[int], mask: Tensor, hidden: Tensor) -> None:
+        assert self._states is not None
+        self._computed = hidden.dtype
+        real = hidden[mask.reshape(hidden.shape[:2]).bool()].to("cpu", self._states.dtype)
+        for row, part in zip(rows, torch.split(real, [self.lengths[row] for row in rows]), strict=True):
+            self._states[self._starts[row] : self._starts[row + 1]] = part
+        self._known[rows] = True
+
+    # ---- what the blocks do meanwhile
+
+    @contextmanager
+    def _watching(self, order: list[int], outputs: list[Any]) -> Iterator[None]:
+        """Note the numbers of the blocks as they run, and what they give."""
+
+        def note(number: int, block: nn.Module, args: Any, output: Any) -> None:
+            order.append(number)
+            outputs.append(output)
+
+        with ExitStack() as stack:
+            for number, block in enumerate(self.stack):
+                stack.callback(block.register_forward_hook(partial(note, number)).remove)
+            yield
+
+    @contextmanager
+    def _keeping(self) -> Iterator[dict[str, Tensor]]:
+        """What the last of the frozen blocks gives, under `hidden`."""
+        kept: dict[str, Tensor] = {}
+        last = self.stack[self.blocks - 1]
+        handle = last.register_forward_hook(lambda _, args, output: kept.update(hidden=_first(output).detach()))
+        try:
+            yield kept
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def _reading(self, hidden: Tensor) -> Iterator[None]:
+        """Let the frozen blocks give what they are given, and the last of them these hidden states."""
+        with ExitStack() as stack:
+            for number, form in enumerate(self._forms[: self.blocks]):
+                block: Any = self.stack[number]
+                block.forward = partial(_stand_in, hidden if number == self.blocks - 1 else None, form)
+                stack.callback(delattr, block, "forward")
+            yield
+
+
+def _first(output: Any) -> Tensor:
+    """The hidden states among what a block gives."""
+    hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    return hidden
+
+
+def _stand_in(hidden: Tensor | None, form: int, *args: Any, **options: Any) -> Any:
+    """What a block gives that computes nothing: `form` values, of which the first is `hidden`; 0: that alone."""
+    given = next(iter((*args, *options.values()))) if hidden is None else hidden
+    return (given, *[None] * (form - 1)) if form else given
+
+
+def _is_close(one: Tensor, other: Tensor) -> bool:
+    return float((one - other).abs().max()) <= TOLERANCE * float(one.abs().max())
