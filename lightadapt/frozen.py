@@ -28,13 +28,15 @@ class FrozenBase:
     def __init__(self, adaptation: Adaptation, *, dropout: bool = False) -> None:
         """`dropout` keeps it on: then nothing rests."""
         self.modules = [] if dropout else list(_frozen_modules(adaptation))
+        self._checkpointers: list[Any] = [module for module in self.modules if _checkpoints(module)]
         self._checkpointing: dict[Any, Callable[..., Any]] = {}
 
     def rest(self) -> None:
         """Put the frozen modules into evaluation mode, after `model.train()` has put all into the other."""
         for module in self.modules:
-            # Activations are computed anew in the backward pass by modules in training mode only.
-            module.training = bool(getattr(module, "gradient_checkpointing", False))
+            module.training = False
+        for module in self._checkpointers:  # activations are computed anew by modules in training mode only
+            module.training = module.gradient_checkpointing
             if module.training and isinstance(module, GradientCheckpointingLayer):
                 self._let_rest_inside(module)
 
@@ -55,6 +57,14 @@ class FrozenBase:
         for block, checkpoint in self._checkpointing.items():
             block._gradient_checkpointing_func = checkpoint
         self._checkpointing.clear()
+
+
+def _checkpoints(module: Any) -> bool:
+    """Whether activations inside this module are computed anew by itself, when that is asked for."""
+    if isinstance(module, GradientCheckpointingLayer):
+        return True
+    able = hasattr(module, "gradient_checkpointing")
+    return able and not any(isinstance(inside, GradientCheckpointingLayer) for inside in module.modules())
 
 
 def _run_resting(block: nn.Module, run: Callable[..., Any], *args: Any) -> Any:

@@ -50,7 +50,7 @@ class TrunkCache:
 
         Args:
             blocks: of the model, in the order in which they run.
-            lengths: real tokens of every record.
+            lengths: tokens of every record; of a pair of texts, of both.
             folder: where a file goes when memory does not suffice; None: where the system keeps temporary files.
             dtype: that the hidden states are kept in; None: their own, which loses nothing.
             required: raise where it cannot be exact, instead of computing everything.
@@ -66,8 +66,9 @@ class TrunkCache:
         self._forms: list[int] = []
         """How many values each block gives; 0 for a tensor alone."""
         self._computed = torch.float32
-        self._known = torch.zeros(len(self.lengths), dtype=torch.bool)
-        self._starts = [0, *torch.tensor(self.lengths).cumsum(0).tolist()]
+        self._places: dict[int, tuple[int, int]] = {}
+        """Where the hidden states of a record begin, and end."""
+        self._filled = 0
         self._states: Tensor | None = None
         self._file: Path | None = None
 
@@ -88,7 +89,7 @@ class TrunkCache:
             self._try(rows, mask, compute)
         if not self.blocks:
             yield
-        elif bool(self._known[rows].all()):
+        elif self._places.keys() >= set(rows):
             with self._reading(self._padded(rows, mask)):
                 yield
         else:
@@ -132,8 +133,8 @@ class TrunkCache:
         shape = (mask.numel() // mask.shape[-1], mask.shape[-1])
         if any(_first(output).shape[:-1] != shape for output in outputs[: self.blocks]):
             return "The blocks do not give one hidden state for each token."
-        if mask.reshape(len(rows), -1).sum(-1).tolist() != [self.lengths[row] for row in rows]:
-            return "The records have other lengths in a batch than in the data."
+        if any(count > self.lengths[row] for row, count in zip(rows, _counts(rows, mask), strict=True)):
+            return "The records are longer in a batch than in the data."
         self._forms = [len(output) if isinstance(output, tuple) else 0 for output in outputs]
         return self._compare(mask, compute) or self._reserve(_first(outputs[self.blocks - 1]))
 
@@ -158,10 +159,10 @@ class TrunkCache:
     def _reserve(self, hidden: Tensor) -> str:
         """Make room for all records; "" when there is."""
         dtype = self.dtype or hidden.dtype
-        count = (self._starts[-1], hidden.shape[-1])
-        size = count[0] * count[1] * dtype.itemsize
+        shape = (sum(self.lengths), hidden.shape[-1])
+        size = shape[0] * shape[1] * dtype.itemsize
         if size <= SHARE * psutil.virtual_memory().available:
-            self._states = torch.empty(count, dtype=dtype)
+            self._states = torch.empty(shape, dtype=dtype)
             return ""
         folder = self.folder or Path(tempfile.gettempdir())
         free = shutil.disk_usage(folder).free
@@ -169,7 +170,7 @@ class TrunkCache:
             return f"The hidden states take {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free."
         with tempfile.NamedTemporaryFile(dir=folder, prefix="lightadapt-trunk-", delete=False) as file:
             self._file = Path(file.name)
-        self._states = torch.from_file(str(self._file), shared=True, size=count[0] * count[1], dtype=dtype).view(count)
+        self._states = torch.from_file(str(self._file), shared=True, size=shape[0] * shape[1], dtype=dtype).view(shape)
         return ""
 
     # ---- reading and writing
@@ -177,7 +178,7 @@ class TrunkCache:
     def _padded(self, rows: list[int], mask: Tensor) -> Tensor:
         """The hidden states of the batch `(B, T, width)`, zeros where there is padding."""
         assert self._states is not None
-        real = torch.cat([self._states[self._starts[row] : self._starts[row + 1]] for row in rows])
+        real = torch.cat([self._states[slice(*self._places[row])] for row in rows])
         mask = mask.reshape(-1, mask.shape[-1]).bool()
         padded = torch.zeros(*mask.shape, real.shape[-1], dtype=self._computed, device=mask.device)
         padded[mask] = real.to(mask.device, self._computed)
@@ -187,9 +188,10 @@ class TrunkCache:
         assert self._states is not None
         self._computed = hidden.dtype
         real = hidden[mask.reshape(hidden.shape[:2]).bool()].to("cpu", self._states.dtype)
-        for row, part in zip(rows, torch.split(real, [self.lengths[row] for row in rows]), strict=True):
-            self._states[self._starts[row] : self._starts[row + 1]] = part
-        self._known[rows] = True
+        for row, part in zip(rows, torch.split(real, _counts(rows, mask)), strict=True):
+            start, end = self._places.setdefault(row, (self._filled, self._filled + len(part)))
+            self._states[start:end] = part
+            self._filled = max(self._filled, end)
 
     # ---- what the blocks do meanwhile
 
@@ -226,6 +228,12 @@ class TrunkCache:
                 block.forward = partial(_stand_in, hidden if number == self.blocks - 1 else None, form)
                 stack.callback(delattr, block, "forward")
             yield
+
+
+def _counts(rows: Sequence[int], mask: Tensor) -> list[int]:
+    """Real tokens of each record of a batch; one may be several sequences."""
+    counts: list[int] = mask.reshape(len(rows), -1).sum(-1).tolist()
+    return counts
 
 
 def _first(output: Any) -> Tensor:
