@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -21,6 +24,7 @@ from lightadapt.data import Records
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, LightAdaptError, RecordError
 from lightadapt.fingerprint import same_base
+from lightadapt.hardware import free_memory
 from lightadapt.head import LastTokenPooling, OutputScale, has_named_outputs, output_names, renew_head, start_outputs_at
 from lightadapt.loading import Base, max_length
 from lightadapt.memory import Memory, memory_of
@@ -31,6 +35,13 @@ from lightadapt.tasks import Task
 from lightadapt.tasks.task import Feature, Label, LabelledTask, ModelView
 from lightadapt.training.history import History
 from lightadapt.training.inference import run_model
+
+FOLD_FROM = 2_000
+"""Tokens from which it pays to fold an adapter into the weights for a prediction."""
+SHARE = 0.25
+"""Of the memory that is free, what the folded weights take at most."""
+_LOCKS: WeakKeyDictionary[PreTrainedModel, Any] = WeakKeyDictionary()
+"""While one thread has an adapter folded in, no other may use the model."""
 
 
 class Adaptation:
@@ -234,13 +245,19 @@ class Adaptation:
     def decode(self, examples: Sequence[Any], features: Sequence[Feature], task: Task | None = None) -> list[Any]:
         """What the model predicts for the examples, by the task as it is or with other options."""
         task, view = task or self.task, self.view
-        inferred = run_model(
-            self.model,
-            features,
-            [task.cost(feature) for feature in features],
-            lambda batch: task.infer(self.model, batch, view),
-        )
+        costs = [task.cost(feature) for feature in features]
+        with self._folded(sum(costs)):
+            inferred = run_model(self.model, features, costs, lambda batch: task.infer(self.model, batch, view))
         return task.decode(examples, features, inferred, view)
+
+    @contextmanager
+    def _folded(self, tokens: int) -> Iterator[None]:
+        """The adapter in the weights, where that is exact, pays and has room; one thread at a time."""
+        with _LOCKS.setdefault(self.model, RLock()):
+            size = peft_bridge.size_of_folding(self.model, self.name) if tokens >= FOLD_FROM else 0
+            fits = 0 < size <= SHARE * free_memory(self.model.device)
+            with peft_bridge.folded(self.model, self.name) if fits else nullcontext():
+                yield
 
     def scorer(self, examples: Sequence[Any], records: Records) -> Callable[[], dict[str, float]]:
         """A function that scores these examples; they are encoded once."""

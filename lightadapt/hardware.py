@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import psutil
 import torch
 
 from lightadapt.errors import LightAdaptError, nearest
@@ -70,6 +71,13 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
     if trains_base and chosen != torch.float32:
         raise LightAdaptError(f"dtype={dtype!r}: this method trains the base itself, which needs float32 weights.")
     return chosen
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free in the memory of the device."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
 
 
 def require_bitsandbytes(what: str, way_out: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.peft_bridge.lean_lora import make_lean
+from lightadapt.peft_bridge.lean_lora import LeanLinear, make_lean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -272,6 +273,35 @@ def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:
     if hasattr(model, "peft_config"):
         del model.peft_config
     model._hf_peft_config_loaded = False
+
+
+@contextmanager
+def folded(model: nn.Module, name: str = ADAPTER) -> Iterator[None]:
+    """The adapter in the weights for the time of a `with` block; then they are, bit for bit, those of before."""
+    layers = [layer for layer in _layers(model) if name in _names(layer)]
+    before = [(tensor, tensor.data) for layer in layers for tensor in layer.get_base_layer().parameters(recurse=False)]
+    try:
+        for layer in layers:
+            layer.merge(safe_merge=True, adapter_names=[name])  # into new tensors
+        yield
+    finally:
+        for layer in layers:
+            layer.merged_adapters.clear()
+        for tensor, data in before:
+            tensor.data = data
+
+
+def size_of_folding(model: nn.Module, name: str = ADAPTER) -> int:
+    """Bytes of the weights that `folded` makes; 0 where what the model gives would differ by more than rounding."""
+    layers = [layer for layer in _layers(model) if name in _names(layer)]
+    if not all(type(layer) is LeanLinear and layer.active_adapters == [name] for layer in layers):
+        return 0
+    if any(layer.disable_adapters or layer.merged_adapters for layer in layers):
+        return 0
+    weights = [layer.get_base_layer().weight for layer in layers]
+    tied = len({id(weight) for weight in weights}) < len(weights)  # the update would count twice
+    rounded = any(weight.dtype != torch.float32 for weight in weights)
+    return 0 if tied or rounded else sum(weight.nbytes for weight in weights)
 
 
 def targets_of(config: PeftConfig) -> set[str]:

@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor, nn
 
 from lightadapt.errors import LightAdaptError
+from lightadapt.hardware import free_memory
 
 SHARE = 0.25
 """Of the memory that is free, what the cache takes at most; beyond that it is a file."""
@@ -161,7 +161,7 @@ class TrunkCache:
         dtype = self.dtype or hidden.dtype
         shape = (sum(self.lengths), hidden.shape[-1])
         size = shape[0] * shape[1] * dtype.itemsize
-        if size <= SHARE * psutil.virtual_memory().available:
+        if size <= SHARE * free_memory(torch.device("cpu")):
             self._states = torch.empty(shape, dtype=dtype)
             return ""
         folder = self.folder or Path(tempfile.gettempdir())
