@@ -54,15 +54,13 @@ def _as_device(device: str | torch.device) -> torch.device:
 def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base: bool) -> torch.dtype:
     """The number format of the frozen weights.
 
-    `"auto"` is bfloat16 on a GPU that computes it, else float32; weights that are trained are always float32.
+    `"auto"` is bfloat16 on a processor that computes it, else float32; weights that are trained are always float32.
 
     Raises:
         LightAdaptError: an unknown name, or half precision for weights that are trained.
     """
     if dtype == "auto":
-        # A GPU that is planned for and not here is taken to compute it.
-        able = device.type == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
-        return torch.bfloat16 if able and not trains_base else torch.float32
+        return torch.bfloat16 if computes_bfloat16(device) and not trains_base else torch.float32
     name = str(dtype).removeprefix("torch.")
     chosen = DTYPES.get(SHORT.get(name, name))
     if chosen is None:
@@ -71,6 +69,19 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
     if trains_base and chosen != torch.float32:
         raise LightAdaptError(f"dtype={dtype!r}: this method trains the base itself, which needs float32 weights.")
     return chosen
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the processor has instructions for bfloat16; without them it is many times slower than float32.
+
+    A GPU that is planned for and not here is taken to have them.
+    """
+    if device.type == "cuda":
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return False
 
 
 def free_memory(device: torch.device) -> int:

@@ -37,6 +37,8 @@ from lightadapt.tasks import TASKS, Task
 
 LEAST_TOKENS = 8
 """The shortest text that a model must be able to read."""
+SHORT = 1024
+"""Positions up to which the scores of attention are small beside the rest."""
 RESERVED = 2
 """Positions that some tables keep for padding."""
 
@@ -205,12 +207,24 @@ def load_base(
         head = anatomy.head | (fresh & anatomy.parameters.keys())
     keep_float32(model, outermost(model, head))
     model.to(device)  # type: ignore[arg-type]
+    if blueprint.ready is None and dtype == torch.bfloat16 and device.type == "cpu":
+        _keep_attention_plain(model)
     if quantization is not None:
         _quantize_rest(model, blueprint, quantization, dtype)
     model.eval()
     frozen = anatomy.parameters.keys() - head
     fingerprint = take_fingerprint(model, frozen, anatomy.linears, quantized=str(quantization or ""))
     return Base(model, blueprint, head, trained_head, dtype, fingerprint, quantization)
+
+
+def _keep_attention_plain(model: PreTrainedModel) -> None:
+    """Keep attention off torch's fused kernel, whose backward pass in bfloat16 takes half of a step on a CPU.
+
+    Plain attention keeps every score, so this is for models of short texts only.
+    """
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if isinstance(longest, int) and longest <= SHORT:
+        model.set_attn_implementation("eager")
 
 
 def _head_of_another_task(blueprint: Blueprint) -> bool:

@@ -229,6 +229,13 @@ def tiny(tmp_path_factory, tokenizers) -> Callable[[str], Path]:
     return make
 
 
+@pytest.fixture(autouse=True)
+def plain_processor(monkeypatch):
+    """A CPU without bfloat16, so that the defaults are the same on every machine."""
+    able = {**torch.cpu.get_capabilities(), "avx512_bf16": False, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+
+
 @pytest.fixture
 def no_weights(monkeypatch):
     """Loading any weight fails the test."""
