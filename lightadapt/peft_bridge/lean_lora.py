@@ -1,9 +1,9 @@
 """LoRA's forward and backward with fewer kernels than PEFT's, the same values, and nothing kept that is there already.
 
-A is `(rank, in)` and B `(out, rank)`. How a thin product is written decides how fast it is computed: with the
-rank as the number of rows, as it is everywhere here, the gradient of B takes a fifth of the time that autograd's own
-order of factors takes (`benchmarks/lora_step.py`). Nor are there the copies of the input in float32 that PEFT's forward
-makes of half precision and keeps: the input itself is kept, which the model has anyway.
+A is `(rank, in)` and B `(out, rank)`. How a thin product is written decides how fast it is computed: with the rank as
+the number of rows, as it is everywhere here, the gradient of B takes a fifth of the time that autograd's own order of
+factors takes (`benchmarks/steps.py` has whole steps). Nor are there the copies of the input in float32 that PEFT's
+forward makes of half precision and keeps: the input itself is kept, which the model has anyway.
 
 PEFT's layers stay what is stored, saved, merged and switched. Only their `forward` is another one.
 """
