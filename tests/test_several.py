@@ -29,6 +29,11 @@ def both(tiny, messages):
     return make
 
 
+def about(scores):
+    """These predictions, to rounding: LoRA has fewer kernels on layers that nothing else hangs on."""
+    return [pytest.approx(each, abs=1e-4) for each in scores]
+
+
 @pytest.mark.parametrize("name", ["bert", "deberta-v2", "modernbert"])
 def test_each_learns_what_it_would_alone(both, tiny, messages, texts, tmp_path, name):
     adapted = both(name)
@@ -38,13 +43,13 @@ def test_each_learns_what_it_would_alone(both, tiny, messages, texts, tmp_path, 
         alone = la.adapt(tiny(name), "classification", method, labels=messages)
         alone.fit(messages, epochs=1)
         expected = alone.predict(texts, scores=True)
-        assert adapted.predict(texts, scores=True) == expected, method
+        assert adapted.predict(texts, scores=True) == about(expected), method
         adapted.save(tmp_path / method)
-        assert la.load(tmp_path / method).predict(texts, scores=True) == expected, method
+        assert la.load(tmp_path / method).predict(texts, scores=True) == about(expected), method
     assert adapted.use("default").predict(texts) == first
     for method in METHODS:
         saved = la.load(tmp_path / method).predict(texts, scores=True)
-        assert adapted.use(method).predict(texts, scores=True) == saved, method
+        assert adapted.use(method).predict(texts, scores=True) == about(saved), method
 
 
 def test_the_base_exists_once(both, tiny):

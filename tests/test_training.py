@@ -218,6 +218,7 @@ def test_small_data_is_seen_more_often():
         resume=False,
         output_dir=None,
         optimizer=None,
+        cache=False,
         validates=False,
     )
     assert [settings.passes(steps) for steps in (1, 100, 10_000)] == [20, 10, 3]
@@ -474,7 +475,7 @@ def test_a_run_of_one_step_learns(classifier, messages):
 
 def test_resume_with_another_optimizer_is_refused(classifier, messages, tmp_path):
     classifier().fit(messages[:8], epochs=1, output_dir=tmp_path)
-    with pytest.raises(la.LightAdaptError, match="its optimizer was adamw_torch, now adamw_bnb_8bit"):
+    with pytest.raises(la.LightAdaptError, match="its optimizer was adamw_torch_fused, now adamw_bnb_8bit"):
         classifier().fit(messages[:8], epochs=2, output_dir=tmp_path, resume=True, optimizer="adamw8bit")
 
 

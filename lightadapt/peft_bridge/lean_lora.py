@@ -53,7 +53,7 @@ def lean_adapter(layer: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str,
     if args or kwargs or layer.disable_adapters or layer.merged_adapters or len(active) != 1:
         return None
     name: str = active[0]
-    if name not in layer.lora_A or name in layer.lora_variant or torch.is_autocast_enabled(x.device.type):
+    if name not in layer.lora_A or name in layer.lora_variant or _autocasts(x.device.type):
         return None
     dropout, a, b = layer.lora_dropout[name], layer.lora_A[name], layer.lora_B[name]
     if layer.training and not isinstance(dropout, nn.Identity):
@@ -67,6 +67,10 @@ def _is_plain(base: Any) -> bool:
     if type(base) not in (nn.Linear, Conv1D) or _has_hooks(base) or hasattr(base.weight, "placements"):
         return False
     return not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
+
+
+def _autocasts(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _has_hooks(module: nn.Module) -> bool:
