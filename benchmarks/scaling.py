@@ -3,8 +3,8 @@
 python benchmarks/scaling.py [--records 1000,10000,100000] [--steps 40] [--threads 1] [--json FILE]
 
 The records are drawn from the package's own sample, the model is the MiniLM of `lightadapt[demo]`, the task is NER.
-Each size is a process of its own, and trains for the same number of steps after everything has been read and encoded; the
-last row gives the largest number as a `datasets.IterableDataset` instead of a list. Memory is the peak of what is
+Each size is a process of its own, and trains for the same number of steps after all has been read and encoded; the last
+row gives the largest number as a `datasets.IterableDataset` instead of a list. Memory is the peak of what is
 resident over what was resident before the records were there (Linux only).
 """
 
