@@ -69,6 +69,60 @@ def inspect(
         raise _fail(error) from None
 
 
+def _parse_columns(pairs: list[str] | None) -> dict[str, str]:
+    """`{field: column}` of texts such as `text=sentence`."""
+    for pair in pairs or ():
+        if not all(pair.partition("=")):
+            raise LightAdaptError(f"--columns {pair}: write field=column, such as text=sentence.")
+    return {field: column for field, _, column in (pair.partition("=") for pair in pairs or ())}
+
+
+@app.command()
+def compare(
+    model: Annotated[str, typer.Argument(help="Hub id or folder.")],
+    task: Annotated[str, typer.Option(help="Task, such as ner or classification.")],
+    train: Annotated[str, typer.Option(help="Training data: a file, or a data set on the hub.")],
+    test: Annotated[str, typer.Option(help="Labelled data to score on, likewise.")],
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Names with commas between; left out: full,lora,prefix,bottleneck,ia3,bitfit,probe."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each method; the seeds count from 0.")] = 3,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data; left out, as fit chooses.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4 or 0,1,5.")] = None,
+    records: Annotated[int | None, typer.Option(help="Train on this many records, drawn from all.")] = None,
+    columns: Annotated[list[str] | None, typer.Option(help="field=column, for other names; may be repeated.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Cores that a run computes on.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of table and plots; left out, data and model.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of results; runs that it holds are not repeated.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Folder for two plots; needs matplotlib.")] = None,
+) -> None:
+    """Train several methods on the same data: parameters, seconds, memory, size and score of each, over seeds."""
+    from lightadapt.comparison.command import run_comparison
+
+    try:
+        complete = run_comparison(
+            model,
+            task,
+            None if methods is None else [name.strip() for name in methods.split(",") if name.strip()],
+            train=train,
+            test=test,
+            seeds=seeds,
+            epochs=epochs,
+            layers=_parse_layers(layers),
+            records=records,
+            columns=_parse_columns(columns),
+            threads=threads,
+            title=title,
+            path=json,
+            plots=plot,
+        )
+    except LightAdaptError as error:
+        raise _fail(error) from None
+    if not complete:
+        raise typer.Exit(1)
+
+
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the sample data and the two saved adaptations.")] = Path(

@@ -28,7 +28,7 @@ LAYERS = [
     {"checks", "merging", "frozen"},
     {"adapted"},
     {"api"},
-    {"demo"},
+    {"demo", "comparison"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,20 @@
+"""Several methods on one data set: what each trains, what it takes, and what comes of it."""
+
+from lightadapt.comparison.plots import draw_plots
+from lightadapt.comparison.results import Comparison, Measured, Row, Run, Setting, read_comparison
+from lightadapt.comparison.runs import USUAL_METHODS, compare
+from lightadapt.comparison.tables import as_markdown, as_table
+
+__all__ = [
+    "USUAL_METHODS",
+    "Comparison",
+    "Measured",
+    "Row",
+    "Run",
+    "Setting",
+    "as_markdown",
+    "as_table",
+    "compare",
+    "draw_plots",
+    "read_comparison",
+]
