@@ -287,15 +287,17 @@ def test_rows_have_mean_and_spread():
 
 def test_tables_say_all_there_is():
     markdown = as_markdown(SOME)
-    assert "| full | 10,000 | 100.00% | 25.0 ± 7.1 | 500 | 1 | 0.50 | 0.850 ± 0.071 |" in markdown
+    assert "| full | 10,000 | 100% | 25.0 ± 7.1 | 500 | 1 | 0.50 | 0.850 ± 0.071 |" in markdown
     assert "| prefix |  |  |  |  |  |  | refused: It has no \\| attention. |" in markdown
     assert "60 training and 40 test records, 1 epoch, 2 seeds" in markdown
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(as_table(SOME, "macro_f1"))
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    wide = [replace(run, trained=22_713_216, total=22_713_216, seconds=1234.5) for run in SOME.runs[:2]]
+    console.print(as_table(replace(SOME, runs=(*wide, *SOME.runs[2:])), "macro_f1"))
     shown = console.export_text()
     assert "Messages, tiny" in shown
     assert "0.425 ± 0.035" in shown
-    assert "refused: It has no | attention." in " ".join(shown.split())
+    assert "\nprefix: refused: It has no | attention." in shown
+    assert "…" not in shown
 
 
 def crowded():

@@ -9,6 +9,7 @@ from rich.text import Text
 from lightadapt.comparison.results import Comparison, Measured, Row
 
 HEADER = ("method", "trained", "of all", "seconds", "tokens/s", "peak MiB", "saved MiB")
+"""Before the score."""
 NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
 LOWER_IS_BETTER = ("loss", "perplexity", "rmse")
 
@@ -19,21 +20,33 @@ def metric_name(metric: str) -> str:
 
 
 def as_table(comparison: Comparison, metric: str | None = None) -> Table:
-    """The comparison for a terminal; methods without a result say why in the last column.
+    """The comparison for a terminal; why methods have no result stands below, where there is room for it.
 
     Raises:
         LightAdaptError: the runs have no such metric.
     """
-    table = Table(title=comparison.title, title_justify="left", box=box.SIMPLE, padding=(0, 1), pad_edge=False)
-    for number, column in enumerate((*HEADER, _score_column(comparison, metric))):
-        table.add_column(column, justify="left" if number in (0, len(HEADER)) else "right")
-    for cells in _rows_of(comparison, metric):
-        table.add_row(*map(Text, cells))
+    problems = comparison.problems()
+    below = Text("\n".join(f"{method}: {problem}" for method, problem in problems.items()))
+    table = Table(
+        title=comparison.title,
+        caption=below if problems else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in HEADER:
+        heading = name.replace(" ", "\n").replace("/", "\n/")  # narrow, to fit into 80 letters
+        table.add_column(heading, justify="left" if name == HEADER[0] else "right", no_wrap=True)
+    table.add_column(_score_column(comparison, metric).replace(", ", "\n"), no_wrap=True)
+    for method, *cells, score in _rows_of(comparison, metric):
+        table.add_row(*map(Text, (method, *cells, problems[method].partition(":")[0] if method in problems else score)))
     return table
 
 
 def as_markdown(comparison: Comparison, metric: str | None = None) -> str:
-    """The comparison as a Markdown table, and below it what was compared, and where.
+    """The comparison as a Markdown table, with why methods have no result, and below it what was compared, and where.
 
     Raises:
         LightAdaptError: the runs have no such metric.
@@ -89,7 +102,7 @@ def _cells(row: Row, digits: int) -> list[str]:
     return [
         row.method,
         f"{row.trained:,}",
-        f"{row.share:.2%}",
+        f"{100 * row.share:.3g}%",
         as_text(row.seconds, 1 if row.seconds.mean < 100 else 0),
         f"{row.tokens_per_second.mean:,.0f}",
         f"{row.peak_memory.mean / 2**20:,.0f}",
