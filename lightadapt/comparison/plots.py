@@ -127,6 +127,8 @@ def draw(comparison: Comparison, rows: Sequence[Row], plot: Plot, metric: str) -
     for row in rows:
         _draw_mark(axes, row, plot)
     axes.margins(x=0.12, y=0.14)
+    if not plot.log:
+        axes.set_xlim(left=0)  # so that twice as far is twice as long
     figure.canvas.draw()  # places are in pixels, known once the layout is
     figure.set_layout_engine("none")
     _place_labels(axes, [(row.method, plot.value(row), row.score) for row in rows])

@@ -270,7 +270,7 @@ def _go_on(comparison: Comparison, target: Path | None) -> Comparison:
 
 def _empty(job: _Job, title: str | None, data: str) -> Comparison:
     """The comparison without its runs."""
-    where = _short(data) if Path(data).is_file() else data
+    where = _short(data) if Path(data).is_file() else "records in memory" if data == Records([]).source else data
     model = _short(job.model) if Path(job.model).is_dir() else job.model
     setting = Setting(
         model=model,
