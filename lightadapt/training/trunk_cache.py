@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,7 @@ class TrunkCache:
     def close(self) -> None:
         """Free the memory, or the file."""
         self._states = None
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
+        self._remove_file()
 
     # ---- what can be read
 
@@ -171,7 +170,14 @@ class TrunkCache:
         with tempfile.NamedTemporaryFile(dir=folder, prefix="lightadapt-trunk-", delete=False) as file:
             self._file = Path(file.name)
         self._states = torch.from_file(str(self._file), shared=True, size=shape[0] * shape[1], dtype=dtype).view(shape)
+        self._remove_file()
         return ""
+
+    def _remove_file(self) -> None:
+        """Take the file out of its folder; what is mapped stays there, and is gone with this process at the latest."""
+        if self._file is not None:
+            with suppress(OSError):  # Windows removes no file that is open
+                self._file.unlink(missing_ok=True)
 
     # ---- reading and writing
 
