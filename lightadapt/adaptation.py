@@ -31,11 +31,14 @@ from lightadapt.memory import Memory, memory_of
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
 from lightadapt.quantization import is_quantized
+from lightadapt.stored import Stored, like, pieces
 from lightadapt.tasks import Task
 from lightadapt.tasks.task import Feature, Label, LabelledTask, ModelView
 from lightadapt.training.history import History
 from lightadapt.training.inference import run_model
 
+PIECE = 1_000
+"""Examples of a stream that are encoded at once."""
 FOLD_FROM = 2_000
 """Tokens from which it pays to fold an adapter into the weights for a prediction."""
 SHARE = 0.25
@@ -217,8 +220,8 @@ class Adaptation:
 
     def encode(
         self, examples: Sequence[Any], records: Records | None = None, *, targets: bool, task: Task | None = None
-    ) -> list[Feature]:
-        """The examples as the model reads them, with a warning for what had to be cut.
+    ) -> Sequence[Feature]:
+        """The examples as the model reads them, with a warning for what had to be cut; in a file when they are in one.
 
         Args:
             records: what the examples were parsed from, so that an error can name file and line.
@@ -227,16 +230,29 @@ class Adaptation:
         Raises:
             DataError: a record cannot be encoded.
         """
-        try:
-            encoded = (task or self.task).encode(examples, self.view, targets=targets)
-        except RecordError as error:
-            raise error if records is None else error.at(records.place(error.index)) from None
-        for note in encoded.notes:
+        notes: dict[str, None] = {}
+        features = like(examples, self._encode(examples, records, targets, task or self.task, notes))
+        for note in notes:
             warnings.warn(note, stacklevel=3)
-        for feature in encoded.features:  # tokenizers say more than some models want to hear
-            if "token_type_ids" in feature.inputs and "token_type_ids" not in self._accepted:
-                del feature.inputs["token_type_ids"]
-        return encoded.features
+        return features
+
+    def _encode(
+        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, notes: dict[str, None]
+    ) -> Iterator[Feature]:
+        """The features one by one; what is to be said of them is added to `notes`."""
+        size = PIECE if isinstance(examples, Stored) else max(1, len(examples))
+        for number, piece in enumerate(pieces(examples, size)):
+            try:
+                encoded = task.encode(piece, self.view, targets=targets)
+            except RecordError as error:
+                place = error.index + number * size
+                raise RecordError(place, error.reason) if records is None else error.at(records.place(place)) from None
+            notes.update(dict.fromkeys(encoded.notes))
+            for feature in encoded.features:
+                feature.example += number * size
+                if "token_type_ids" not in self._accepted:  # tokenizers say more than some models want to hear
+                    feature.inputs.pop("token_type_ids", None)
+                yield feature
 
     def collate(self, features: Sequence[Feature]) -> dict[str, torch.Tensor]:
         """The features as one padded batch."""

@@ -47,17 +47,23 @@ def check_weights(adaptation: Adaptation) -> str:
 
 def check_targets(adaptation: Adaptation, features: Sequence[Any]) -> str:
     """How much is to be learned; raise when no token is to be learned, or never the one that ends a text."""
-    labels = [feature.targets["labels"] for feature in features if isinstance(feature.targets.get("labels"), list)]
-    if labels and all(all(label == IGNORED for label in row) for row in labels):
+    ends = adaptation.task.end_tokens(adaptation.view)
+    count, rows, ended = 0, 0, False
+    for feature in features:  # once: they may lie in a file
+        row = feature.targets.get("labels")
+        if isinstance(row, list):
+            rows += 1
+            count += any(label != IGNORED for label in row)
+            ended = ended or bool(ends & set(row[-2:]))
+    if rows and not count:
         raise LightAdaptError("Every label is masked, so there is nothing to learn. Look at adapted.preview(data).")
-    ends = adaptation.task.end_tokens(adaptation.view) if labels else frozenset()
-    if ends and not any(ends & set(row[-2:]) for row in labels):
+    if rows and ends and not ended:
         raise LightAdaptError(
             f"The end token ({adaptation.tokenizer.eos_token}) is nowhere among what is learned, so the model would "
             "never stop. Look at adapted.preview(data): most often the records are cut, or the chat template ends no "
             "turn."
         )
-    count = sum(any(label != IGNORED for label in row) for row in labels) if labels else len(features)
+    count = count if rows else len(features)
     return f"targets: {count} {'sequence has' if count == 1 else 'sequences have'} something to learn"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightadapt.errors import DataError, nearest
+from lightadapt.stored import Stored, like
 
 if TYPE_CHECKING:
     import datasets
@@ -33,7 +34,7 @@ TAG = re.compile(r"O|[BIESLU]-\S+")
 class Records:
     """Records with their origin, so that an error can say where to look."""
 
-    items: list[Record]
+    items: Sequence[Record]
     source: str = "data"
     """What the records were read from, as the caller named it."""
     lines: list[int] | None = None
@@ -283,17 +284,14 @@ def _read_hub(name: str, split: str) -> Records:
     return Records(_read_dataset(data), name)
 
 
-def _read_dataset(data: Any) -> list[Record]:
-    """The rows of a data set, with class numbers replaced by their names."""
+def _read_dataset(data: Any) -> Sequence[Record]:
+    """The rows of a data set, with class numbers replaced by their names; those of a stream in a file."""
     if isinstance(data, Mapping):
         raise DataError(f"This is a dictionary of splits ({', '.join(data)}). Choose one, such as data['train'].")
     names = {column: _class_names(feature) for column, feature in (data.features or {}).items()}
-    rows = [dict(row) for row in data]
-    for column, labels in names.items():
-        if labels:
-            for row in rows:
-                row[column] = _name_classes(row[column], labels)
-    return rows
+    named = {column: labels for column, labels in names.items() if labels}
+    rows = ({**row, **{key: _name_classes(row[key], labels) for key, labels in named.items()}} for row in data)
+    return Stored(rows) if type(data).__name__ == "IterableDataset" else list(rows)
 
 
 def _read_frame(frame: Any) -> list[Record]:
@@ -331,8 +329,8 @@ def _rename(records: Records, columns: Mapping[str, str]) -> Records:
                 f"{nearest(column, present)}Columns: {', '.join(present)}"
             )
     renamed = {column: field for field, column in columns.items()}
-    items = [
+    items = (
         {renamed.get(key, key): value for key, value in item.items() if key in renamed or key not in columns}
         for item in records
-    ]
-    return Records(items, records.source, records.lines)
+    )
+    return Records(like(records.items, items), records.source, records.lines)

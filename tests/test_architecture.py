@@ -14,7 +14,7 @@ import lightadapt
 ROOT = Path(lightadapt.__file__).parent
 LAYERS = [
     {"errors"},
-    {"quiet", "attention", "hardware", "fingerprint", "description", "model_card", "models", "sample"},
+    {"quiet", "stored", "attention", "hardware", "fingerprint", "description", "model_card", "models", "sample"},
     {"data", "spans", "anatomy"},
     {"metrics", "peft_bridge"},
     {"tuners"},

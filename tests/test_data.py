@@ -47,7 +47,7 @@ def forms(tmp_path):
 
 def test_every_form_gives_the_same_records(tmp_path):
     for form in forms(tmp_path):
-        assert data.read(form).items == RECORDS, form
+        assert list(data.read(form)) == RECORDS, form
 
 
 def test_a_stray_quote_in_a_tsv_swallows_nothing(write):

@@ -15,6 +15,7 @@ from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report
+from lightadapt.stored import like
 from lightadapt.tasks.showing import show_tokens
 
 if TYPE_CHECKING:
@@ -146,14 +147,15 @@ class Task(ABC):
             )
         return read(source, split=split, columns=columns)
 
-    def parse(self, records: Records, *, labelled: bool = True) -> list[Any]:
+    def parse(self, records: Records, *, labelled: bool = True) -> Sequence[Any]:
         """The checked examples of the records; `labelled` says whether the answer must be there.
 
         Raises:
             DataError: naming the record, the field and the mend.
         """
         self._check_columns(records, self.known_fields(records, labelled=labelled))
-        return [self.parse_record(records, index, labelled=labelled) for index in range(len(records))]
+        examples = (self.parse_record(records, index, labelled=labelled) for index in range(len(records)))
+        return like(records.items, examples)
 
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
         """The fields that count for these records; a column with nearly such a name is taken for a slip."""
@@ -177,7 +179,7 @@ class Task(ABC):
 
     def read_examples(
         self, source: Data, *, split: str, columns: Mapping[str, str] | None
-    ) -> tuple[list[Any], Records]:
+    ) -> tuple[Sequence[Any], Records]:
         """The checked examples of labelled data, whose answers the task can learn, and the records behind them.
 
         Raises:

@@ -84,7 +84,7 @@ class AdaptTrainer(Trainer):
             multiple_of=self.args.world_size,
         )
         loader: DataLoader[Any] = DataLoader(
-            list(enumerate(self.train_dataset)),  # type: ignore[arg-type]
+            _Numbered(self.train_dataset),  # type: ignore[arg-type]
             batch_sampler=batches,
             collate_fn=partial(_collate_numbered, self.data_collator),
             num_workers=self.args.dataloader_num_workers,
@@ -180,6 +180,19 @@ class AdaptTrainer(Trainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None
         self.load_trained(Path(self.state.best_model_checkpoint))
+
+
+class _Numbered:
+    """Features with their numbers."""
+
+    def __init__(self, features: Sequence[Any]) -> None:
+        self.features = features
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, index: int) -> tuple[int, Any]:
+        return index, self.features[index]
 
 
 def _collate_numbered(

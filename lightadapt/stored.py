@@ -1,0 +1,76 @@
+"""A sequence that lies in a file: for streams of records, whose examples and features would not fit into memory."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Generic, TypeVar, overload
+
+Item = TypeVar("Item")
+Other = TypeVar("Other")
+
+
+class Stored(Sequence[Item], Generic[Item]):
+    """The items of an iterable, read once and kept in a temporary file; memory holds 8 bytes of each.
+
+    The file is gone with the object. Processes that were forked read through handles of their own.
+
+    >>> words = Stored(word.upper() for word in ("one", "two", "three"))
+    >>> len(words), words[-1], words[:2]
+    (3, 'THREE', ['ONE', 'TWO'])
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._ends = array("Q", [0])
+        self._file = tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=".records")  # noqa: SIM115, closed with self
+        for item in items:
+            data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
+            self._file.write(data)
+            self._ends.append(self._ends[-1] + len(data))
+        self._file.flush()
+        self._reader: Any = self._file
+        self._process = os.getpid()
+        self._last: tuple[int, Item | None] = (-1, None)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        if self._last[0] != position:  # who parses a record asks for it once a field
+            self._last = (position, self._read(position))
+        item: Any = self._last[1]
+        return item  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._read, range(len(self)))
+
+    def _read(self, position: int) -> Item:
+        if self._process != os.getpid():  # the position in the file is shared with the process that forked
+            self._reader, self._process = open(self._file.name, "rb"), os.getpid()  # noqa: SIM115
+        start, end = self._ends[position : position + 2]
+        self._reader.seek(start)
+        item: Item = pickle.loads(self._reader.read(end - start))
+        return item
+
+
+def like(source: Iterable[Any], items: Iterable[Other]) -> Sequence[Other]:
+    """The items as a list, or in a file when the source they are made of is in one."""
+    return Stored(items) if isinstance(source, Stored) else list(items)
+
+
+def pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of this length; the last one may be shorter."""
+    rest = iter(items)
+    while piece := list(islice(rest, size)):
+        yield piece
