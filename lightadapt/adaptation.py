@@ -212,6 +212,12 @@ class Adaptation:
             OutputScale(self._head_modules, *self.task.output_scale)
 
     @property
+    def block_modules(self) -> list[nn.Module]:
+        """The modules of all blocks."""
+        blocks = self.base.blueprint.anatomy.blocks
+        return [self.model.get_submodule(path) for block in blocks for path in block.paths]
+
+    @property
     def _head_modules(self) -> list[nn.Module]:
         paths = outermost(self.model, self.base.blueprint.anatomy.head)
         return [self.model.get_submodule(path) for path in paths]

@@ -267,6 +267,7 @@ class Adapted:
             features=features,
             collate=now.collate,
             settings=settings,
+            repeated=now.block_modules,
             title=f"{self.task.name}, {self.method.name}",
             head=now.base.head,
             default_rates=(self.method.learning_rate, self.method.head_learning_rate),

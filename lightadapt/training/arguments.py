@@ -27,6 +27,12 @@ OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw8bit": "adamw_bnb_8bit", "page
 CACHES = ("auto", "bf16")
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
+RENAMED = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+"""Names that transformers has given up, with the new ones; the old ones are still in everybody's scripts."""
+COMPILE = "torch_compile"
 EPOCHS_MOST = 20
 EPOCHS_LEAST = 3
 
@@ -53,6 +59,14 @@ class Settings:
         """What Trainer calls the optimizer."""
         given = self.others.get("optim", OPTIMIZERS["adamw"])
         return given.value if isinstance(given, OptimizerNames) else str(given)
+
+    @property
+    def compiles(self) -> dict[str, Any] | None:
+        """What `torch.compile` is told; None: nothing is compiled."""
+        chosen = {name: self.others.get(f"{COMPILE}_{name}") for name in ("backend", "mode")}
+        if not (self.others.get(COMPILE) or any(chosen.values())):
+            return None
+        return {"backend": chosen["backend"] or "inductor", "mode": chosen["mode"]}
 
     def budget(self, tokens: int, records: int) -> int:
         """Real tokens a step: as asked, else as many as 16 records have on average.
@@ -131,7 +145,11 @@ def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[
             raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
         if name not in names:
             raise LightAdaptError(f"args holds {name!r}, which TrainingArguments does not know. {nearest(name, names)}")
-    return dict(args)
+    given = dict(args)
+    for old, new in RENAMED.items():
+        if old in given:
+            given[new] = _once(given.get(new), given.pop(old), new)
+    return given
 
 
 def _find_optimizer(optimizer: str | None) -> str | None:
@@ -224,6 +242,7 @@ def training_arguments(
         "accelerator_config": {"even_batches": False},
     }
     try:
-        return TrainingArguments(**{**defaults, **settings.others, "output_dir": output_dir})
+        others = {name: value for name, value in settings.others.items() if not name.startswith(COMPILE)}
+        return TrainingArguments(**{**defaults, **others, "output_dir": output_dir})
     except (TypeError, ValueError) as error:
         raise LightAdaptError(f"These training arguments do not fit together: {error}") from error

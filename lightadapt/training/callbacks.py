@@ -114,3 +114,17 @@ class BeforeStep(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.action()
+
+
+class NoInputGradients(TrainerCallback):
+    """Lets no gradient go down to the embeddings for the sake of checkpointed blocks.
+
+    transformers asks for it with every kind of checkpointing, and the reentrant kind alone needs it. Without it frozen
+    blocks below the lowest one that learns are computed once, and never backward.
+    """
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        if args.activation_checkpointing:
+            model.disable_input_require_grads()

@@ -20,7 +20,14 @@ from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.training.arguments import Settings, training_arguments
-from lightadapt.training.callbacks import BeforeStep, PeakMemory, ProgressBar, StopWhenNotFinite
+from lightadapt.training.callbacks import (
+    BeforeStep,
+    NoInputGradients,
+    PeakMemory,
+    ProgressBar,
+    StopWhenNotFinite,
+)
+from lightadapt.training.compiling import compiled, not_compiled
 from lightadapt.training.history import History
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache
@@ -52,6 +59,8 @@ class Run:
     """The encoded training records, each with a length in tokens."""
     collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
     settings: Settings
+    repeated: Sequence[nn.Module]
+    """All blocks of the model."""
     title: str
     """Stands before the progress bar."""
     head: frozenset[str]
@@ -117,6 +126,8 @@ class Run:
             watchers = [memory, StopWhenNotFinite(), BeforeStep(self.before_step), *callbacks]
             if not self.settings.others.get("disable_tqdm"):
                 watchers.append(ProgressBar(self.title))
+            if not (arguments.activation_checkpointing_kwargs or {}).get("use_reentrant"):
+                watchers.append(NoInputGradients())
             if self.settings.early_stopping:
                 watchers.append(EarlyStoppingCallback(self.settings.early_stopping))
             trainer = AdaptTrainer(
@@ -127,7 +138,7 @@ class Run:
                 batch_tokens=self.facts["batch_tokens"],
                 head=self.head,
                 head_rate=self.facts["head_learning_rate"],
-                evaluate=self.score,
+                evaluate=self._score,
                 objective=self.objective,
                 rest=self.rest,
                 cache=cache,
@@ -135,12 +146,15 @@ class Run:
                 load=self.load,
                 callbacks=watchers,
             )
-            checkpoint = self.settings.checkpoint
+            checkpoint, recomputed = self.settings.checkpoint, self.model.is_activation_checkpointing
             try:
-                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+                with compiled(self.repeated, self.settings.compiles):
+                    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             finally:
                 # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
                 trainer.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+                if arguments.activation_checkpointing and not recomputed:  # the next run may not ask for it
+                    self.model.activation_checkpointing_disable()
                 self.model.eval()
                 if cache is not None:
                     cache.close()
@@ -163,3 +177,8 @@ class Run:
             dtype=torch.bfloat16 if wanted == "bf16" else None,
             required=wanted != "auto",
         )
+
+    @property
+    def _score(self) -> Callable[[], dict[str, float]] | None:
+        """What computes the validation metrics inside the run."""
+        return self.score if self.score is None or self.settings.compiles is None else not_compiled()(self.score)

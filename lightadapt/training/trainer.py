@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import time
@@ -75,6 +76,9 @@ class AdaptTrainer(Trainer):
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
         self.training_seconds = 0.0
+        # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
+        cached = "use_cache" in inspect.signature(model.forward).parameters
+        self.constants = {"use_cache": False} if cached else {}
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         batches = TokenBudgetBatches(
@@ -113,7 +117,7 @@ class AdaptTrainer(Trainer):
         mask = inputs["attention_mask"]
         self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
         self.all_tokens += mask.numel()
-        return super().training_step(model, inputs, *args, **kwargs)  # type: ignore[no-any-return]
+        return super().training_step(model, {**inputs, **self.constants}, *args, **kwargs)  # type: ignore[no-any-return]
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """The loss of the task where it has one of its own, else the model's."""
