@@ -10,12 +10,14 @@ from collections import Counter
 import peft
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.utils import counters
 from transformers import TrainerCallback, TrainingArguments
 
 import lightadapt as la
 from lightadapt.methods import NAMES
 from lightadapt.training.arguments import read_settings
+from lightadapt.training.compiling import compiled
 
 METHODS = {
     **{name: name for name in NAMES},
@@ -280,6 +282,17 @@ def test_evaluation_inside_a_compiled_run_is_not_compiled(make, tmp_path):
     assert len(history.epochs) == 2
     assert 0 < counters["stats"]["unique_graphs"] <= 3  # two texts of many tokens each were written beside it
     assert la.load(tmp_path / "checkpoint-2").evaluate(records[:2]) == adapted.evaluate(records[:2])
+
+
+def test_a_hook_on_one_of_two_blocks_alike_is_seen():
+    plain, hooked = nn.Linear(4, 4), nn.Linear(4, 4)
+    hooked.register_forward_hook(lambda module, args, output: 100 * output)
+    inputs = torch.ones(2, 4)
+    expected = hooked(inputs)
+    with compiled([plain, hooked], {"backend": "eager", "mode": None}):
+        plain(inputs)
+        torch.testing.assert_close(hooked(inputs), expected)
+        assert counters["stats"]["unique_graphs"] > 0
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler for the CPU")
