@@ -164,11 +164,15 @@ class Run:
     def _cache(self, folder: Path) -> TrunkCache | None:
         """What keeps hidden states over the epochs; None when it cannot, or there is no second epoch."""
         wanted = self.settings.cache
-        several = PartialState(cpu=self.model.device.type == "cpu").num_processes > 1
-        if not wanted or (wanted == "auto" and (several or not self.blocks or self.facts["epochs"] <= 1)):
+        reasons = {
+            "several processes train": PartialState(cpu=self.model.device.type == "cpu").num_processes > 1,
+            "this model has no single list of blocks": not self.blocks,
+            "its blocks are compiled": self.settings.compiles is not None,
+        }
+        reason = next((text for text, holds in reasons.items() if holds), None)
+        if not wanted or (wanted == "auto" and (reason or self.facts["epochs"] <= 1)):
             return None
-        if several or not self.blocks:
-            reason = "several processes train" if several else "this model has no single list of blocks"
+        if reason or not self.blocks:
             raise LightAdaptError(f"cache={wanted!r}: {reason}, for which there is no cache. Leave cache out.")
         return TrunkCache(
             self.blocks,
