@@ -247,7 +247,8 @@ def train_with_lightadapt(work: Work, texts: list[dict[str, Any]], clock: Clock)
     import lightadapt as la
 
     task = "generation" if work.shape.decoder else la.Classification(labels=LABELS)
-    adapted = la.adapt(work.folder, task, "lora", quantize=work.quantize, device=work.device)
+    same = {"device": work.device, "dtype": number_format(work.device), "seed": 0}
+    adapted = la.adapt(work.folder, task, "lora", quantize=work.quantize, **same)
     adapted.fit(texts, batch_tokens=work.rows * work.shape.length, callbacks=clock, args=work.arguments)
 
 

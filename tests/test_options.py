@@ -163,7 +163,7 @@ def test_both_names_are_taken_without_a_warning(make, name):
 def test_checkpointing_from_an_object_of_arguments(make, tmp_path):
     adapted, records = make("bert")
     counts = count_calls(adapted)
-    adapted.fit(records, args=TrainingArguments(str(tmp_path), max_steps=3, activation_checkpointing=True))
+    adapted.fit(records, cache=False, args=TrainingArguments(str(tmp_path), max_steps=3, activation_checkpointing=True))
     assert set(counts.values()) == {6}
 
 
