@@ -30,6 +30,7 @@ from lightadapt.loading import Base, max_length
 from lightadapt.memory import Memory, memory_of
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
+from lightadapt.processes import is_sharded, meet
 from lightadapt.quantization import is_quantized
 from lightadapt.stored import Stored, like, pieces
 from lightadapt.tasks import Task
@@ -126,6 +127,12 @@ class Adaptation:
         own = frozenset(peft_bridge.original_name(name) for name in self.trained)
         names = {name for name, _ in self.model.named_parameters() if peft_bridge.original_name(name) in own}
         return frozenset(names | peft_bridge.adapter_parameters(self.model, self.name))
+
+    @property
+    def block_classes(self) -> list[str]:
+        """The names of the classes of the transformer blocks."""
+        paths = [path for block in self.base.blueprint.anatomy.blocks for path in block.paths]
+        return sorted({type(self.model.get_submodule(path)).__name__ for path in paths})
 
     def activate(self, *, enabled: bool = True) -> None:
         """Let the model use this adapter and no other, and let this adaptation alone be trained."""
@@ -264,29 +271,38 @@ class Adaptation:
         """The features as one padded batch."""
         return self.task.collate(features, self.view)
 
-    def decode(self, examples: Sequence[Any], features: Sequence[Feature], task: Task | None = None) -> list[Any]:
-        """What the model predicts for the examples, by the task as it is or with other options."""
+    def decode(
+        self, examples: Sequence[Any], features: Sequence[Feature], task: Task | None = None, *, shared: bool = False
+    ) -> list[Any]:
+        """What the model predicts for the examples, by the task as it is or with other options.
+
+        Args:
+            shared: whether all processes call this together, so that each can do its share.
+        """
         task, view = task or self.task, self.view
         costs = [task.cost(feature) for feature in features]
         with self._folded(sum(costs)):
-            inferred = run_model(self.model, features, costs, lambda batch: task.infer(self.model, batch, view))
+            inferred = run_model(
+                self.model, features, costs, lambda batch: task.infer(self.model, batch, view), shared=shared
+            )
         return task.decode(examples, features, inferred, view)
 
     @contextmanager
     def _folded(self, tokens: int) -> Iterator[None]:
         """The adapter in the weights, where that is exact, pays and has room; one thread at a time."""
         with _LOCKS.setdefault(self.model, RLock()):
-            size = peft_bridge.size_of_folding(self.model, self.name) if tokens >= FOLD_FROM else 0
+            worth = tokens >= FOLD_FROM and not is_sharded(self.model)
+            size = peft_bridge.size_of_folding(self.model, self.name) if worth else 0
             fits = 0 < size <= SHARE * free_memory(self.model.device)
             with peft_bridge.folded(self.model, self.name) if fits else nullcontext():
                 yield
 
     def scorer(self, examples: Sequence[Any], records: Records) -> Callable[[], dict[str, float]]:
-        """A function that scores these examples; they are encoded once."""
+        """A function that scores these examples, which are encoded once; all processes of a run call it together."""
         features = self.task.validation_features(self.encode(examples, records, targets=True))
 
         def score() -> dict[str, float]:
-            predictions = self.decode(examples, features)
+            predictions = self.decode(examples, features, shared=True)
             task = self.task.tune_on_validation(examples, predictions) if self.task.tunes else self.task
             self.metrics, _ = task.score(examples, predictions)
             return self.metrics
@@ -305,22 +321,30 @@ class Adaptation:
 
     # ---- keeping it
 
-    def save(self, path: str | Path) -> None:
-        """Write the artifact."""
-        manifest = self.manifest()
+    def save(self, path: str | Path, write: Callable[[Callable[[], None]], None] = lambda action: action()) -> None:
+        """Write the artifact.
+
+        Args:
+            write: decides whether this process is to write.
+        """
+        manifest, tensors = self.manifest(), self._tensors()
         base = manifest["base"]
-        checkpoint.write_artifact(
-            path,
-            manifest=manifest,
-            tensors=self._tensors(),
-            write_config=lambda file: peft_bridge.write_config(
-                file, self.model, self.name, self.modules, base["id"], base["revision"]
-            ),
-            write_tokenizer=self.tokenizer.save_pretrained,
-            card=write_card(manifest, str(self), self.task.pipeline),
+        write(
+            lambda: checkpoint.write_artifact(
+                path,
+                manifest=manifest,
+                tensors=tensors,
+                write_config=lambda file: peft_bridge.write_config(
+                    file, self.model, self.name, self.modules, base["id"], base["revision"]
+                ),
+                write_tokenizer=self.tokenizer.save_pretrained,
+                card=write_card(manifest, str(self), self.task.pipeline),
+            )
         )
 
     def _tensors(self) -> dict[str, torch.Tensor]:
+        if is_sharded(self.model):
+            meet("save")
         return checkpoint.trained_tensors(self.model, self.trained, self.modules, self.name)
 
     def restore(self, artifact: checkpoint.Artifact) -> None:
@@ -339,7 +363,8 @@ class Adaptation:
         pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
         if same_base(then["base"]["fingerprint"], now["base"]["fingerprint"]) is False:
             pairs["base"] = (then["base"]["id"], f"another ({now['base']['id']})")
-        for name, known in (("number of records", "records"), ("optimizer", "optimizer")):
+        facts = (("number of records", "records"), ("optimizer", "optimizer"), ("number of processes", "processes"))
+        for name, known in facts:
             pairs[name] = (then["training"].get(known), now["training"].get(known))
         for name, (before, after) in pairs.items():
             if json.loads(json.dumps(before)) != json.loads(json.dumps(after)):

@@ -32,6 +32,7 @@ from lightadapt.merging import merge
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.preview import preview
+from lightadapt.processes import is_sharded, once
 from lightadapt.sharing import share_backbone
 from lightadapt.source import check_tokenizer
 from lightadapt.tasks import Task, give_labels, resolve_task
@@ -277,7 +278,9 @@ class Adapted:
             objective=self.task.objective(examples, now.view),
             rest=frozen.rest,
             blocks=first_blocks(now),
-            save=self.save,
+            weigh=self.task.weigher(examples, now.view),
+            parts=now.block_classes,
+            save=now.save,
             load=now.go_back,
             seed=now.seed,
             before_step=GradientWatch(now).look,
@@ -409,13 +412,13 @@ class Adapted:
         """Write the artifact: what was trained, its settings, the tokenizer and a model card.
 
         The folder is written as a whole or not at all; `lightadapt.load` reads it, and stock PEFT does too. Of several
-        adaptations it is the one in use.
+        adaptations it is the one in use. Of several processes the main one writes, and the others go on when it has.
 
         Raises:
             ArtifactError: the folder holds other files, or cannot be written.
             LightAdaptError: the labels are not known yet.
         """
-        self._now.save(path)
+        self._now.save(path, lambda action: once(action, f"save({str(path)!r})"))
 
     def restore(self, artifact: Artifact) -> None:
         """Write saved tensors into the model, with what the artifact says of its training.
@@ -442,6 +445,10 @@ class Adapted:
             LightAdaptError: the method is no change of weights, so it cannot be folded; or the outputs differ by more
                 than `max_drift`.
         """
+        if is_sharded(self.model):
+            raise LightAdaptError(
+                "merge(): the model is in parts, one in each process. Save it, and merge what load gives."
+            )
         merged = merge(self._now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._now.base.quantization is None).eval()
 

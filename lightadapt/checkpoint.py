@@ -22,6 +22,7 @@ from transformers import PreTrainedModel
 import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
 from lightadapt.errors import ArtifactError
+from lightadapt.processes import like, whole
 
 MANIFEST_NAME = "lightadapt.json"
 REQUIRED: dict[str, Any] = {
@@ -53,6 +54,8 @@ def trained_tensors(
 ) -> dict[str, torch.Tensor]:
     """Everything that training changes, under the names of PEFT's files.
 
+    Of a model that is in parts, one in each process, these are the whole tensors; all processes have to call this.
+
     Args:
         trained: parameters of the model itself that are trained.
         modules: modules that are trained as a whole; their buffers belong to them.
@@ -63,7 +66,7 @@ def trained_tensors(
     owned = {name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named}  # ties once
     names = set(trained) | {name for name in state.keys() & owned if name.startswith(inside)}
     tensors = peft_bridge.adapter_tensors(model, adapter) | {name: state[name] for name in names}
-    return {f"{peft_bridge.PREFIX}{name}": tensors[name] for name in sorted(tensors)}
+    return {f"{peft_bridge.PREFIX}{name}": whole(tensors[name]) for name in sorted(tensors)}
 
 
 def restore(
@@ -95,7 +98,8 @@ def restore(
     inserted = peft_bridge.adapter_tensors(model, adapter).keys()
     if inserted:
         peft_bridge.load_adapter_tensors(model, {name: plain[name] for name in inserted}, adapter)
-    model.load_state_dict({name: plain[name] for name in plain.keys() - inserted}, strict=False)
+    state = model.state_dict()
+    model.load_state_dict({name: like(plain[name], state[name]) for name in plain.keys() - inserted}, strict=False)
 
 
 def write_artifact(

@@ -14,7 +14,18 @@ import lightadapt
 ROOT = Path(lightadapt.__file__).parent
 LAYERS = [
     {"errors"},
-    {"quiet", "stored", "attention", "hardware", "fingerprint", "description", "model_card", "models", "sample"},
+    {
+        "quiet",
+        "stored",
+        "attention",
+        "hardware",
+        "fingerprint",
+        "description",
+        "model_card",
+        "models",
+        "processes",
+        "sample",
+    },
     {"data", "spans", "anatomy"},
     {"metrics", "peft_bridge"},
     {"tuners"},

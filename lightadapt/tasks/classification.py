@@ -13,13 +13,14 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.fields import check_characters, required
-from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, Label, LabelledTask, ModelView, Objective
+from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, Label, LabelledTask, ModelView, Objective, Weigher
 from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 from lightadapt.tasks.weighting import (
     ClassWeights,
     balanced_weights,
     check_weighting,
     resolve_weights,
+    weight_of_labels,
     weighted_cross_entropy,
 )
 
@@ -105,10 +106,16 @@ class Classification(LabelledTask):
     def objective(self, examples: Sequence[Any], view: ModelView) -> Objective | None:
         if self.class_weights is None and not self.label_smoothing:
             return None
+        return weighted_cross_entropy(self._weights(examples, view), self.label_smoothing)
+
+    def weigher(self, examples: Sequence[Any], view: ModelView) -> Weigher:
+        weights = self._weights(examples, view)
+        return super().weigher(examples, view) if weights is None else weight_of_labels(weights)
+
+    def _weights(self, examples: Sequence[Any], view: ModelView) -> np.ndarray | None:
         counts = Counter(str(example.label) for example in examples)
         present = np.array([counts[name] for name in view.outputs])
-        weights = resolve_weights(self.class_weights, view.outputs, lambda: balanced_weights(present))
-        return weighted_cross_entropy(weights, self.label_smoothing)
+        return resolve_weights(self.class_weights, view.outputs, lambda: balanced_weights(present))
 
     def decode(
         self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView

@@ -15,7 +15,7 @@ from lightadapt.tasks.conversation import read_messages, turn_end
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder, new_tokens
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Objective, Task, filler
+from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Objective, Task, Weigher, filler
 from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
 
 if TYPE_CHECKING:
@@ -213,6 +213,11 @@ class Generation(Task):
             return -total.sum() / counts.sum()
 
         return loss
+
+    def weigher(self, examples: Sequence[Example], view: ModelView) -> Weigher:
+        if view.family != "decoder":
+            return super().weigher(examples, view)
+        return lambda batch: (batch["labels"][:, 1:] != IGNORED).sum()  # nothing stands before the first
 
     def language_options(self, view: ModelView) -> dict[str, int]:
         """What `generate` needs to know of the language to write."""

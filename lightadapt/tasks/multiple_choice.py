@@ -23,7 +23,7 @@ from lightadapt.tasks.completions import (
 )
 from lightadapt.tasks.fields import as_list, check_characters, optional_text, required
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, filler, pad
+from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, Weigher, filler, pad
 from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
 
 if TYPE_CHECKING:
@@ -173,6 +173,10 @@ class MultipleChoice(Task):
             return cross_entropy(_scores(model, rest, view), batch[answers])
 
         return loss
+
+    def weigher(self, examples: Sequence[Example], view: ModelView) -> Weigher:
+        answers = "labels" if view.family == "encoder" else "answer"
+        return lambda batch: batch[answers].new_tensor(len(batch[answers]))
 
     def infer(self, model: PreTrainedModel, features: Sequence[Choices], view: ModelView) -> list[np.ndarray]:
         """The score of each choice `(C,)`."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Label: TypeAlias = str | int
 Objective: TypeAlias = "Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor]"
 """Computes the loss of a batch with a model."""
+Weigher: TypeAlias = "Callable[[dict[str, torch.Tensor]], torch.Tensor]"
+"""Tells what the loss of a batch is divided by: the number of targets, or the sum of their weights."""
 
 EVERY_FAMILY: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
 IGNORED = -100
@@ -273,6 +275,10 @@ class Task(ABC):
         """The tokens that inferring from a feature goes through, by which batches are formed."""
         return len(feature)
 
+    def weigher(self, examples: Sequence[Any], view: ModelView) -> Weigher:
+        """What the losses of batches weigh by where several make one step: their targets, as if in one batch."""
+        return count_targets
+
     def infer(self, model: PreTrainedModel, features: Sequence[Any], view: ModelView) -> list[Any]:
         """What the model gives for a batch of features, one each: logits `(K,)`, or `(T, K)` for one row a token."""
         batch = self.collate([replace(feature, targets={}) for feature in features], view)
@@ -377,6 +383,15 @@ class LabelledTask(Task):
             f"{place}: label {label!r} is not among the labels. {nearest(str(label), known)}Labels: {names}. "
             "Correct the record, or adapt with labels=[…] that include it."
         )
+
+
+def count_targets(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The targets of a batch: the labels that are not ignored where every token may have one, else the rows."""
+    labels = batch.get("labels")
+    if labels is None or labels.ndim == 1 or labels.is_floating_point():
+        some = next(iter(batch.values()))
+        return some.new_tensor(len(some))
+    return (labels != IGNORED).sum()
 
 
 def filler(name: str, tokenizer: PreTrainedTokenizerBase) -> int:

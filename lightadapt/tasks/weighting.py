@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.tasks.task import Objective
+from lightadapt.tasks.task import Objective, Weigher
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +85,14 @@ def weighted_cross_entropy(weights: np.ndarray | None, smoothing: float) -> Obje
         return cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing)
 
     return _objective(criterion, weights)
+
+
+def weight_of_labels(weights: np.ndarray) -> Weigher:
+    """What `weighted_cross_entropy` divides the loss of a batch by: the weights of its labels."""
+    import torch
+
+    table = torch.tensor(weights, dtype=torch.float32)
+    return lambda batch: table.to(batch["labels"].device)[batch["labels"]].sum()
 
 
 def weighted_binary_cross_entropy(weights: np.ndarray | None, smoothing: float) -> Objective:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -227,7 +228,7 @@ def training_arguments(
         "logging_nan_inf_filter": False,
         "eval_strategy": "epoch" if validates else "no",
         "save_strategy": "epoch" if validates or keeps else "no",
-        "save_only_model": not keeps,
+        "save_only_model": not keeps and not _takes_model_apart(settings.others),
         "save_total_limit": 2,
         "load_best_model_at_end": validates,
         "metric_for_best_model": f"eval_{headline}" if validates else None,
@@ -246,3 +247,10 @@ def training_arguments(
         return TrainingArguments(**{**defaults, **others, "output_dir": output_dir})
     except (TypeError, ValueError) as error:
         raise LightAdaptError(f"These training arguments do not fit together: {error}") from error
+
+
+def _takes_model_apart(others: Mapping[str, Any]) -> bool:
+    """Whether FSDP or DeepSpeed is on, with which Trainer loads no best weights unless the optimizer is kept, too."""
+    flags = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # how accelerate tells its child processes
+    asked = any(os.environ.get(flag, "").lower() == "true" for flag in flags)
+    return asked or bool(others.get("fsdp") or others.get("deepspeed"))

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
+from lightadapt.errors import LightAdaptError
+
 WINDOW = 50
 """Batches that are sorted together: long enough to find like lengths, short enough to keep the order random."""
 
@@ -26,12 +28,11 @@ class TokenBudgetBatches(Sampler[list[int]]):
     batch_size = None  # accelerate asks; the number of records differs from batch to batch
 
     def __init__(self, lengths: Sequence[int], *, batch_tokens: int, seed: int, multiple_of: int = 1) -> None:
+        """`multiple_of` divides the number of batches, so that it can be dealt out evenly."""
         self.lengths = np.asarray(lengths)
         self.seed = seed
         self.epoch = 0
-        count = max(1, round(self.lengths.sum() / batch_tokens))
-        count = -(-count // multiple_of) * multiple_of  # every process gets as many batches
-        self.count = int(min(count, len(lengths)))
+        self.count = count_batches(lengths, batch_tokens, multiple_of)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch."""
@@ -63,6 +64,30 @@ class TokenBudgetBatches(Sampler[list[int]]):
             batches.append(ordered[start:end].tolist())
             start = end
         return batches
+
+
+def batches_a_step(records: int, processes: int, accumulated: int) -> int:
+    """The batches that make one step of the optimizer: those that each process accumulates, over all processes.
+
+    Where there are fewer records than that, a step takes one batch of each process.
+    """
+    return processes * accumulated if records >= processes * accumulated else processes
+
+
+def count_batches(lengths: Sequence[int], batch_tokens: int, multiple_of: int = 1) -> int:
+    """How many batches of about `batch_tokens` real tokens there are, a multiple of some number and none empty.
+
+    Raises:
+        LightAdaptError: there are fewer records than that number.
+    """
+    most = len(lengths) // multiple_of * multiple_of
+    if not most:
+        raise LightAdaptError(
+            f"{len(lengths)} training sequences for {multiple_of} processes: each process needs one of its own. "
+            "Start fewer processes."
+        )
+    wanted = max(1, round(sum(lengths) / batch_tokens))
+    return min(-(-wanted // multiple_of) * multiple_of, most)
 
 
 def sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

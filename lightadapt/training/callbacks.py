@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lightadapt.errors import LightAdaptError
+from lightadapt.training.batching import TokenBudgetBatches
 
 
 class ProgressBar(TrainerCallback):
@@ -102,6 +103,21 @@ class StopWhenNotFinite(TrainerCallback):
                 f"The training loss is {loss} at step {state.global_step} (learning rate {args.learning_rate:g}). "
                 "Try a learning rate ten times smaller."
             )
+
+
+class OrderOfEpoch(TrainerCallback):
+    """Tells the batches which epoch it is.
+
+    Where a run is resumed in several processes, Trainer reaches only what accelerate wrapped around them.
+    """
+
+    def __init__(self, batches: TokenBudgetBatches) -> None:
+        self.batches = batches
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.batches.set_epoch(int(state.epoch or 0))
 
 
 class BeforeStep(TrainerCallback):

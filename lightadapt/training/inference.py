@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from lightadapt.processes import gather, is_sharded, meet, rank, share_of
 from lightadapt.training.batching import sorted_batches
 
 BATCH_TOKENS = 4096
@@ -26,21 +27,38 @@ def run_model(
     features: Sequence[AnyFeature],
     lengths: Sequence[int],
     infer: Callable[[Sequence[AnyFeature]], Sequence[Any]],
+    *,
+    shared: bool = False,
 ) -> list[Any]:
-    """What `infer` gives for each feature; it gets batches of like `lengths`, with the model in evaluation mode."""
-    results: list[Any] = [None] * len(features)
+    """What `infer` gives for each feature; it gets batches of like `lengths`, with the model in evaluation mode.
+
+    Args:
+        shared: whether all processes call this together, with the same features. Each then does its share of the
+            batches, and all get all results. Where the model itself is in parts all have to call this anyway, and all
+            compute the same: batches of their own would have them wait for each other.
+    """
+    in_parts, budget = is_sharded(model), _batch_tokens(model.device)
+    if in_parts:
+        meet("predict")
+    if in_parts or shared:
+        budget = gather([budget])[0]  # processes may have different numbers of threads
+    shared = shared and not in_parts
+    batches: Sequence[list[int]] = list(sorted_batches(lengths, budget))
+    batches = share_of(batches) if shared else batches
+    found: list[tuple[int, Any]] = []
     training = model.training
     model.eval()
-    bar = tqdm(total=len(features), desc="predict", leave=False, disable=sum(lengths) < SHOW_PROGRESS_FROM)
+    quiet = rank() > 0 or sum(lengths) < SHOW_PROGRESS_FROM
+    bar = tqdm(total=sum(map(len, batches)), desc="predict", leave=False, disable=quiet)
     try:
         with torch.no_grad(), bar:
-            for indices in sorted_batches(lengths, _batch_tokens(model.device)):
-                for index, result in zip(indices, infer([features[index] for index in indices]), strict=True):
-                    results[index] = result
+            for indices in batches:
+                found += zip(indices, infer([features[index] for index in indices]), strict=True)
                 bar.update(len(indices))
     finally:
         model.train(training)
-    return results
+    placed = dict(gather(found) if shared else found)
+    return [placed[index] for index in range(len(features))]
 
 
 def _batch_tokens(device: torch.device) -> int:

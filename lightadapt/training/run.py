@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import platform
 import shutil
 import tempfile
 import time
@@ -11,15 +13,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from torch import nn
+from torch import distributed, nn
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from lightadapt.errors import LightAdaptError
+from lightadapt.processes import gather, rank
 from lightadapt.training.arguments import Settings, training_arguments
+from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
     BeforeStep,
     NoInputGradients,
@@ -34,12 +39,12 @@ from lightadapt.training.trunk_cache import TrunkCache
 
 
 @contextmanager
-def _working_folder(folder: Path | None, *, on_cpu: bool) -> Iterator[str]:
+def _working_folder(folder: Path | None) -> Iterator[str]:
     """The folder for checkpoints: the user's, or one for the time of the run that all processes share."""
     if folder is not None:
         yield str(folder)
         return
-    state = PartialState(cpu=on_cpu)
+    state = PartialState()
     name = [tempfile.mkdtemp(prefix="lightadapt-") if state.is_main_process else None]
     broadcast_object_list(name)
     try:
@@ -48,6 +53,23 @@ def _working_folder(folder: Path | None, *, on_cpu: bool) -> Iterator[str]:
         state.wait_for_everyone()
         if state.is_main_process:
             shutil.rmtree(str(name[0]), ignore_errors=True)
+
+
+def _check_shared(folder: str) -> None:
+    """Raise in all processes when one of them does not see what the main one writes into its folder."""
+    name = gather([f".seen-by-all-{uuid4().hex}"])[0]
+    main = gather([folder])[0]
+    if rank() == 0:
+        Path(folder, name).touch()
+    distributed.barrier()
+    blind = gather([] if Path(folder, name).exists() else [f"{rank()} on {platform.node()}"])
+    if rank() == 0:
+        Path(folder, name).unlink()
+    if blind:
+        raise LightAdaptError(
+            f"Process {blind[0]} does not see the folder {main} of the main process, in which checkpoints are kept. "
+            "Give all processes the same output_dir=…, on a file system that all machines share."
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +99,12 @@ class Run:
     """Puts what is frozen into evaluation mode; called when a step has put all into the other."""
     blocks: Sequence[nn.Module] | None
     """The blocks of which hidden states may be kept over the epochs, in the order in which they run."""
-    save: Callable[[Path], None]
+    weigh: Callable[[dict[str, torch.Tensor]], torch.Tensor]
+    """What the loss of a batch weighs where several batches make one step."""
+    parts: Sequence[str]
+    """The classes of the blocks, into which a model is cut where each process is to hold a part of it."""
+    save: Callable[[Path, Callable[[Callable[[], None]], None]], None]
+    """Writes an artifact; all processes call it, and what is passed to it decides which of them writes."""
     load: Callable[[Path], None]
     seed: int
     before_step: Callable[[], None]
@@ -94,7 +121,7 @@ class Run:
         budget = self.settings.budget(self.tokens, len(self.features))
         rate, head_rate = self.default_rates
         scale = (self.settings.learning_rate or rate) / rate
-        per_epoch = max(1, round(self.tokens / budget))
+        per_epoch = self._steps_per_epoch(budget)
         most = self.settings.others.get("max_steps", -1)  # Trainer's word for: this many, whatever the epochs
         epochs = round(most / per_epoch, 2) if most > 0 else self.settings.passes(per_epoch)
         return {
@@ -104,23 +131,39 @@ class Run:
             "batch_tokens": budget,
             "seed": self.settings.others.get("seed", self.seed),
             "optimizer": self.settings.optimizer,
+            **({"processes": self._processes} if self._processes > 1 else {}),
         }
+
+    @cached_property
+    def _processes(self) -> int:
+        """How many processes take part, which join here if they have not before."""
+        return int(PartialState(cpu=self.model.device.type == "cpu").num_processes)
+
+    def _steps_per_epoch(self, budget: int) -> int:
+        """The steps of the optimizer, each of one batch or more in every process."""
+        accumulated = int(self.settings.others.get("gradient_accumulation_steps", 1))
+        step = batches_a_step(len(self.features), self._processes, accumulated)
+        batches = count_batches([len(feature) for feature in self.features], budget, step)
+        return math.ceil(batches / (self._processes * accumulated))
 
     def train(self, callbacks: Sequence[Any]) -> History:
         """Train the model; with validation data it ends with the weights of the best evaluation."""
         start = time.perf_counter()
-        with _working_folder(self.settings.folder, on_cpu=self.model.device.type == "cpu") as output_dir:
+        steps = round(self.facts["epochs"] * self._steps_per_epoch(self.facts["batch_tokens"]))
+        with _working_folder(self.settings.folder) as output_dir:
             arguments = training_arguments(
                 self.settings,
                 self.model,
                 output_dir=output_dir,
                 epochs=self.facts["epochs"],
-                steps=round(self.facts["epochs"] * self.tokens / self.facts["batch_tokens"]),
+                steps=steps,
                 learning_rate=self.facts["learning_rate"],
                 headline=self.headline if self.score else None,
                 greater_is_better=self.greater_is_better,
                 seed=self.seed,
             )
+            if arguments.world_size > 1 and arguments.save_strategy != "no" and not arguments.save_on_each_node:
+                _check_shared(output_dir)
             cache = self._cache(Path(output_dir))
             memory = PeakMemory()
             watchers = [memory, StopWhenNotFinite(), BeforeStep(self.before_step), *callbacks]
@@ -142,6 +185,8 @@ class Run:
                 objective=self.objective,
                 rest=self.rest,
                 cache=cache,
+                weigh=self.weigh,
+                parts=self.parts,
                 save=self.save,
                 load=self.load,
                 callbacks=watchers,

@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import save_fsdp_optimizer
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
+from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import sort_checkpoints
 from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.training.batching import TokenBudgetBatches
+from lightadapt.processes import gather
+from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
+from lightadapt.training.callbacks import OrderOfEpoch
 from lightadapt.training.history import History
 from lightadapt.training.trunk_cache import TrunkCache
 
@@ -46,7 +50,9 @@ class AdaptTrainer(Trainer):
         objective: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None,
         rest: Callable[[], None],
         cache: TrunkCache | None,
-        save: Callable[[Path], None],
+        weigh: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+        parts: Sequence[str],
+        save: Callable[[Path, Callable[[Callable[[], None]], None]], None],
         load: Callable[[Path], None],
         callbacks: Sequence[Any],
     ) -> None:
@@ -71,6 +77,8 @@ class AdaptTrainer(Trainer):
         self.objective = objective
         self.rest = rest
         self.cache = cache
+        self.weigh = weigh
+        self._check_sharding(parts)
         self.save_trained = save
         self.load_trained = load
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
@@ -80,13 +88,42 @@ class AdaptTrainer(Trainer):
         cached = "use_cache" in inspect.signature(model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
 
+    def _check_sharding(self, parts: Sequence[str]) -> None:
+        """Cut the model into its blocks where each process is to hold a part, unless the user says otherwise.
+
+        Raises:
+            LightAdaptError: the kind of parts is one that cannot be saved or predicted with.
+        """
+        if self.is_deepspeed_enabled and self.accelerator.state.deepspeed_plugin.zero_stage == 3:
+            raise LightAdaptError(
+                "DeepSpeed's ZeRO-3 takes the weights apart. Use stage 2, or FSDP with fsdp_version: 2."
+            )
+        if not self.is_fsdp_enabled:
+            return
+        if self.cache is not None:
+            raise LightAdaptError(
+                "cache=True: processes that hold a part of the model each compute all of it. Leave it out."
+            )
+        plugin = self.accelerator.state.fsdp_plugin
+        if plugin.fsdp_version != 2:
+            raise LightAdaptError(
+                "FSDP of version 1 is not supported. Set fsdp_version: 2 in the config of accelerate."
+            )
+        if plugin.transformer_cls_names_to_wrap is None:  # transformers' own list may name a part of another
+            plugin.transformer_cls_names_to_wrap = list(parts)
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         batches = TokenBudgetBatches(
             [len(feature) for feature in self.train_dataset],  # type: ignore[union-attr]
             batch_tokens=self.batch_tokens,
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
-            multiple_of=self.args.world_size,
+            multiple_of=batches_a_step(
+                len(self.train_dataset),  # type: ignore[arg-type]
+                self.args.world_size,
+                self.args.gradient_accumulation_steps,
+            ),
         )
+        self.add_callback(OrderOfEpoch(batches))
         loader: DataLoader[Any] = DataLoader(
             _Numbered(self.train_dataset),  # type: ignore[arg-type]
             batch_sampler=batches,
@@ -119,7 +156,20 @@ class AdaptTrainer(Trainer):
         self.all_tokens += mask.numel()
         return super().training_step(model, {**inputs, **self.constants}, *args, **kwargs)  # type: ignore[no-any-return]
 
-    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def get_batch_samples(self, *args: Any) -> tuple[list[dict[str, Any]], torch.Tensor | None]:
+        """The batches of a step in this process, and what a batch of the step weighs on average over all processes.
+
+        Where a step is several batches, each counts by that, so that the gradient is that of all in one batch.
+        """
+        batches, _ = super().get_batch_samples(*args)
+        if not batches or self.args.world_size * len(batches) == 1:
+            return batches, None
+        weights = torch.stack([self.weigh(batch) for batch in batches]).to(self.args.device)
+        return batches, self.accelerator.gather(weights).float().mean()
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], *args: Any, num_items_in_batch: Any = None, **kwargs: Any
+    ) -> Any:
         """The loss of the task where it has one of its own, else the model's."""
         rows = inputs.pop(ROWS)
         own = super().compute_loss
@@ -129,9 +179,11 @@ class AdaptTrainer(Trainer):
             return self.objective(model, inputs) if self.objective else own(model, dict(inputs), *args, **kwargs)
 
         if self.cache is None:
-            return compute()
-        with self.cache.step(rows.tolist(), inputs["attention_mask"], compute):
-            return compute()
+            loss = compute()
+        else:
+            with self.cache.step(rows.tolist(), inputs["attention_mask"], compute):
+                loss = compute()
+        return loss if num_items_in_batch is None else loss * (self.weigh(inputs) / num_items_in_batch)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop; the seconds spent in it, evaluations not included, are kept."""
@@ -152,14 +204,16 @@ class AdaptTrainer(Trainer):
         return metrics
 
     def history(self, *, memory: int, seconds: float, settings: dict[str, Any]) -> History:
-        """The record of the run; `memory` in bytes, `seconds` of wall time."""
+        """The record of the run, the same in all processes; `memory` in bytes, `seconds` of wall time."""
         log = self.state.log_history
         epochs = [
             {name.removeprefix("eval_"): value for name, value in entry.items()}
             for entry in log
             if any(name.startswith("eval_") for name in entry)
         ]
-        real = int(self.real_tokens)
+        each = gather([(int(self.real_tokens), self.all_tokens, self.training_seconds, seconds, memory)])
+        tokens, computed, training, waited, peaks = zip(*each, strict=True)
+        real, longest = sum(tokens), max(training)
         return History(
             losses=[(entry["step"], entry["loss"]) for entry in log if "loss" in entry],
             epochs=epochs,
@@ -167,16 +221,34 @@ class AdaptTrainer(Trainer):
             if self.args.load_best_model_at_end
             else None,
             steps=self.state.global_step,
-            seconds=seconds,
-            tokens_per_second=real / self.training_seconds if self.training_seconds else 0.0,
-            padding=1 - real / self.all_tokens if self.all_tokens else 0.0,
-            peak_memory=memory,
+            seconds=max(waited),
+            tokens_per_second=real / longest if longest else 0.0,
+            padding=1 - real / sum(computed) if sum(computed) else 0.0,
+            peak_memory=max(peaks),
             settings=dict(settings),
         )
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if self.is_fsdp_enabled:
+            self._save(output_dir)  # Trainer would gather the frozen weights, too
+        else:
+            super().save_model(output_dir, _internal_call)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        self.save_trained(
+            Path(output_dir or self.args.output_dir), lambda write: write() if self.args.should_save else None
+        )
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        # Trainer would write the frozen weights, too.
+        save_fsdp_optimizer(
+            self.accelerator.state.fsdp_plugin, self.accelerator, self.optimizer, self.model, output_dir
+        )
         if self.args.should_save:
-            self.save_trained(Path(output_dir or self.args.output_dir))
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_NAME))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self.load_trained(Path(resume_from_checkpoint))

@@ -1,0 +1,124 @@
+"""Several processes that run the same script: what one of them does for all, and how they share work."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from lightadapt.errors import LightAdaptError
+
+WAIT = timedelta(minutes=10)
+"""How long the others wait for what the main process does for all."""
+
+Item = TypeVar("Item")
+_times: Counter[str] = Counter()
+"""How often this process has called `once` for the same thing."""
+
+
+def number_of_processes() -> int:
+    """How many processes have joined; 1 where none has been told of others."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process; 0 is the main one."""
+    return distributed.get_rank() if number_of_processes() > 1 else 0
+
+
+def local_rank() -> int:
+    """The number of this process on its machine, as torchrun and accelerate give it; 0 without them."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def share_of(items: Sequence[Item]) -> Sequence[Item]:
+    """The items that this process does where each does its share."""
+    return items[rank() :: number_of_processes()]
+
+
+def gather(items: list[Item]) -> list[Item]:
+    """The items of all processes, which have to call this together, in the order of the processes."""
+    if number_of_processes() == 1:
+        return items
+    found: list[list[Item]] = [[] for _ in range(number_of_processes())]
+    distributed.all_gather_object(found, items)
+    return [item for each in found for item in each]
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether each process holds a part of the parameters only, so that it cannot compute without the others."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with the parts of all processes, which have to call this together where it is in parts."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor  # type: ignore[no-any-return, no-untyped-call]
+
+
+def like(tensor: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """The whole tensor in parts where `place` is, so that it can be written there."""
+    if not isinstance(place, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(place.device, place.dtype), place.device_mesh, place.placements)
+
+
+def meet(what: str) -> None:
+    """Go on when all processes have called this.
+
+    Raises:
+        LightAdaptError: some have not; what needs them all would wait for good.
+    """
+    _times[what] += 1
+    store = distributed.distributed_c10d._get_default_store()
+    keys = [f"lightadapt/{what}/{_times[what]}/{number}" for number in range(number_of_processes())]
+    store.set(keys[rank()], "")
+    try:
+        store.wait(keys, WAIT)
+    except distributed.DistStoreError as error:
+        raise LightAdaptError(
+            f"The model is in parts, one in each process, and for {WAIT} not all of them have come to {what}. "
+            "Call it in every process, not in the main one alone."
+        ) from error
+
+
+def once(action: Callable[[], None], what: str) -> None:
+    """Let the main process act; the others go on when it has.
+
+    This is no barrier, at which the main process would wait for good for others that were never told to call, as in
+    `if rank == 0: adapted.save(…)`.
+
+    Args:
+        what: names the action; the same in all processes.
+
+    Raises:
+        LightAdaptError: in the other processes, when the main one failed or did not call.
+    """
+    if number_of_processes() == 1:
+        action()
+        return
+    _times[what] += 1
+    key = f"lightadapt/{what}/{_times[what]}"
+    store = distributed.distributed_c10d._get_default_store()
+    if rank() == 0:
+        try:
+            action()
+        except Exception as error:
+            store.set(key, str(error))
+            raise
+        store.set(key, "")
+        return
+    try:
+        store.wait([key], WAIT)
+    except distributed.DistStoreError as error:
+        raise LightAdaptError(
+            f"{what}: the main process does this for all, and has not within {WAIT}. Call it there, too."
+        ) from error
+    failed = store.get(key).decode()
+    if failed:
+        raise LightAdaptError(f"{what} failed in the main process: {failed}")
