@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import psutil
 import torch
@@ -14,15 +15,15 @@ SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """The device of that name; `"auto"` is a GPU when there is one.
+    """The device of that name; `"auto"` is a GPU when there is one. Of several processes each has a GPU of its own.
 
     Raises:
         LightAdaptError: an unknown name, or no such device here.
     """
     if device == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(kind)
-    chosen = _as_device(device)
+        return _own_gpu(torch.device(kind))
+    chosen = _own_gpu(_as_device(device))
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise LightAdaptError(f"device={device!r}: torch sees no CUDA GPU here. Use device='auto' or 'cpu'.")
     try:
@@ -33,6 +34,14 @@ def choose_device(device: str | torch.device) -> torch.device:
             f"device={device!r} cannot be used here ({first}). Use device='auto' or 'cpu'."
         ) from error
     return chosen
+
+
+def _own_gpu(device: torch.device) -> torch.device:
+    """The GPU of this process where torchrun or accelerate started several on this machine and none is named."""
+    number = os.environ.get("LOCAL_RANK", "")
+    if device.type != "cuda" or device.index is not None or not number or int(number) >= torch.cuda.device_count():
+        return device
+    return torch.device("cuda", int(number))
 
 
 def planned_device(device: str | torch.device) -> torch.device:

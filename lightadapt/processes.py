@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -30,11 +29,6 @@ def number_of_processes() -> int:
 def rank() -> int:
     """The number of this process; 0 is the main one."""
     return distributed.get_rank() if number_of_processes() > 1 else 0
-
-
-def local_rank() -> int:
-    """The number of this process on its machine, as torchrun and accelerate give it; 0 without them."""
-    return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def share_of(items: Sequence[Item]) -> Sequence[Item]:
@@ -65,7 +59,8 @@ def like(tensor: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
     """The whole tensor in parts where `place` is, so that it can be written there."""
     if not isinstance(place, DTensor):
         return tensor
-    return distribute_tensor(tensor.to(place.device, place.dtype), place.device_mesh, place.placements)
+    given = tensor.to(place.device, place.dtype)
+    return distribute_tensor(given, place.device_mesh, place.placements, src_data_rank=None)  # all have it: none sends
 
 
 def meet(what: str) -> None:

@@ -46,9 +46,11 @@ class TokenBudgetBatches(Sampler[list[int]]):
         order = generator.permutation(len(self.lengths))
         windows = -(-self.count // WINDOW)
         batches: list[list[int]] = []
-        for number, window in enumerate(np.array_split(order, windows)):
-            share = self.count * (number + 1) // windows - self.count * number // windows
-            batches += self._cut(window[np.argsort(self.lengths[window], kind="stable")], share)
+        for number in range(windows):
+            first, last = self.count * number // windows, self.count * (number + 1) // windows
+            # As many records as batches at least, since there are as many in all.
+            window = order[len(order) * first // self.count : len(order) * last // self.count]
+            batches += self._cut(window[np.argsort(self.lengths[window], kind="stable")], last - first)
         for position in generator.permutation(len(batches)):
             yield batches[position]
 

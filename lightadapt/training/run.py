@@ -49,8 +49,8 @@ def _working_folder(folder: Path | None) -> Iterator[str]:
     broadcast_object_list(name)
     try:
         yield str(name[0])
+        state.wait_for_everyone()  # not after an error, which the others need not have met
     finally:
-        state.wait_for_everyone()
         if state.is_main_process:
             shutil.rmtree(str(name[0]), ignore_errors=True)
 
