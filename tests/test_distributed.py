@@ -155,25 +155,26 @@ def test_two_processes_learn_what_one_learns(one, two, name):
 
 @pytest.mark.slow
 def test_validation_is_shared_out_and_every_record_counts_once(two):
-    each = [found["shared"]["inferred"] for found in two]
+    each = [found["shared"] for found in two]
     assert all(each)
-    assert Counter(each[0] + each[1]) == Counter(range(len(script.HELD_OUT)))
+    assert Counter(each[0] + each[1]) == Counter(dict.fromkeys(range(9), 2))  # in two epochs
     for found in two:
-        scores = {name: value for name, value in found["shared"]["epochs"][-1].items() if name in found["scores"]}
-        assert scores == found["scores"]
+        best = max(found["balanced"]["epochs"], key=lambda entry: entry["accuracy"])
+        assert found["scores"] == {name: best[name] for name in found["scores"]}
 
 
 @pytest.mark.slow
 def test_outside_of_fit_each_process_works_for_itself(two):
     for found in two:
-        assert Counter(found["alone"]) == Counter(range(len(script.HELD_OUT)))
-    assert len(two[0]["said"]) == len(script.HELD_OUT)
+        assert Counter(found["alone"]) == Counter(range(9))
+    assert len(two[0]["said"]) == len(script.RECORDS)
 
 
 @pytest.mark.slow
 def test_the_main_process_writes_and_the_others_wait_for_it(two):
     assert [found["written"] for found in two] == [["by-all"], []]
-    assert all(found["loaded"] for found in two)
+    assert [len(found["checkpoints"]) for found in two] == [3, 0]
+    assert all(found["loaded"] == found["balanced"]["digest"] for found in two)
     assert "holds other files" in two[0]["not written"]
     assert "failed in the main process" in two[1]["not written"]
     assert "holds other files" in two[1]["not written"]
@@ -181,15 +182,14 @@ def test_the_main_process_writes_and_the_others_wait_for_it(two):
 
 @pytest.mark.slow
 def test_a_run_goes_on_in_the_middle_of_an_epoch(two):
-    for found in two:
-        assert found["same"]
-        assert len(found["checkpoints"]) == 2
+    assert all(found["resumed"] == found["balanced"]["digest"] for found in two)
 
 
 @pytest.mark.slow
 def test_all_stop_early_together(two):
     assert two[0]["early"] == two[1]["early"]
-    assert two[0]["early"][0] < 6 * two[0]["balanced"]["steps"] / 2
+    steps, epochs, _ = two[0]["early"]
+    assert steps < epochs
 
 
 @pytest.mark.slow
@@ -233,4 +233,4 @@ def test_a_model_in_parts_predicts_and_is_saved_whole(parts):
 @pytest.mark.slow
 def test_a_run_of_a_model_in_parts_goes_on(parts):
     for found in parts:
-        assert found["resumed"] == pytest.approx(found["balanced"]["digest"], rel=1e-9)
+        assert found["resumed"] == found["balanced"]["digest"]
