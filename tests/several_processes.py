@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from transformers import TrainerCallback
 
 import lightadapt as la
-from lightadapt import checkpoint, sample
+from lightadapt import checkpoint, processes, sample
 from lightadapt.tasks import Classification, Summarization
 from lightadapt.training import inference
 
@@ -117,6 +118,10 @@ def data_parallel(folder: Path, models: Path, rank: int) -> dict[str, Any]:
     found["early"] = [steps, stopped.history.settings["epochs"], digest(stopped)]
     found["elsewhere"] = refusal(lambda: learn(make(models, "balanced"), RECORDS, output_dir=folder / f"of-{rank}"))
     found["too few"] = refusal(lambda: learn(make(models, "balanced"), RECORDS[:1], validation=None))
+    processes.WAIT = timedelta(seconds=1)
+    if rank == 1:
+        found["without main"] = refusal(lambda: adapted.save(folder / "by-other"))
+    torch.distributed.barrier()
     return found
 
 
@@ -138,6 +143,10 @@ def sharded(folder: Path, models: Path, rank: int) -> dict[str, Any]:
             "merge": refusal(adapted.merge),
         }
     found["resumed"] = learn_again(models, "balanced", folder / "checkpoints of balanced", rank)
+    processes.WAIT = timedelta(seconds=1)
+    if rank == 0:
+        found["alone"] = refusal(lambda: adapted.predict(texts))
+    torch.distributed.barrier()
     return found
 
 

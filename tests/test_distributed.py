@@ -178,6 +178,7 @@ def test_the_main_process_writes_and_the_others_wait_for_it(two):
     assert "holds other files" in two[0]["not written"]
     assert "failed in the main process" in two[1]["not written"]
     assert "holds other files" in two[1]["not written"]
+    assert "the main process does this for all" in two[1]["without main"]
 
 
 @pytest.mark.slow
@@ -228,6 +229,7 @@ def test_a_model_in_parts_predicts_and_is_saved_whole(parts):
         for name in ("balanced", "texts"):
             assert found[name]["same"]
             assert "Save it, and merge" in found[name]["merge"]
+    assert "not all of them have come to predict" in parts[0]["alone"]
 
 
 @pytest.mark.slow
