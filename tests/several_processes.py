@@ -91,7 +91,7 @@ def data_parallel(folder: Path, models: Path, rank: int) -> dict[str, Any]:
         inferred.extend(feature.example for feature in features) or infer(self, model, features, view)
     )
     checkpoint.write_artifact = lambda path, **parts: written.append(Path(path).name) or write(path, **parts)
-    inference.BATCH_TOKENS = 64
+    inference.BATCH_TOKENS_A_THREAD = 64
 
     adapted, kept = make(models, "balanced"), folder / "checkpoints"
     found["balanced"] = learn(adapted, RECORDS, output_dir=kept, callbacks=[SaveAt()]) | {"digest": digest(adapted)}
