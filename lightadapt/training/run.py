@@ -210,7 +210,7 @@ class Run:
         """What keeps hidden states over the epochs; None when it cannot, or there is no second epoch."""
         wanted = self.settings.cache
         reasons = {
-            "several processes train": PartialState(cpu=self.model.device.type == "cpu").num_processes > 1,
+            "several processes train": self._processes > 1,
             "this model has no single list of blocks": not self.blocks,
             "its blocks are compiled": self.settings.compiles is not None,
         }

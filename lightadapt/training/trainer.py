@@ -100,10 +100,6 @@ class AdaptTrainer(Trainer):
             )
         if not self.is_fsdp_enabled:
             return
-        if self.cache is not None:
-            raise LightAdaptError(
-                "cache=True: processes that hold a part of the model each compute all of it. Leave it out."
-            )
         plugin = self.accelerator.state.fsdp_plugin
         if plugin.fsdp_version != 2:
             raise LightAdaptError(
