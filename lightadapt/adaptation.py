@@ -30,9 +30,9 @@ from lightadapt.loading import Base, max_length
 from lightadapt.memory import Memory, memory_of
 from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
-from lightadapt.processes import is_sharded, meet
+from lightadapt.processes import Gate, is_sharded, meet
 from lightadapt.quantization import is_quantized
-from lightadapt.stored import Stored, like, pieces
+from lightadapt.stored import Stored, pieces, stored_like
 from lightadapt.tasks import Task
 from lightadapt.tasks.task import Feature, Label, LabelledTask, ModelView
 from lightadapt.training.history import History
@@ -244,7 +244,7 @@ class Adaptation:
             DataError: a record cannot be encoded.
         """
         notes: dict[str, None] = {}
-        features = like(examples, self._encode(examples, records, targets, task or self.task, notes))
+        features = stored_like(examples, self._encode(examples, records, targets, task or self.task, notes))
         for note in notes:
             warnings.warn(note, stacklevel=3)
         return features
@@ -321,7 +321,7 @@ class Adaptation:
 
     # ---- keeping it
 
-    def save(self, path: str | Path, write: Callable[[Callable[[], None]], None] = lambda action: action()) -> None:
+    def save(self, path: str | Path, write: Gate = lambda action: action()) -> None:
         """Write the artifact.
 
         Args:

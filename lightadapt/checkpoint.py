@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
 from lightadapt.errors import ArtifactError
-from lightadapt.processes import like, whole
+from lightadapt.processes import shard_like, unshard
 
 MANIFEST_NAME = "lightadapt.json"
 REQUIRED: dict[str, Any] = {
@@ -66,7 +66,7 @@ def trained_tensors(
     owned = {name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named}  # ties once
     names = set(trained) | {name for name in state.keys() & owned if name.startswith(inside)}
     tensors = peft_bridge.adapter_tensors(model, adapter) | {name: state[name] for name in names}
-    return {f"{peft_bridge.PREFIX}{name}": whole(tensors[name]) for name in sorted(tensors)}
+    return {f"{peft_bridge.PREFIX}{name}": unshard(tensors[name]) for name in sorted(tensors)}
 
 
 def restore(
@@ -99,7 +99,9 @@ def restore(
     if inserted:
         peft_bridge.load_adapter_tensors(model, {name: plain[name] for name in inserted}, adapter)
     state = model.state_dict()
-    model.load_state_dict({name: like(plain[name], state[name]) for name in plain.keys() - inserted}, strict=False)
+    model.load_state_dict(
+        {name: shard_like(state[name], plain[name]) for name in plain.keys() - inserted}, strict=False
+    )
 
 
 def write_artifact(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightadapt.errors import DataError, nearest
-from lightadapt.stored import Stored, like
+from lightadapt.stored import Stored, stored_like
 
 if TYPE_CHECKING:
     import datasets
@@ -333,4 +333,4 @@ def _rename(records: Records, columns: Mapping[str, str]) -> Records:
         {renamed.get(key, key): value for key, value in item.items() if key in renamed or key not in columns}
         for item in records
     )
-    return Records(like(records.items, items), records.source, records.lines)
+    return Records(stored_like(records.items, items), records.source, records.lines)

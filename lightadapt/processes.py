@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -17,6 +17,9 @@ WAIT = timedelta(minutes=10)
 """How long the others wait for what the main process does for all."""
 
 Item = TypeVar("Item")
+Action: TypeAlias = Callable[[], None]
+Gate: TypeAlias = Callable[[Action], None]
+"""Performs an action in the processes that are to perform it."""
 _times: Counter[str] = Counter()
 """How often this process has called `once` for the same thing."""
 
@@ -45,18 +48,23 @@ def gather(items: list[Item]) -> list[Item]:
     return [item for each in found for item in each]
 
 
+def from_main(item: Item) -> Item:
+    """The item of the main process; all have to call this together."""
+    return gather([item])[0]
+
+
 def is_sharded(model: nn.Module) -> bool:
     """Whether each process holds a part of the parameters only, so that it cannot compute without the others."""
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with the parts of all processes, which have to call this together where it is in parts."""
+def unshard(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole tensor; where it is in parts, all processes have to call this together."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor  # type: ignore[no-any-return, no-untyped-call]
 
 
-def like(tensor: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """The whole tensor in parts where `place` is, so that it can be written there."""
+def shard_like(place: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """The whole tensor, cut into parts where `place` is, so that it can be written there."""
     if not isinstance(place, DTensor):
         return tensor
     given = tensor.to(place.device, place.dtype)
@@ -82,7 +90,7 @@ def meet(what: str) -> None:
         ) from error
 
 
-def once(action: Callable[[], None], what: str) -> None:
+def once(action: Action, what: str) -> None:
     """Let the main process act; the others go on when it has.
 
     This is no barrier, at which the main process would wait for good for others that were never told to call, as in

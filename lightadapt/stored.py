@@ -64,7 +64,7 @@ class Stored(Sequence[Item], Generic[Item]):
         return item
 
 
-def like(source: Iterable[Any], items: Iterable[Other]) -> Sequence[Other]:
+def stored_like(source: Iterable[Any], items: Iterable[Other]) -> Sequence[Other]:
     """The items as a list, or in a file when the source they are made of is in one."""
     return Stored(items) if isinstance(source, Stored) else list(items)
 

@@ -12,7 +12,7 @@ import torch
 import lightadapt as la
 from lightadapt import adaptation
 from lightadapt.data import read
-from lightadapt.stored import Stored, like, pieces
+from lightadapt.stored import Stored, pieces, stored_like
 
 QUIET = {"disable_tqdm": True, "logging_steps": 1, "per_device_train_batch_size": 6}
 
@@ -50,9 +50,9 @@ def test_forked_workers_read_for_themselves():
     assert stored[5] == 5
 
 
-def test_like_and_pieces():
-    assert like([1], iter("ab")) == ["a", "b"]
-    assert isinstance(like(Stored([1]), iter("ab")), Stored)
+def test_stored_like_and_pieces():
+    assert stored_like([1], iter("ab")) == ["a", "b"]
+    assert isinstance(stored_like(Stored([1]), iter("ab")), Stored)
     assert list(pieces(range(5), 2)) == [[0, 1], [2, 3], [4]]
 
 

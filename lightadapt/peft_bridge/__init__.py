@@ -26,7 +26,7 @@ from torch import nn
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.peft_bridge.lean_lora import LeanLinear, make_lean
-from lightadapt.processes import like
+from lightadapt.processes import shard_like
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -251,7 +251,7 @@ def load_adapter_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Ten
     """Write tensors named as by `adapter_tensors` into the inserted adapter."""
     with torch.no_grad():  # PEFT's own way to load renames what it takes for a mixture of experts of transformers 4
         for key, place in _tensors(model, name).items():
-            place.copy_(like(tensors[_without_foreign_layers(model, key, name)], place))
+            place.copy_(shard_like(place, tensors[_without_foreign_layers(model, key, name)]))
 
 
 def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:

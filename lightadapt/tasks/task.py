@@ -15,7 +15,7 @@ from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report
-from lightadapt.stored import like
+from lightadapt.stored import stored_like
 from lightadapt.tasks.showing import show_tokens
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Task(ABC):
         """
         self._check_columns(records, self.known_fields(records, labelled=labelled))
         examples = (self.parse_record(records, index, labelled=labelled) for index in range(len(records)))
-        return like(records.items, examples)
+        return stored_like(records.items, examples)
 
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
         """The fields that count for these records; a column with nearly such a name is taken for a slip."""

@@ -9,7 +9,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from lightadapt.processes import gather, is_sharded, meet, rank, share_of
+from lightadapt.processes import from_main, gather, is_sharded, meet, rank, share_of
 from lightadapt.training.batching import sorted_batches
 
 BATCH_TOKENS = 4096
@@ -41,7 +41,7 @@ def run_model(
     if in_parts:
         meet("predict")
     if in_parts or shared:
-        budget = gather([budget])[0]  # processes may have different numbers of threads
+        budget = from_main(budget)  # processes may have different numbers of threads
     shared = shared and not in_parts
     batches: Sequence[list[int]] = list(sorted_batches(lengths, budget))
     batches = share_of(batches) if shared else batches

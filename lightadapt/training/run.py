@@ -22,7 +22,7 @@ from torch import distributed, nn
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.processes import gather, rank
+from lightadapt.processes import Gate, from_main, gather, rank
 from lightadapt.training.arguments import Settings, training_arguments
 from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
@@ -57,8 +57,8 @@ def _working_folder(folder: Path | None) -> Iterator[str]:
 
 def _check_shared(folder: str) -> None:
     """Raise in all processes when one of them does not see what the main one writes into its folder."""
-    name = gather([f".seen-by-all-{uuid4().hex}"])[0]
-    main = gather([folder])[0]
+    name = from_main(f".seen-by-all-{uuid4().hex}")
+    main = from_main(folder)
     if rank() == 0:
         Path(folder, name).touch()
     distributed.barrier()
@@ -103,7 +103,7 @@ class Run:
     """What the loss of a batch weighs where several batches make one step."""
     parts: Sequence[str]
     """The classes of the blocks, into which a model is cut where each process is to hold a part of it."""
-    save: Callable[[Path, Callable[[Callable[[], None]], None]], None]
+    save: Callable[[Path, Gate], None]
     """Writes an artifact; all processes call it, and what is passed to it decides which of them writes."""
     load: Callable[[Path], None]
     seed: int

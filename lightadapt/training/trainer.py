@@ -23,7 +23,7 @@ from transformers.trainer_utils import sort_checkpoints
 from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.processes import gather
+from lightadapt.processes import Gate, gather
 from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
 from lightadapt.training.callbacks import OrderOfEpoch
 from lightadapt.training.history import History
@@ -52,7 +52,7 @@ class AdaptTrainer(Trainer):
         cache: TrunkCache | None,
         weigh: Callable[[dict[str, torch.Tensor]], torch.Tensor],
         parts: Sequence[str],
-        save: Callable[[Path, Callable[[Callable[[], None]], None]], None],
+        save: Callable[[Path, Gate], None],
         load: Callable[[Path], None],
         callbacks: Sequence[Any],
     ) -> None:
