@@ -42,7 +42,7 @@ PIECE = 1_000
 """Examples of a stream that are encoded at once."""
 FOLD_FROM = 2_000
 """Tokens from which it pays to fold an adapter into the weights for a prediction."""
-SHARE = 0.25
+FOLDED_SHARE = 0.25
 """Of the memory that is free, what the folded weights take at most."""
 _LOCKS: WeakKeyDictionary[PreTrainedModel, Any] = WeakKeyDictionary()
 """While one thread has an adapter folded in, no other may use the model."""
@@ -127,12 +127,6 @@ class Adaptation:
         own = frozenset(peft_bridge.original_name(name) for name in self.trained)
         names = {name for name, _ in self.model.named_parameters() if peft_bridge.original_name(name) in own}
         return frozenset(names | peft_bridge.adapter_parameters(self.model, self.name))
-
-    @property
-    def block_classes(self) -> list[str]:
-        """The names of the classes of the transformer blocks."""
-        paths = [path for block in self.base.blueprint.anatomy.blocks for path in block.paths]
-        return sorted({type(self.model.get_submodule(path)).__name__ for path in paths})
 
     def activate(self, *, enabled: bool = True) -> None:
         """Let the model use this adapter and no other, and let this adaptation alone be trained."""
@@ -219,10 +213,19 @@ class Adaptation:
             OutputScale(self._head_modules, *self.task.output_scale)
 
     @property
-    def block_modules(self) -> list[nn.Module]:
-        """The modules of all blocks."""
+    def blocks(self) -> list[nn.Module]:
+        """The modules of all transformer blocks; a block can be several."""
         blocks = self.base.blueprint.anatomy.blocks
         return [self.model.get_submodule(path) for block in blocks for path in block.paths]
+
+    @property
+    def first_stack(self) -> list[nn.Module] | None:
+        """The blocks of the first stack in the order in which they run; None when a block is several modules."""
+        anatomy = self.base.blueprint.anatomy
+        blocks = [block for block in anatomy.blocks if block.stack == anatomy.stacks[0]]
+        if any(len(block.paths) > 1 for block in blocks):
+            return None
+        return [self.model.get_submodule(block.path) for block in blocks]
 
     @property
     def _head_modules(self) -> list[nn.Module]:
@@ -293,7 +296,7 @@ class Adaptation:
         with _LOCKS.setdefault(self.model, RLock()):
             worth = tokens >= FOLD_FROM and not is_sharded(self.model)
             size = peft_bridge.size_of_folding(self.model, self.name) if worth else 0
-            fits = 0 < size <= SHARE * free_memory(self.model.device)
+            fits = 0 < size <= FOLDED_SHARE * free_memory(self.model.device)
             with peft_bridge.folded(self.model, self.name) if fits else nullcontext():
                 yield
 

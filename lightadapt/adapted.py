@@ -26,7 +26,7 @@ from lightadapt.checks import (
 )
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
 from lightadapt.errors import DataError, LightAdaptError, nearest
-from lightadapt.frozen import FrozenBase, first_blocks
+from lightadapt.frozen import FrozenBase
 from lightadapt.loading import check_room, draw, load_base, plan_for
 from lightadapt.merging import merge
 from lightadapt.methods import Method, resolve_method
@@ -268,7 +268,7 @@ class Adapted:
             features=features,
             collate=now.collate,
             settings=settings,
-            repeated=now.block_modules,
+            blocks=now.blocks,
             title=f"{self.task.name}, {self.method.name}",
             head=now.base.head,
             default_rates=(self.method.learning_rate, self.method.head_learning_rate),
@@ -277,9 +277,8 @@ class Adapted:
             greater_is_better=self.task.greater_is_better,
             objective=self.task.objective(examples, now.view),
             rest=frozen.rest,
-            blocks=first_blocks(now),
+            first_stack=now.first_stack,
             weigh=self.task.weigher(examples, now.view),
-            parts=now.block_classes,
             save=now.save,
             load=now.go_back,
             seed=now.seed,
@@ -442,8 +441,8 @@ class Adapted:
                 |after - before| / |before|.
 
         Raises:
-            LightAdaptError: the method is no change of weights, so it cannot be folded; or the outputs differ by more
-                than `max_drift`.
+            LightAdaptError: the method is no change of weights, so it cannot be folded; the outputs differ by
+                more than `max_drift`; or the model is in parts, one in each process.
         """
         if is_sharded(self.model):
             raise LightAdaptError(

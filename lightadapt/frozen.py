@@ -75,15 +75,6 @@ def _run_resting(block: nn.Module, run: Callable[..., Any], *args: Any) -> Any:
         block.training = True
 
 
-def first_blocks(adaptation: Adaptation) -> list[nn.Module] | None:
-    """The modules of the first stack of blocks in the order in which they run; None when a block is no one module."""
-    anatomy = adaptation.base.blueprint.anatomy
-    blocks = [block for block in anatomy.blocks if block.stack == anatomy.stacks[0]]
-    if any(len(block.paths) > 1 for block in blocks):
-        return None
-    return [adaptation.model.get_submodule(block.path) for block in blocks]
-
-
 def _frozen_modules(adaptation: Adaptation) -> Iterator[nn.Module]:
     anatomy, head = adaptation.base.blueprint.anatomy, adaptation.base.head
     matrices = {name for name in adaptation.plan.unfrozen if len(anatomy.parameters[name]) > 1}

@@ -37,7 +37,7 @@ from lightadapt.tasks import TASKS, Task
 
 LEAST_TOKENS = 8
 """The shortest text that a model must be able to read."""
-SHORT = 1024
+PLAIN_ATTENTION_UP_TO = 1024
 """Positions up to which the scores of attention are small beside the rest."""
 RESERVED = 2
 """Positions that some tables keep for padding."""
@@ -223,7 +223,7 @@ def _keep_attention_plain(model: PreTrainedModel) -> None:
     Plain attention keeps every score, so this is for models of short texts only.
     """
     longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if isinstance(longest, int) and longest <= SHORT:
+    if isinstance(longest, int) and longest <= PLAIN_ATTENTION_UP_TO:
         model.set_attn_implementation("eager")
 
 

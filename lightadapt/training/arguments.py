@@ -26,6 +26,7 @@ STEPS_WANTED = 1000
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw8bit": "adamw_bnb_8bit", "paged_adamw8bit": "paged_adamw_8bit"}
 """What Trainer calls them. State of 8 bits is that of bitsandbytes (Dettmers et al., 2022, "8-bit Optimizers")."""
 CACHES = ("auto", "bf16")
+"""What `cache` may be beside True and False."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
 RENAMED = {
@@ -34,6 +35,7 @@ RENAMED = {
 }
 """Names that transformers has given up, with the new ones; the old ones are still in everybody's scripts."""
 COMPILE = "torch_compile"
+"""How the names of Trainer's options of `torch.compile` begin; they act on the blocks alone, see `compiling`."""
 EPOCHS_MOST = 20
 EPOCHS_LEAST = 3
 
@@ -124,7 +126,7 @@ def read_settings(
             raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
     if early_stopping is not None and not validates:
         raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
-    if not any(cache is known for known in (True, False)) and cache not in CACHES:
+    if not isinstance(cache, bool) and cache not in CACHES:
         raise LightAdaptError(f"cache={cache!r} is unknown. Known: True, False, {', '.join(map(repr, CACHES))}.")
     folder = Path(chosen["output_dir"]) if chosen["output_dir"] else None
     return Settings(cache=cache, folder=folder, checkpoint=_find_checkpoint(folder, resume), others=others, **numbers)

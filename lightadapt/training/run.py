@@ -81,8 +81,8 @@ class Run:
     """The encoded training records, each with a length in tokens."""
     collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
     settings: Settings
-    repeated: Sequence[nn.Module]
-    """All blocks of the model."""
+    blocks: Sequence[nn.Module]
+    """All blocks of the model: what is compiled, and where it is cut when each process is to hold a part of it."""
     title: str
     """Stands before the progress bar."""
     head: frozenset[str]
@@ -97,12 +97,10 @@ class Run:
     """The loss; None: the model's own."""
     rest: Callable[[], None]
     """Puts what is frozen into evaluation mode; called when a step has put all into the other."""
-    blocks: Sequence[nn.Module] | None
+    first_stack: Sequence[nn.Module] | None
     """The blocks of which hidden states may be kept over the epochs, in the order in which they run."""
     weigh: Callable[[dict[str, torch.Tensor]], torch.Tensor]
     """What the loss of a batch weighs where several batches make one step."""
-    parts: Sequence[str]
-    """The classes of the blocks, into which a model is cut where each process is to hold a part of it."""
     save: Callable[[Path, Gate], None]
     """Writes an artifact; all processes call it, and what is passed to it decides which of them writes."""
     load: Callable[[Path], None]
@@ -186,14 +184,14 @@ class Run:
                 rest=self.rest,
                 cache=cache,
                 weigh=self.weigh,
-                parts=self.parts,
+                blocks=self.blocks,
                 save=self.save,
                 load=self.load,
                 callbacks=watchers,
             )
             checkpoint, recomputed = self.settings.checkpoint, self.model.is_activation_checkpointing
             try:
-                with compiled(self.repeated, self.settings.compiles):
+                with compiled(self.blocks, self.settings.compiles):
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             finally:
                 # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
@@ -203,7 +201,7 @@ class Run:
                 self.model.eval()
                 if cache is not None:
                     cache.close()
-        facts = {**self.facts, "cached_blocks": cache.blocks if cache is not None else 0}
+        facts = {**self.facts, "cached_blocks": cache.cached_blocks if cache is not None else 0}
         return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=facts)
 
     def _cache(self, folder: Path) -> TrunkCache | None:
@@ -211,16 +209,16 @@ class Run:
         wanted = self.settings.cache
         reasons = {
             "several processes train": self._processes > 1,
-            "this model has no single list of blocks": not self.blocks,
+            "this model has no single list of blocks": not self.first_stack,
             "its blocks are compiled": self.settings.compiles is not None,
         }
         reason = next((text for text, holds in reasons.items() if holds), None)
         if not wanted or (wanted == "auto" and (reason or self.facts["epochs"] <= 1)):
             return None
-        if reason or not self.blocks:
+        if reason or not self.first_stack:
             raise LightAdaptError(f"cache={wanted!r}: {reason}, for which there is no cache. Leave cache out.")
         return TrunkCache(
-            self.blocks,
+            self.first_stack,
             list(map(len, self.features)),
             folder=folder,
             dtype=torch.bfloat16 if wanted == "bf16" else None,

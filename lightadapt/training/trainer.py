@@ -51,7 +51,7 @@ class AdaptTrainer(Trainer):
         rest: Callable[[], None],
         cache: TrunkCache | None,
         weigh: Callable[[dict[str, torch.Tensor]], torch.Tensor],
-        parts: Sequence[str],
+        blocks: Sequence[nn.Module],
         save: Callable[[Path, Gate], None],
         load: Callable[[Path], None],
         callbacks: Sequence[Any],
@@ -78,7 +78,7 @@ class AdaptTrainer(Trainer):
         self.rest = rest
         self.cache = cache
         self.weigh = weigh
-        self._check_sharding(parts)
+        self._set_up_sharding(blocks)
         self.save_trained = save
         self.load_trained = load
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
@@ -88,7 +88,7 @@ class AdaptTrainer(Trainer):
         cached = "use_cache" in inspect.signature(model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
 
-    def _check_sharding(self, parts: Sequence[str]) -> None:
+    def _set_up_sharding(self, blocks: Sequence[nn.Module]) -> None:
         """Cut the model into its blocks where each process is to hold a part, unless the user says otherwise.
 
         Raises:
@@ -106,7 +106,7 @@ class AdaptTrainer(Trainer):
                 "FSDP of version 1 is not supported. Set fsdp_version: 2 in the config of accelerate."
             )
         if plugin.transformer_cls_names_to_wrap is None:  # transformers' own list may name a part of another
-            plugin.transformer_cls_names_to_wrap = list(parts)
+            plugin.transformer_cls_names_to_wrap = sorted({type(block).__name__ for block in blocks})
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         batches = TokenBudgetBatches(

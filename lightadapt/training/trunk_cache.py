@@ -32,8 +32,8 @@ class TrunkCache:
     """Hidden states by record, filled by the batches that are computed and read by those that are known.
 
     Attributes:
-        blocks: how many of the lowest blocks are read instead of computed; 0 before the first batch, and when there are
-            none.
+        cached_blocks: how many of the lowest blocks are read instead of computed; 0 before the first batch, and when
+            there are none.
         reason: why there are none.
     """
 
@@ -55,12 +55,12 @@ class TrunkCache:
             dtype: that the hidden states are kept in; None: their own, which loses nothing.
             required: raise where it cannot be exact, instead of computing everything.
         """
-        self.stack = list(blocks)
+        self.blocks = list(blocks)
         self.lengths = list(lengths)
         self.folder = folder
         self.dtype = dtype
         self.required = required
-        self.blocks = 0
+        self.cached_blocks = 0
         self.reason = ""
         self._tried = False
         self._forms: list[int] = []
@@ -87,7 +87,7 @@ class TrunkCache:
         if not self._tried:
             self._tried = True
             self._try(rows, mask, compute)
-        if not self.blocks:
+        if not self.cached_blocks:
             yield
         elif self._places.keys() >= set(rows):
             with self._reading(self._padded(rows, mask)):
@@ -108,7 +108,7 @@ class TrunkCache:
         with torch.random.fork_rng(devices=[mask.device] if mask.device.type == "cuda" else []):
             self.reason = self._find(rows, mask, compute)
         if self.reason:
-            self.blocks = 0
+            self.cached_blocks = 0
             if self.required:
                 raise LightAdaptError(f"cache: {self.reason} Write cache=False, or leave cache out.")
 
@@ -118,11 +118,11 @@ class TrunkCache:
         outputs: list[Any] = []
         with self._watching(order, outputs):
             compute()
-        if order != list(range(len(self.stack))):
+        if order != list(range(len(self.blocks))):
             return "The model does not run its blocks one after the other, each once."
         depends = [_first(output).requires_grad for output in outputs]
-        self.blocks = depends.index(True) if True in depends else len(depends)
-        if not self.blocks:
+        self.cached_blocks = depends.index(True) if True in depends else len(depends)
+        if not self.cached_blocks:
             return (
                 "Every hidden state changes with each step, because what is trained begins at the first block. Adapt "
                 "the upper ones only: adapt(…, layers='last:2')."
@@ -130,12 +130,12 @@ class TrunkCache:
         if any(isinstance(output, tuple) and any(each is not None for each in output[1:]) for output in outputs):
             return "The blocks hand on more than hidden states."
         shape = (mask.numel() // mask.shape[-1], mask.shape[-1])
-        if any(_first(output).shape[:-1] != shape for output in outputs[: self.blocks]):
+        if any(_first(output).shape[:-1] != shape for output in outputs[: self.cached_blocks]):
             return "The blocks do not give one hidden state for each token."
         if any(count > self.lengths[row] for row, count in zip(rows, _counts(rows, mask), strict=True)):
             return "The records are longer in a batch than in the data."
         self._forms = [len(output) if isinstance(output, tuple) else 0 for output in outputs]
-        return self._compare(mask, compute) or self._reserve(_first(outputs[self.blocks - 1]))
+        return self._compare(mask, compute) or self._reserve(_first(outputs[self.cached_blocks - 1]))
 
     def _compare(self, mask: Tensor, compute: Callable[[], Tensor]) -> str:
         """Why the loss from hidden states that are read is not that from computed ones; "" when it is."""
@@ -210,7 +210,7 @@ class TrunkCache:
             outputs.append(output)
 
         with ExitStack() as stack:
-            for number, block in enumerate(self.stack):
+            for number, block in enumerate(self.blocks):
                 stack.callback(block.register_forward_hook(partial(note, number)).remove)
             yield
 
@@ -218,7 +218,7 @@ class TrunkCache:
     def _keeping(self) -> Iterator[dict[str, Tensor]]:
         """What the last of the frozen blocks gives, under `hidden`."""
         kept: dict[str, Tensor] = {}
-        last = self.stack[self.blocks - 1]
+        last = self.blocks[self.cached_blocks - 1]
         handle = last.register_forward_hook(lambda _, args, output: kept.update(hidden=_first(output).detach()))
         try:
             yield kept
@@ -229,9 +229,9 @@ class TrunkCache:
     def _reading(self, hidden: Tensor) -> Iterator[None]:
         """Let the frozen blocks give what they are given, and the last of them these hidden states."""
         with ExitStack() as stack:
-            for number, form in enumerate(self._forms[: self.blocks]):
-                block: Any = self.stack[number]
-                block.forward = partial(_stand_in, hidden if number == self.blocks - 1 else None, form)
+            for number, form in enumerate(self._forms[: self.cached_blocks]):
+                block: Any = self.blocks[number]
+                block.forward = partial(_stand_in, hidden if number == self.cached_blocks - 1 else None, form)
                 stack.callback(delattr, block, "forward")
             yield
 
