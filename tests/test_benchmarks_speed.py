@@ -102,7 +102,7 @@ def test_every_side_learns_the_same_tokens(benchmarks, data, tiny, tmp_path, cap
         assert 0 < run["seconds"] < run["whole"]
         assert 0 <= run["padding"] < 1
         assert [seconds for seconds, _ in run["curve"]] == sorted(seconds for seconds, _ in run["curve"])
-        assert run["curve"][0][0] < 1e-2
+        assert run["curve"][0][0] < run["seconds"]
         assert len(run["curve"]) == 2 + (run["steps"] > 1)
         assert run["score"] == run["curve"][-1][1]
         assert 0 <= run["score"] <= 1
@@ -155,10 +155,7 @@ def test_the_cache_is_compared_with_the_same_blocks_without_it(benchmarks, data,
     arguments = ["--task", "ner", "--data", str(data), "--model", str(tiny("bert")), "--cache", *SMALL]
     arguments[arguments.index("--epochs") + 1] = "2"
     assert benchmarks["train_speed"].main([*arguments, "--sides", "lightadapt,last:2,cached"]) == 0
-    printed = capsys.readouterr()
-    if "skipped: --cache" in printed.err:
-        pytest.skip("fit has no argument cache")
-    apart = float(printed.out.rpartition("at most ")[2].split()[0].rstrip("."))
+    apart = float(capsys.readouterr().out.rpartition("at most ")[2].split()[0].rstrip("."))
     assert apart < 1e-3
 
 

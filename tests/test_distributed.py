@@ -10,8 +10,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import distributed_script as script
 import pytest
-import several_processes as script
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from filelock import FileLock

@@ -86,13 +86,13 @@ def test_of_several_adaptations_the_one_in_use_is_folded(tiny, folds):
 
 def test_an_error_in_the_middle_leaves_the_weights_as_they_were(tiny, folds, monkeypatch):
     adapted = make(tiny)
-    before = scores(adapted)
+    before = {key: value.clone() for key, value in adapted.model.state_dict().items()}
     monkeypatch.setattr(adapted.task.__class__, "infer", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         adapted.predict(TEXTS)
-    monkeypatch.undo()
-    assert torch.equal(scores(adapted), scores(adapted))
-    torch.testing.assert_close(scores(adapted), before, rtol=1e-4, atol=1e-6)
+    assert folds == [True]
+    for key, value in adapted.model.state_dict().items():
+        assert torch.equal(value, before[key]), key
 
 
 def test_threads_wait_for_each_other(tiny, folds):
@@ -108,11 +108,11 @@ def test_threads_wait_for_each_other(tiny, folds):
         torch.testing.assert_close(each, expected)
 
 
-def test_training_goes_on_after_a_prediction(tiny, folds, messages):
+def test_training_goes_on_after_a_prediction(tiny, folds, messages, monkeypatch):
     """Validation in every epoch folds; what is learned is what would be learned without it."""
     losses = []
     for least in (0, 10**9):
-        adaptation.FOLD_FROM = least
+        monkeypatch.setattr(adaptation, "FOLD_FROM", least)
         adapted = la.adapt(tiny("bert"), "classification", labels=messages)
         history = adapted.fit(messages, validation=messages, epochs=2, args={"disable_tqdm": True, "logging_steps": 1})
         losses.append(torch.tensor([loss for _, loss in history.losses]))

@@ -21,7 +21,7 @@ SIZE = (8.0, 5.2)
 """Inches."""
 RESOLUTION = 130
 """Dots an inch."""
-FIRST_COLOUR, FULL_COLOUR = "#1f5fa8", "#b5452c"
+COLOUR, FULL_COLOUR = "#1f5fa8", "#b5452c"
 DISTANCES = (9, 14, 20, 28, 38, 50, 66)
 """Points between a mark and its label that are tried."""
 DIRECTIONS = [number * pi / 8 for number in (0, 8, 4, 12, 2, 6, 14, 10, 1, 15, 7, 9, 3, 5, 11, 13)]
@@ -163,7 +163,7 @@ def _draw_mark(axes: Axes, row: Row, plot: Plot) -> None:
         xerr=x.spread,
         yerr=y.spread,
         fmt="s" if full else "o",
-        color=FULL_COLOUR if full else FIRST_COLOUR,
+        color=FULL_COLOUR if full else COLOUR,
         markersize=7,
         capsize=3,
         linewidth=1.2,

@@ -1,6 +1,6 @@
 """What each of several processes does, started by torchrun from test_distributed.py.
 
-torchrun … several_processes.py WHICH FOLDER MODELS writes WHICH-RANK.json into the folder: `data_parallel` is the same
+torchrun … distributed_script.py WHICH FOLDER MODELS writes WHICH-RANK.json into the folder: `data_parallel` is the same
 model in every process, `sharded` a part of it in each.
 """
 
