@@ -17,7 +17,8 @@ Other = TypeVar("Other")
 class Stored(Sequence[Item], Generic[Item]):
     """The items of an iterable, read once and kept in a temporary file; memory holds 8 bytes of each.
 
-    The file is gone with the object. Processes that were forked read through handles of their own.
+    The file is gone with the object. Other processes read through handles of their own, whether they were forked or
+    were sent the object.
 
     >>> words = Stored(word.upper() for word in ("one", "two", "three"))
     >>> len(words), words[-1], words[:2]
@@ -32,9 +33,14 @@ class Stored(Sequence[Item], Generic[Item]):
             self._file.write(data)
             self._ends.append(self._ends[-1] + len(data))
         self._file.flush()
+        self._name = self._file.name
         self._reader: Any = self._file
         self._process = os.getpid()
         self._last: tuple[int, Item | None] = (-1, None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another reader of the file needs; the file stays that of this object."""
+        return {**vars(self), "_file": None, "_reader": None, "_process": None, "_last": (-1, None)}
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -57,7 +63,7 @@ class Stored(Sequence[Item], Generic[Item]):
 
     def _read(self, position: int) -> Item:
         if self._process != os.getpid():  # the position in the file is shared with the process that forked
-            self._reader, self._process = open(self._file.name, "rb"), os.getpid()  # noqa: SIM115
+            self._reader, self._process = open(self._name, "rb"), os.getpid()  # noqa: SIM115
         start, end = self._ends[position : position + 2]
         self._reader.seek(start)
         item: Item = pickle.loads(self._reader.read(end - start))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def test_forked_workers_read_for_themselves():
     loader = torch.utils.data.DataLoader(stored, batch_size=10, num_workers=2)
     assert torch.cat(list(loader)).tolist() == list(range(200))
     assert stored[5] == 5
+
+
+def test_one_that_was_sent_reads_the_same_file():
+    """Workers get the data by pickling where processes are not forked: macOS, Windows, Python 3.14."""
+    stored = Stored(range(3))
+    sent = pickle.loads(pickle.dumps(stored))
+    assert list(sent) == [0, 1, 2]
+    del sent
+    assert stored[2] == 2
+    assert Path(stored._name).exists()
 
 
 def test_stored_like_and_pieces():
