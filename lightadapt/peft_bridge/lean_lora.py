@@ -75,7 +75,9 @@ def _autocasts(device: str) -> bool:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    """Whether calling this module does more than its class says; accelerate hangs a forward of its own on it."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    return bool(hooks) or "forward" in vars(module)
 
 
 def add_update(layer: Any, base: Tensor, x: Tensor, name: str) -> Tensor:
