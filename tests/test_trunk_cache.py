@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel
 
 import lightadapt as la
 from lightadapt.frozen import FrozenBase
 from lightadapt.training import trunk_cache
+from tests.conftest import SMALL
 from tests.test_training import StopAt
 
 EPOCHS = 3
 QUIET = {"disable_tqdm": True, "logging_steps": 1}
+FNET = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings")
 ENTITIES = [
     {
         "tokens": ["a", "visit", "to", "Rome", *["now"] * (number % 7)],
@@ -74,7 +79,7 @@ def test_it_saves_the_work(tiny):
     attention.register_forward_hook(lambda *_: calls.append(1))
     history = adapted.fit(ENTITIES, epochs=EPOCHS, args={**QUIET, "per_device_train_batch_size": 6})
     assert history.steps == 4 * EPOCHS
-    assert len(calls) == 4 + 3  # the first epoch, and three more on the first batch to try it
+    assert len(calls) == 4 + 3 + 2  # the first epoch, three more on the first batch to try it, and two on others
 
 
 @pytest.mark.parametrize(
@@ -92,6 +97,27 @@ def test_it_is_refused_where_it_cannot_be_exact(tiny, name, options, reason):
         run(tiny, name, task, data, cache=True, **options)
     _, read = run(tiny, name, task, data, cache="auto", **options)
     assert read == 0
+
+
+@pytest.mark.parametrize("method", ["lora", "probe"])
+def test_a_model_that_reads_padding_is_refused(tmp_path, tokenizers, method):
+    """FNet mixes all positions; the first batch may have no padding that would show it."""
+    config = AutoConfig.for_model("fnet", **{key: SMALL[key] for key in FNET})
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    tokenizers("word").save_pretrained(tmp_path)
+    equal = [record for record in ENTITIES if len(record["tokens"]) == 4]
+    data, layers = [*equal * 20, ENTITIES[6]], None if method == "probe" else "last:1"
+    with pytest.raises(la.LightAdaptError, match="change with what is beside it"):
+        run(lambda _: tmp_path, "fnet", "ner", data, cache=True, method=method, layers=layers)
+
+
+def test_a_forward_of_one_block_alone_stays(tiny):
+    """Others hang their own on modules, as accelerate does to move weights."""
+    adapted = la.adapt(tiny("bert"), "ner", layers="last:1")
+    block = adapted.model.bert.encoder.layer[0]
+    block.forward = own = partial(block.forward)
+    assert adapted.fit(ENTITIES, epochs=2, cache=True, args=QUIET).settings["cached_blocks"] == 2
+    assert vars(block)["forward"] is own
 
 
 def test_a_wrong_word_is_refused(tiny):

@@ -171,14 +171,18 @@ class AdaptTrainer(Trainer):
         own = super().compute_loss
         self.rest()
 
-        def compute() -> Any:
-            return self.objective(model, inputs) if self.objective else own(model, dict(inputs), *args, **kwargs)
+        def compute(batch: dict[str, Any]) -> Any:
+            return self.objective(model, batch) if self.objective else own(model, dict(batch), *args, **kwargs)
+
+        def batch_of(rows: list[int]) -> tuple[torch.Tensor, Callable[[], torch.Tensor]]:
+            batch: Any = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
+            return batch["attention_mask"], partial(compute, {**batch, **self.constants})
 
         if self.cache is None:
-            loss = compute()
+            loss = compute(inputs)
         else:
-            with self.cache.step(rows.tolist(), inputs["attention_mask"], compute):
-                loss = compute()
+            with self.cache.step(rows.tolist(), inputs["attention_mask"], partial(compute, inputs), batch_of):
+                loss = compute(inputs)
         return loss if num_items_in_batch is None else loss * (self.weigh(inputs) / num_items_in_batch)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,7 @@
 What no trained parameter has a part in is the same in every epoch, as long as dropout is off there. Its share of a step
 is then a copy from memory (as in AutoFreeze, Liu et al. 2021, and PAC, Ouyang et al. 2024). Here the blocks are found
 by structure; whether anything trained lies below them is seen from autograd; and that the model needs nothing else of
-them is tried on the first batch.
+them, and that they read each record for itself, is tried before the first step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,11 @@ SHARE = 0.25
 """Of the memory that is free, what the cache takes at most; beyond that it is a file."""
 TOLERANCE = 1e-4
 """Difference between what is computed and what is read, as a share of the largest value, that rounding explains."""
+ROUGH = 0.05
+"""Likewise between batches of other shapes, where fewer than 32 bits are computed with."""
+
+Batch: TypeAlias = tuple[Tensor, Callable[[], Tensor]]
+"""The attention mask of a batch, and what computes its loss."""
 
 
 class TrunkCache:
@@ -65,7 +70,8 @@ class TrunkCache:
         self._tried = False
         self._forms: list[int] = []
         """How many values each block gives; 0 for a tensor alone."""
-        self._computed = torch.float32
+        self._computed, self._width = torch.float32, 0
+        """Number format and width of what the blocks give."""
         self._places: dict[int, tuple[int, int]] = {}
         """Where the hidden states of a record begin, and end."""
         self._filled = 0
@@ -73,20 +79,23 @@ class TrunkCache:
         self._file: Path | None = None
 
     @contextmanager
-    def step(self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor]) -> Iterator[None]:
+    def step(
+        self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor], batch_of: Callable[[list[int]], Batch]
+    ) -> Iterator[None]:
         """Let the model read what is known of these records, or keep what it computes.
 
         Args:
             rows: numbers of the records of the batch.
             mask: its attention mask `(…, T)`, the records in the same order.
             compute: the loss of the batch, to be tried on the first one.
+            batch_of: makes another batch, to be tried likewise.
 
         Raises:
             LightAdaptError: the cache is required and cannot be exact, or there is no room for it.
         """
         if not self._tried:
             self._tried = True
-            self._try(rows, mask, compute)
+            self._try(rows, mask, compute, batch_of)
         if not self.cached_blocks:
             yield
         elif self._places.keys() >= set(rows):
@@ -104,9 +113,11 @@ class TrunkCache:
 
     # ---- what can be read
 
-    def _try(self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor]) -> None:
+    def _try(
+        self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor], batch_of: Callable[[list[int]], Batch]
+    ) -> None:
         with torch.random.fork_rng(devices=[mask.device] if mask.device.type == "cuda" else []):
-            self.reason = self._find(rows, mask, compute)
+            self.reason = self._find(rows, mask, compute) or self._mix(batch_of) or self._reserve()
         if self.reason:
             self.cached_blocks = 0
             if self.required:
@@ -129,13 +140,14 @@ class TrunkCache:
             )
         if any(isinstance(output, tuple) and any(each is not None for each in output[1:]) for output in outputs):
             return "The blocks hand on more than hidden states."
-        shape = (mask.numel() // mask.shape[-1], mask.shape[-1])
-        if any(_first(output).shape[:-1] != shape for output in outputs[: self.cached_blocks]):
+        if any(_first(output).shape[:-1] != _shape(mask) for output in outputs[: self.cached_blocks]):
             return "The blocks do not give one hidden state for each token."
         if any(count > self.lengths[row] for row, count in zip(rows, _counts(rows, mask), strict=True)):
             return "The records are longer in a batch than in the data."
         self._forms = [len(output) if isinstance(output, tuple) else 0 for output in outputs]
-        return self._compare(mask, compute) or self._reserve(_first(outputs[self.cached_blocks - 1]))
+        last = _first(outputs[self.cached_blocks - 1])
+        self._computed, self._width = last.dtype, last.shape[-1]
+        return self._compare(mask, compute)
 
     def _compare(self, mask: Tensor, compute: Callable[[], Tensor]) -> str:
         """Why the loss from hidden states that are read is not that from computed ones; "" when it is."""
@@ -155,10 +167,36 @@ class TrunkCache:
             return "The model needs more of the lower blocks than their hidden states."
         return ""
 
-    def _reserve(self, hidden: Tensor) -> str:
+    def _mix(self, batch_of: Callable[[list[int]], Batch]) -> str:
+        """Why a record has other hidden states beside others, "" when it has the same: the shortest, and the longest.
+
+        Some models read padding like text (FNet, ConvBERT), which the first batch does not show when it has none.
+        """
+        short, long = (self.lengths.index(most(self.lengths)) for most in (min, max))
+        if self.lengths[short] == self.lengths[long]:
+            return ""
+        found = []
+        for rows in ([short], [short, long]):
+            mask, compute = batch_of(rows)
+            with torch.no_grad(), self._keeping() as kept:
+                compute()
+            if kept["hidden"].shape[:-1] != _shape(mask):
+                return "The blocks do not give one hidden state for each token."
+            real = kept["hidden"][mask.reshape(_shape(mask)).bool()]
+            found.append(real[: _counts(rows, mask)[0]])
+        if not _is_close(*found, within=ROUGH if self._is_rough(mask.device.type) else TOLERANCE):
+            return "The hidden states of a record change with what is beside it in a batch."
+        return ""
+
+    def _is_rough(self, device: str) -> bool:
+        """Whether the blocks compute with fewer than 32 bits."""
+        weights = (each for block in self.blocks for each in block.parameters())
+        return torch.is_autocast_enabled(device) or any(each.dtype != torch.float32 for each in weights)
+
+    def _reserve(self) -> str:
         """Make room for all records; "" when there is."""
-        dtype = self.dtype or hidden.dtype
-        shape = (sum(self.lengths), hidden.shape[-1])
+        dtype = self.dtype or self._computed
+        shape = (sum(self.lengths), self._width)
         size = shape[0] * shape[1] * dtype.itemsize
         if size <= SHARE * free_memory(torch.device("cpu")):
             self._states = torch.empty(shape, dtype=dtype)
@@ -231,9 +269,16 @@ class TrunkCache:
         with ExitStack() as stack:
             for number, form in enumerate(self._forms[: self.cached_blocks]):
                 block: Any = self.blocks[number]
+                own = vars(block).get("forward")  # of one module alone, as of accelerate's hooks
+                undo = partial(delattr, block, "forward") if own is None else partial(setattr, block, "forward", own)
+                stack.callback(undo)
                 block.forward = partial(_stand_in, hidden if number == self.cached_blocks - 1 else None, form)
-                stack.callback(delattr, block, "forward")
             yield
+
+
+def _shape(mask: Tensor) -> tuple[int, int]:
+    """Number and length of the sequences of a batch."""
+    return mask.numel() // mask.shape[-1], mask.shape[-1]
 
 
 def _counts(rows: Sequence[int], mask: Tensor) -> list[int]:
@@ -254,5 +299,5 @@ def _stand_in(hidden: Tensor | None, form: int, *args: Any, **options: Any) -> A
     return (given, *[None] * (form - 1)) if form else given
 
 
-def _is_close(one: Tensor, other: Tensor) -> bool:
-    return float((one - other).abs().max()) <= TOLERANCE * float(one.abs().max())
+def _is_close(one: Tensor, other: Tensor, within: float = TOLERANCE) -> bool:
+    return float((one - other).abs().max()) <= within * float(one.abs().max())
