@@ -95,6 +95,19 @@ def test_half_precision_keeps_no_copies_in_float32(tiny):
     assert_same(model, with_peft(model), rtol=0.1, atol=0.02)
 
 
+def test_small_gradients_in_float16_reach_a(tiny):
+    """The gradient of A goes through B, which is near zero: their product is below what float16 holds."""
+    layer = lean_layers(make(tiny, dtype="float16").model)[0]
+    layer.lora_B["default"].weight.data.mul_(1e-2)
+    a, x = layer.lora_A["default"].weight, torch.randn(64, layer.in_features).half()
+    gradients = []
+    for size in (1, 2**-20):
+        a.grad = None
+        layer(x).backward(torch.full((64, layer.out_features), size, dtype=torch.float16))
+        gradients.append(a.grad / size)
+    torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 def test_quantized_layers_give_what_peft_gives(tiny, bits):
     pytest.importorskip("bitsandbytes")

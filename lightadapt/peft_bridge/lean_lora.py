@@ -3,7 +3,7 @@
 A is `(rank, in)` and B `(out, rank)`. How a thin product is written decides how fast it is computed: with the rank as
 the number of rows, as it is everywhere here, the gradient of B takes a fifth of the time that autograd's own order of
 factors takes (`benchmarks/steps.py` has whole steps). Nor are there the copies of the input in float32 that PEFT's
-forward makes of half precision and keeps: the input itself is kept, which the model has anyway.
+forward makes of bfloat16 and keeps: the input itself is kept, which the model has anyway.
 
 PEFT's layers stay what is stored, saved, merged and switched. Only their `forward` is another one.
 """
@@ -51,6 +51,8 @@ def make_lean(layer: Any) -> None:
 def lean_adapter(layer: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """The one adapter that the layer applies, when what it does is the plain formula; None: PEFT knows what else."""
     active = layer.active_adapters
+    if x.dtype == torch.float16:  # B is small, and B' times a small gradient is 0 in this format; PEFT uses float32
+        return None
     if args or kwargs or layer.disable_adapters or layer.merged_adapters or len(active) != 1:
         return None
     name: str = active[0]
