@@ -21,10 +21,10 @@ def folds(monkeypatch) -> list[bool]:
     seen: list[bool] = []
     run = adaptation.run_model
 
-    def note(model, *rest):
+    def note(model, *rest, **options):
         layers = [layer for layer in model.modules() if isinstance(layer, peft_bridge.BaseTunerLayer)]
         seen.append(bool(layers) and all(layer.merged_adapters for layer in layers))
-        return run(model, *rest)
+        return run(model, *rest, **options)
 
     monkeypatch.setattr(adaptation, "run_model", note)
     return seen

@@ -175,7 +175,7 @@ class TrunkCache:
         short, long = (self.lengths.index(most(self.lengths)) for most in (min, max))
         if self.lengths[short] == self.lengths[long]:
             return ""
-        found = []
+        found: list[Tensor] = []
         for rows in ([short], [short, long]):
             mask, compute = batch_of(rows)
             with torch.no_grad(), self._keeping() as kept:
@@ -184,7 +184,8 @@ class TrunkCache:
                 return "The blocks do not give one hidden state for each token."
             real = kept["hidden"][mask.reshape(_shape(mask)).bool()]
             found.append(real[: _counts(rows, mask)[0]])
-        if not _is_close(*found, within=ROUGH if self._is_rough(mask.device.type) else TOLERANCE):
+        alone, beside = found
+        if not _is_close(alone, beside, ROUGH if self._is_rough(mask.device.type) else TOLERANCE):
             return "The hidden states of a record change with what is beside it in a batch."
         return ""
 
