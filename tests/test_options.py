@@ -223,7 +223,7 @@ def test_every_method_learns_with_a_state_of_8_bits(make, method, optimizer):
 @pytest.mark.parametrize("optimizer", EIGHT_BITS)
 def test_matrices_from_4096_values_have_a_state_of_8_bits(make, optimizer):
     pytest.importorskip("bitsandbytes")
-    adapted, records = make("bert", "full")
+    adapted, records = make("bert", la.Prefix(length=128))
     watch = Watch()
     learn(adapted, records, optimizer=optimizer, callbacks=watch)
     assert watch.dtypes == {torch.uint8}

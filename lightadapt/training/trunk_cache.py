@@ -157,7 +157,7 @@ class TrunkCache:
                 torch.manual_seed(seed)
                 losses.append(compute())
             hidden.append(kept["hidden"])
-        if not _is_close(*hidden):
+        if not _is_close(hidden[0], hidden[1]):
             return "The frozen blocks give other hidden states each time."
         real = mask.reshape(hidden[0].shape[:-1]).bool()
         with torch.no_grad(), self._reading(torch.where(real[..., None], hidden[0], 0)):
