@@ -16,6 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation import Adaptation
+from lightadapt.errors import LightAdaptError
 from lightadapt.quantization import is_quantized
 
 
@@ -26,7 +27,13 @@ class FrozenBase:
     """
 
     def __init__(self, adaptation: Adaptation, *, dropout: bool = False) -> None:
-        """`dropout` keeps it on: then nothing rests."""
+        """`dropout` keeps it on: then nothing rests.
+
+        Raises:
+            LightAdaptError: it is neither True nor False.
+        """
+        if type(dropout) is not bool:
+            raise LightAdaptError(f"base_dropout={dropout!r}: write True or False.")
         self.modules = [] if dropout else list(_frozen_modules(adaptation))
         self._checkpointers: list[Any] = [module for module in self.modules if _checkpoints(module)]
         self._checkpointing: dict[Any, Callable[..., Any]] = {}
