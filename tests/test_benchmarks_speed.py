@@ -199,7 +199,7 @@ def test_predict_agrees_with_the_pipeline(benchmarks, data, tiny, capsys):
     table = rows_of(capsys.readouterr().out)
     assert list(table) == ["ner", "classification"]
     assert table["classification"][-1] == "100%"
-    assert all(float(cells[3]) > 0 and cells[1] != cells[2] for cells in table.values())
+    assert all(float(cell.replace(",", "")) > 0 for cells in table.values() for cell in cells[1:4])
 
 
 def test_the_parts_of_a_step_add_up(benchmarks, tiny, capsys):
