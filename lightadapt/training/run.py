@@ -109,9 +109,14 @@ class Run:
     """Called when the gradients of a step are there."""
 
     @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of every feature; told once, since features may lie in a file."""
+        return list(map(len, self.features))
+
+    @property
     def tokens(self) -> int:
         """Real tokens of an epoch."""
-        return sum(map(len, self.features))
+        return sum(self.lengths)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -141,7 +146,7 @@ class Run:
         """The steps of the optimizer, each of one batch or more in every process."""
         accumulated = int(self.settings.others.get("gradient_accumulation_steps", 1))
         step = batches_a_step(len(self.features), self._processes, accumulated)
-        batches = count_batches([len(feature) for feature in self.features], budget, step)
+        batches = count_batches(self.lengths, budget, step)
         return math.ceil(batches / (self._processes * accumulated))
 
     def train(self, callbacks: Sequence[Any]) -> History:
@@ -175,6 +180,7 @@ class Run:
                 self.model,
                 arguments,
                 features=self.features,
+                lengths=self.lengths,
                 collate=self.collate,
                 batch_tokens=self.facts["batch_tokens"],
                 head=self.head,
@@ -219,7 +225,7 @@ class Run:
             raise LightAdaptError(f"cache={wanted!r}: {reason}, for which there is no cache. Leave cache out.")
         return TrunkCache(
             self.first_stack,
-            list(map(len, self.features)),
+            self.lengths,
             folder=folder,
             dtype=torch.bfloat16 if wanted == "bf16" else None,
             required=wanted != "auto",

@@ -42,6 +42,7 @@ class AdaptTrainer(Trainer):
         args: TrainingArguments,
         *,
         features: Sequence[Any],
+        lengths: Sequence[int],
         collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
         batch_tokens: int,
         head: frozenset[str],
@@ -56,7 +57,9 @@ class AdaptTrainer(Trainer):
         load: Callable[[Path], None],
         callbacks: Sequence[Any],
     ) -> None:
-        """`head_rate` is the learning rate of the parameters in `head`; the others take that of `args`."""
+        """`head_rate` is the learning rate of the parameters in `head`, the others take that of `args`; `lengths` are
+        those of the features in tokens.
+        """
         with _as_adapted(model):
             super().__init__(
                 model=model,
@@ -70,6 +73,7 @@ class AdaptTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
+        self.lengths = lengths
         self.batch_tokens = batch_tokens
         self.head = head
         self.head_rate = head_rate
@@ -110,11 +114,11 @@ class AdaptTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         batches = TokenBudgetBatches(
-            [len(feature) for feature in self.train_dataset],  # type: ignore[union-attr]
+            self.lengths,
             batch_tokens=self.batch_tokens,
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             multiple_of=batches_a_step(
-                len(self.train_dataset),  # type: ignore[arg-type]
+                len(self.lengths),
                 self.args.world_size,
                 self.args.gradient_accumulation_steps,
             ),

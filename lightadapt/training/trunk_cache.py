@@ -231,7 +231,6 @@ class TrunkCache:
 
     def _write(self, rows: list[int], mask: Tensor, hidden: Tensor) -> None:
         assert self._states is not None
-        self._computed = hidden.dtype
         real = hidden[mask.reshape(hidden.shape[:2]).bool()].to("cpu", self._states.dtype)
         for row, part in zip(rows, torch.split(real, _counts(rows, mask)), strict=True):
             start, end = self._places.setdefault(row, (self._filled, self._filled + len(part)))
