@@ -167,7 +167,16 @@ def read_work(name: str, data: Path, records: int, tests: int) -> dict[str, Any]
         labels = ["O", *(f"{prefix}-{each}" for each in types for prefix in "BI")]
     if name == "classification":
         labels = sorted({record["label"] for record in every})
-    return {"train": choose(every, records), "test": choose(test, tests), "labels": labels}
+    chosen = {"train": choose(every, records), "test": choose(test, tests)}
+    if name == "qa":
+        chosen = {part: list(map(as_row, questions)) for part, questions in chosen.items()}
+    return {**chosen, "labels": labels}
+
+
+def as_row(question: Run) -> Run:
+    """The question as a row of the `squad` data set, whose answers are a dict of lists; in the files each is a dict."""
+    answers = {key: [answer[key] for answer in question["answers"]] for key in ("text", "answer_start")}
+    return {**question, "answers": answers}
 
 
 # ---- runs

@@ -53,7 +53,7 @@ def data(tmp_path_factory) -> Path:
             write(root / f"ner/conll2003/{part}.conll", "\n".join(map(as_conll, records)))
             texts = [json.dumps({"text": each["text"], "label": each["label"]}) for each in records]
             write(root / f"classification/banking77/{part}.jsonl", "\n".join(texts))
-            write(root / f"qa/squad_v1/{part}.jsonl", "\n".join(json.dumps(as_question(each)) for each in records))
+            write(root / f"qa/squad_v1/{part}.jsonl", "\n".join(json.dumps(as_article(each)) for each in records))
     return root
 
 
@@ -72,14 +72,12 @@ def as_conll(record: dict) -> str:
     return "\n".join(f"{record['text'][start:end]} {tag}" for (start, end), tag in pairs) + "\n"
 
 
-def as_question(record: dict) -> dict:
+def as_article(record: dict) -> dict:
+    """An article with a question about the first entity, in the layout of SQuAD's own files."""
     entity = record["entities"][0]
-    text = record["text"][entity["start"] : entity["end"]]
-    return {
-        "question": f"Which {entity['label']}?",
-        "context": record["text"],
-        "answers": {"text": [text], "answer_start": [entity["start"]]},
-    }
+    answer = {"text": record["text"][entity["start"] : entity["end"]], "answer_start": entity["start"]}
+    question = {"id": record["text"], "question": f"Which {entity['label']}?", "answers": [answer]}
+    return {"title": "Sample", "paragraphs": [{"context": record["text"], "qas": [question]}]}
 
 
 def rows_of(table: str) -> dict[str, list[str]]:
