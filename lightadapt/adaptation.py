@@ -6,13 +6,10 @@ import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
-from threading import RLock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -24,7 +21,6 @@ from lightadapt.data import Records
 from lightadapt.description import as_rows, brief, describe_labels, describe_parameters
 from lightadapt.errors import ArtifactError, LightAdaptError, RecordError
 from lightadapt.fingerprint import same_base
-from lightadapt.hardware import free_memory
 from lightadapt.head import LastTokenPooling, OutputScale, has_named_outputs, output_names, renew_head, start_outputs_at
 from lightadapt.loading import Base, max_length
 from lightadapt.memory import Memory, memory_of
@@ -40,12 +36,6 @@ from lightadapt.training.inference import run_model
 
 PIECE = 1_000
 """Examples of a stream that are encoded at once."""
-FOLD_FROM = 2_000
-"""Tokens from which it pays to fold an adapter into the weights for a prediction."""
-FOLDED_SHARE = 0.25
-"""Of the memory that is free, what the folded weights take at most."""
-_LOCKS: WeakKeyDictionary[PreTrainedModel, Any] = WeakKeyDictionary()
-"""While one thread has an adapter folded in, no other may use the model."""
 
 
 class Adaptation:
@@ -284,21 +274,11 @@ class Adaptation:
         """
         task, view = task or self.task, self.view
         costs = [task.cost(feature) for feature in features]
-        with self._folded(sum(costs)):
+        with peft_bridge.folded_if_it_pays(self.model, self.name, sum(costs)):
             inferred = run_model(
                 self.model, features, costs, lambda batch: task.infer(self.model, batch, view), shared=shared
             )
         return task.decode(examples, features, inferred, view)
-
-    @contextmanager
-    def _folded(self, tokens: int) -> Iterator[None]:
-        """The adapter in the weights, where that is exact, pays and has room; one thread at a time."""
-        with _LOCKS.setdefault(self.model, RLock()):
-            worth = tokens >= FOLD_FROM and not is_sharded(self.model)
-            size = peft_bridge.size_of_folding(self.model, self.name) if worth else 0
-            fits = 0 < size <= FOLDED_SHARE * free_memory(self.model.device)
-            with peft_bridge.folded(self.model, self.name) if fits else nullcontext():
-                yield
 
     def scorer(self, examples: Sequence[Any], records: Records) -> Callable[[], dict[str, float]]:
         """A function that scores these examples, which are encoded once; all processes of a run call it together."""

@@ -39,6 +39,7 @@ from lightadapt.tasks import Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
 from lightadapt.training.arguments import read_settings
 from lightadapt.training.history import History
+from lightadapt.training.job import Job, Validation
 from lightadapt.training.run import Run
 from lightadapt.trial import check_quantization
 
@@ -263,26 +264,31 @@ class Adapted:
         check_targets(now, features)
         now.start_head(examples)
         frozen = FrozenBase(now, dropout=base_dropout)
-        run = Run(
+        job = Job(
             model=self.model,
+            blocks=now.blocks,
+            first_stack=now.first_stack,
+            head=now.base.head,
             features=features,
             collate=now.collate,
-            settings=settings,
-            blocks=now.blocks,
-            title=f"{self.task.name}, {self.method.name}",
-            head=now.base.head,
-            default_rates=(self.method.learning_rate, self.method.head_learning_rate),
-            score=None if checked is None else now.scorer(*checked),
-            headline=self.task.headline,
-            greater_is_better=self.task.greater_is_better,
-            objective=self.task.objective(examples, now.view),
+            objective=task.objective(examples, now.view),
+            weigh=task.weigher(examples, now.view),
+            validation=None
+            if checked is None
+            else Validation(
+                score=now.scorer(*checked), headline=task.headline, greater_is_better=task.greater_is_better
+            ),
             rest=frozen.rest,
-            first_stack=now.first_stack,
-            weigh=self.task.weigher(examples, now.view),
+            before_step=GradientWatch(now).look,
             save=now.save,
             load=now.go_back,
+        )
+        run = Run(
+            job=job,
+            settings=settings,
+            title=f"{task.name}, {self.method.name}",
+            default_rates=(self.method.learning_rate, self.method.head_learning_rate),
             seed=now.seed,
-            before_step=GradientWatch(now).look,
         )
         now.training = {**run.facts, "records": len(examples)}
         now.fresh_head = False

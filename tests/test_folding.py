@@ -9,6 +9,7 @@ import torch
 
 import lightadapt as la
 from lightadapt import adaptation, peft_bridge
+from lightadapt.peft_bridge import folding
 from tests.test_lean_lora import make
 
 TEXTS = [f"a text of {number} words{' and more' * (number % 6)}" for number in range(60)]
@@ -17,7 +18,7 @@ TEXTS = [f"a text of {number} words{' and more' * (number % 6)}" for number in r
 @pytest.fixture
 def folds(monkeypatch) -> list[bool]:
     """Fold for any number of tokens; the list tells each time whether it was done."""
-    monkeypatch.setattr(adaptation, "FOLD_FROM", 0)
+    monkeypatch.setattr(folding, "FOLD_FROM", 0)
     seen: list[bool] = []
     run = adaptation.run_model
 
@@ -40,7 +41,7 @@ def test_predictions_are_the_same_and_weights_untouched(tiny, folds, monkeypatch
     adapted = make(tiny, name, method)
     before = {key: value.clone() for key, value in adapted.model.state_dict().items()}
     folded = scores(adapted)
-    monkeypatch.setattr(adaptation, "FOLD_FROM", 10**9)
+    monkeypatch.setattr(folding, "FOLD_FROM", 10**9)
     plain = scores(adapted)
     assert folds == [True, False]
     torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-6)
@@ -112,7 +113,7 @@ def test_training_goes_on_after_a_prediction(tiny, folds, messages, monkeypatch)
     """Validation in every epoch folds; what is learned is what would be learned without it."""
     losses = []
     for least in (0, 10**9):
-        monkeypatch.setattr(adaptation, "FOLD_FROM", least)
+        monkeypatch.setattr(folding, "FOLD_FROM", least)
         adapted = la.adapt(tiny("bert"), "classification", labels=messages)
         history = adapted.fit(messages, validation=messages, epochs=2, args={"disable_tqdm": True, "logging_steps": 1})
         losses.append(torch.tensor([loss for _, loss in history.losses]))

@@ -18,11 +18,11 @@ from uuid import uuid4
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from torch import distributed, nn
-from transformers import EarlyStoppingCallback, PreTrainedModel
+from torch import distributed
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.processes import Gate, from_main, gather, rank
+from lightadapt.processes import from_main, gather, rank
 from lightadapt.training.arguments import Settings, training_arguments
 from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
@@ -34,6 +34,7 @@ from lightadapt.training.callbacks import (
 )
 from lightadapt.training.compiling import compiled, not_compiled
 from lightadapt.training.history import History
+from lightadapt.training.job import Job
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache
 
@@ -72,56 +73,22 @@ def _check_shared(folder: str) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run needs; nothing happens before `train`."""
+    """A job with settings; nothing happens before `train`."""
 
-    model: PreTrainedModel
-    features: Sequence[Any]
-    """The encoded training records, each with a length in tokens."""
-    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]]
+    job: Job
     settings: Settings
-    blocks: Sequence[nn.Module]
-    """All blocks of the model: what is compiled, and where it is cut when each process is to hold a part of it."""
     title: str
     """Stands before the progress bar."""
-    head: frozenset[str]
-    """The parameters of the head, which have a learning rate of their own."""
     default_rates: tuple[float, float]
     """Learning rate of the method, and of the head; a given rate keeps their ratio."""
-    score: Callable[[], dict[str, float]] | None
-    """Computes the validation metrics, headline first; None without validation data."""
-    headline: str
-    greater_is_better: bool
-    objective: Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor] | None
-    """The loss; None: the model's own."""
-    rest: Callable[[], None]
-    """Puts what is frozen into evaluation mode; called when a step has put all into the other."""
-    first_stack: Sequence[nn.Module] | None
-    """The blocks of which hidden states may be kept over the epochs, in the order in which they run."""
-    weigh: Callable[[dict[str, torch.Tensor]], torch.Tensor]
-    """What the loss of a batch weighs where several batches make one step."""
-    save: Callable[[Path, Gate], None]
-    """Writes an artifact; all processes call it, and what is passed to it decides which of them writes."""
-    load: Callable[[Path], None]
     seed: int
-    before_step: Callable[[], None]
-    """Called when the gradients of a step are there."""
-
-    @cached_property
-    def lengths(self) -> list[int]:
-        """Tokens of every feature; told once, since features may lie in a file."""
-        return list(map(len, self.features))
-
-    @property
-    def tokens(self) -> int:
-        """Real tokens of an epoch."""
-        return sum(self.lengths)
 
     @cached_property
     def facts(self) -> dict[str, Any]:
         """The settings as they are used."""
-        budget = self.settings.budget(self.tokens, len(self.features))
+        budget = self.settings.budget(self.job.tokens, len(self.job.features))
         rate, head_rate = self.default_rates
         scale = (self.settings.learning_rate or rate) / rate
         per_epoch = self._steps_per_epoch(budget)
@@ -140,92 +107,89 @@ class Run:
     @cached_property
     def _processes(self) -> int:
         """How many processes take part, which join here if they have not before."""
-        return int(PartialState(cpu=self.model.device.type == "cpu").num_processes)
+        return int(PartialState(cpu=self.job.model.device.type == "cpu").num_processes)
 
     def _steps_per_epoch(self, budget: int) -> int:
         """The steps of the optimizer, each of one batch or more in every process."""
         accumulated = int(self.settings.others.get("gradient_accumulation_steps", 1))
-        step = batches_a_step(len(self.features), self._processes, accumulated)
-        batches = count_batches(self.lengths, budget, step)
+        step = batches_a_step(len(self.job.features), self._processes, accumulated)
+        batches = count_batches(self.job.lengths, budget, step)
         return math.ceil(batches / (self._processes * accumulated))
 
     def train(self, callbacks: Sequence[Any]) -> History:
         """Train the model; with validation data it ends with the weights of the best evaluation."""
-        start = time.perf_counter()
-        steps = round(self.facts["epochs"] * self._steps_per_epoch(self.facts["batch_tokens"]))
+        start, memory = time.perf_counter(), PeakMemory()
         with _working_folder(self.settings.folder) as output_dir:
-            arguments = training_arguments(
-                self.settings,
-                self.model,
-                output_dir=output_dir,
-                epochs=self.facts["epochs"],
-                steps=steps,
-                learning_rate=self.facts["learning_rate"],
-                headline=self.headline if self.score else None,
-                greater_is_better=self.greater_is_better,
-                seed=self.seed,
-            )
+            arguments = self._arguments(output_dir)
             if arguments.world_size > 1 and arguments.save_strategy != "no" and not arguments.save_on_each_node:
                 _check_shared(output_dir)
             cache = self._cache(Path(output_dir))
-            memory = PeakMemory()
-            watchers = [memory, StopWhenNotFinite(), BeforeStep(self.before_step), *callbacks]
-            if not self.settings.others.get("disable_tqdm"):
-                watchers.append(ProgressBar(self.title))
-            if not (arguments.activation_checkpointing_kwargs or {}).get("use_reentrant"):
-                watchers.append(NoInputGradients())
-            if self.settings.early_stopping:
-                watchers.append(EarlyStoppingCallback(self.settings.early_stopping))
             trainer = AdaptTrainer(
-                self.model,
+                self.job,
                 arguments,
-                features=self.features,
-                lengths=self.lengths,
-                collate=self.collate,
                 batch_tokens=self.facts["batch_tokens"],
-                head=self.head,
                 head_rate=self.facts["head_learning_rate"],
-                evaluate=self._score,
-                objective=self.objective,
-                rest=self.rest,
+                score=self._score,
                 cache=cache,
-                weigh=self.weigh,
-                blocks=self.blocks,
-                save=self.save,
-                load=self.load,
-                callbacks=watchers,
+                callbacks=[memory, *self._watchers(arguments), *callbacks],
             )
-            checkpoint, recomputed = self.settings.checkpoint, self.model.is_activation_checkpointing
+            checkpoint, recomputed = self.settings.checkpoint, self.job.model.is_activation_checkpointing
             try:
-                with compiled(self.blocks, self.settings.compiles):
+                with compiled(self.job.blocks, self.settings.compiles):
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             finally:
                 # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
-                trainer.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+                trainer.accelerator.unwrap_model(self.job.model, keep_fp32_wrapper=False)
                 if arguments.activation_checkpointing and not recomputed:  # the next run may not ask for it
-                    self.model.activation_checkpointing_disable()
-                self.model.eval()
+                    self.job.model.activation_checkpointing_disable()
+                self.job.model.eval()
                 if cache is not None:
                     cache.close()
         facts = {**self.facts, "cached_blocks": cache.cached_blocks if cache is not None else 0}
         return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=facts)
+
+    def _arguments(self, output_dir: str) -> TrainingArguments:
+        """Trainer's arguments."""
+        validation = self.job.validation
+        return training_arguments(
+            self.settings,
+            self.job.model,
+            output_dir=output_dir,
+            epochs=self.facts["epochs"],
+            steps=round(self.facts["epochs"] * self._steps_per_epoch(self.facts["batch_tokens"])),
+            learning_rate=self.facts["learning_rate"],
+            headline=validation.headline if validation else None,
+            greater_is_better=validation is None or validation.greater_is_better,
+            seed=self.seed,
+        )
+
+    def _watchers(self, arguments: TrainingArguments) -> Iterator[TrainerCallback]:
+        """What stops a run, mends what Trainer does, and shows how far it is."""
+        yield StopWhenNotFinite()
+        yield BeforeStep(self.job.before_step)
+        if not self.settings.others.get("disable_tqdm"):
+            yield ProgressBar(self.title)
+        if not (arguments.activation_checkpointing_kwargs or {}).get("use_reentrant"):
+            yield NoInputGradients()
+        if self.settings.early_stopping:
+            yield EarlyStoppingCallback(self.settings.early_stopping)
 
     def _cache(self, folder: Path) -> TrunkCache | None:
         """What keeps hidden states over the epochs; None when it cannot, or there is no second epoch."""
         wanted = self.settings.cache
         reasons = {
             "several processes train": self._processes > 1,
-            "this model has no single list of blocks": not self.first_stack,
+            "this model has no single list of blocks": not self.job.first_stack,
             "its blocks are compiled": self.settings.compiles is not None,
         }
         reason = next((text for text, holds in reasons.items() if holds), None)
         if not wanted or (wanted == "auto" and (reason or self.facts["epochs"] <= 1)):
             return None
-        if reason or not self.first_stack:
+        if reason or not self.job.first_stack:
             raise LightAdaptError(f"cache={wanted!r}: {reason}, for which there is no cache. Leave cache out.")
         return TrunkCache(
-            self.first_stack,
-            self.lengths,
+            self.job.first_stack,
+            self.job.lengths,
             folder=folder,
             dtype=torch.bfloat16 if wanted == "bf16" else None,
             required=wanted != "auto",
@@ -234,4 +198,7 @@ class Run:
     @property
     def _score(self) -> Callable[[], dict[str, float]] | None:
         """What computes the validation metrics inside the run."""
-        return self.score if self.score is None or self.settings.compiles is None else not_compiled()(self.score)
+        if self.job.validation is None:
+            return None
+        score = self.job.validation.score
+        return score if self.settings.compiles is None else not_compiled()(score)

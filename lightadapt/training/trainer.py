@@ -23,10 +23,11 @@ from transformers.trainer_utils import sort_checkpoints
 from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.processes import Gate, gather
+from lightadapt.processes import gather
 from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
 from lightadapt.training.callbacks import OrderOfEpoch
 from lightadapt.training.history import History
+from lightadapt.training.job import Job
 from lightadapt.training.trunk_cache import TrunkCache
 
 ROWS = "rows"
@@ -38,61 +39,45 @@ class AdaptTrainer(Trainer):
 
     def __init__(
         self,
-        model: Any,
+        job: Job,
         args: TrainingArguments,
         *,
-        features: Sequence[Any],
-        lengths: Sequence[int],
-        collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]],
         batch_tokens: int,
-        head: frozenset[str],
         head_rate: float,
-        evaluate: Callable[[], dict[str, float]] | None,
-        objective: Callable[[Any, dict[str, torch.Tensor]], torch.Tensor] | None,
-        rest: Callable[[], None],
+        score: Callable[[], dict[str, float]] | None,
         cache: TrunkCache | None,
-        weigh: Callable[[dict[str, torch.Tensor]], torch.Tensor],
-        blocks: Sequence[nn.Module],
-        save: Callable[[Path, Gate], None],
-        load: Callable[[Path], None],
         callbacks: Sequence[Any],
     ) -> None:
-        """`head_rate` is the learning rate of the parameters in `head`, the others take that of `args`; `lengths` are
-        those of the features in tokens.
+        """`head_rate` is the learning rate of the head's parameters, the others take that of `args`; `score` computes
+        the validation metrics.
         """
-        with _as_adapted(model):
+        with _as_adapted(job.model):
             super().__init__(
-                model=model,
+                model=job.model,
                 args=args,
-                train_dataset=features,
-                eval_dataset=[] if evaluate else None,
-                data_collator=collate,
+                train_dataset=job.features,
+                eval_dataset=[] if score else None,
+                data_collator=job.collate,
                 callbacks=list(callbacks),
             )
         # Encoders take any keyword and ignore the count of targets, so that Trainer would leave the loss unscaled.
         self.model_accepts_loss_kwargs = False
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
-        self.lengths = lengths
+        self.job = job
         self.batch_tokens = batch_tokens
-        self.head = head
         self.head_rate = head_rate
-        self.score = evaluate
-        self.objective = objective
-        self.rest = rest
+        self.score = score
         self.cache = cache
-        self.weigh = weigh
-        self._set_up_sharding(blocks)
-        self.save_trained = save
-        self.load_trained = load
+        self._set_up_sharding()
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
         self.training_seconds = 0.0
         # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
-        cached = "use_cache" in inspect.signature(model.forward).parameters
+        cached = "use_cache" in inspect.signature(job.model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
 
-    def _set_up_sharding(self, blocks: Sequence[nn.Module]) -> None:
+    def _set_up_sharding(self) -> None:
         """Cut the model into its blocks where each process is to hold a part, unless the user says otherwise.
 
         Raises:
@@ -110,15 +95,15 @@ class AdaptTrainer(Trainer):
                 "FSDP of version 1 is not supported. Set fsdp_version: 2 in the config of accelerate."
             )
         if plugin.transformer_cls_names_to_wrap is None:  # transformers' own list may name a part of another
-            plugin.transformer_cls_names_to_wrap = sorted({type(block).__name__ for block in blocks})
+            plugin.transformer_cls_names_to_wrap = sorted({type(block).__name__ for block in self.job.blocks})
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         batches = TokenBudgetBatches(
-            self.lengths,
+            self.job.lengths,
             batch_tokens=self.batch_tokens,
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
             multiple_of=batches_a_step(
-                len(self.lengths),
+                len(self.job.lengths),
                 self.args.world_size,
                 self.args.gradient_accumulation_steps,
             ),
@@ -141,7 +126,7 @@ class AdaptTrainer(Trainer):
             name = OptimizerNames(self.args.optim).value
             raise LightAdaptError(f"The optimizer {name} cannot be used here: {error}") from error
         if self.head_rate != self.args.learning_rate and len(optimizer.param_groups) <= 2:
-            in_head = {id(p) for name, p in (model or self.model).named_parameters() if name in self.head}
+            in_head = {id(p) for name, p in (model or self.model).named_parameters() if name in self.job.head}
             groups = []
             for group in optimizer.param_groups:
                 rest = [p for p in group["params"] if id(p) not in in_head]
@@ -164,7 +149,7 @@ class AdaptTrainer(Trainer):
         batches, _ = super().get_batch_samples(*args)
         if not batches or self.args.world_size * len(batches) == 1:
             return batches, None
-        weights = torch.stack([self.weigh(batch) for batch in batches]).to(self.args.device)
+        weights = torch.stack([self.job.weigh(batch) for batch in batches]).to(self.args.device)
         return batches, self.accelerator.gather(weights).float().mean()
 
     def compute_loss(
@@ -173,10 +158,10 @@ class AdaptTrainer(Trainer):
         """The loss of the task where it has one of its own, else the model's."""
         rows = inputs.pop(ROWS)
         own = super().compute_loss
-        self.rest()
+        self.job.rest()
 
         def compute(batch: dict[str, Any]) -> Any:
-            return self.objective(model, batch) if self.objective else own(model, dict(batch), *args, **kwargs)
+            return self.job.objective(model, batch) if self.job.objective else own(model, dict(batch), *args, **kwargs)
 
         def batch_of(rows: list[int]) -> tuple[torch.Tensor, Callable[[], torch.Tensor]]:
             batch: Any = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
@@ -187,7 +172,7 @@ class AdaptTrainer(Trainer):
         else:
             with self.cache.step(rows.tolist(), inputs["attention_mask"], partial(compute, inputs), batch_of):
                 loss = compute(inputs)
-        return loss if num_items_in_batch is None else loss * (self.weigh(inputs) / num_items_in_batch)
+        return loss if num_items_in_batch is None else loss * (self.job.weigh(inputs) / num_items_in_batch)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop; the seconds spent in it, evaluations not included, are kept."""
@@ -239,7 +224,7 @@ class AdaptTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        self.save_trained(
+        self.job.save(
             Path(output_dir or self.args.output_dir), lambda write: write() if self.args.should_save else None
         )
 
@@ -255,11 +240,11 @@ class AdaptTrainer(Trainer):
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_NAME))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        self.load_trained(Path(resume_from_checkpoint))
+        self.job.load(Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None
-        self.load_trained(Path(self.state.best_model_checkpoint))
+        self.job.load(Path(self.state.best_model_checkpoint))
 
 
 class _Numbered:

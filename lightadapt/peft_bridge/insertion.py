@@ -1,0 +1,109 @@
+"""Inserting an adapter into a model in place."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import LoraConfig, PeftConfig
+from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.ia3.layer import IA3Layer
+from peft.tuners.ln_tuning.layer import LNTuningLayer
+from torch import nn
+
+from lightadapt.errors import LightAdaptError
+from lightadapt.peft_bridge.layers import ADAPTER, adapter_parameters, layers_in, tensors_in
+from lightadapt.peft_bridge.lean_lora import make_lean
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+QUANTIZED = ("is_loaded_in_8bit", "is_loaded_in_4bit")
+"""Attributes of a model by which PEFT tells that its linear modules may be quantized."""
+
+
+def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> None:
+    """Insert an adapter into the model in place; the model keeps its class and its forward.
+
+    Raises:
+        LightAdaptError: the config does not fit the model.
+    """
+    config = copy.deepcopy(config)  # PEFT changes the config it is given
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set", UserWarning)  # PEFT sees by itself what it is
+        tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]
+        # PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits
+        # other modules of these names, too (shared experts). It does so for models with a config only.
+        place = _hide_config(model) if isinstance(config, LoraConfig) else model
+        try:
+            tuner(place, config, adapter_name=name)
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            kind = type(config).__name__
+            raise LightAdaptError(f"{kind} does not fit this model ({type(error).__name__}: {error}).") from error
+    model.peft_config = {**getattr(model, "peft_config", {}), name: config}
+    model._hf_peft_config_loaded = True
+    for layer in layers_in(model):
+        make_lean(layer)
+        if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
+            _take_out_attached(layer.ln_tuning_layers[name])
+    _check_saved(model, name)
+    if model.dtype != torch.float32:
+        for layer in layers_in(model):
+            if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
+                _compute_in_float32(layer.ln_tuning_layers[name])
+            if isinstance(layer, IA3Layer) and name in layer.ia3_l:
+                layer.register_forward_hook(partial(_return_as, model.dtype))  # on quantized weights it gives float32
+            for path, buffer in layer.named_buffers():
+                if not path.startswith("base_layer.") and buffer.is_floating_point():
+                    buffer.data = buffer.data.float()
+
+
+def _take_out_attached(norm: nn.Module) -> None:
+    """Free a copy of a norm from the copies of other adapters that hang on it."""
+    for layer in layers_in(norm):
+        if hasattr(layer, "detach_from_host"):
+            layer.detach_from_host()
+
+
+def _check_saved(model: PreTrainedModel, name: str) -> None:
+    """Raise when PEFT would not save all that the adapter trains."""
+    saved = {tensor.data_ptr() for tensor in tensors_in(model, name).values()}
+    trained = adapter_parameters(model, name)
+    lost = [
+        path for path, parameter in model.named_parameters() if path in trained and parameter.data_ptr() not in saved
+    ]
+    if lost:
+        raise LightAdaptError(f"PEFT does not save {lost[0]} with the adapter, so its training would be lost.")
+
+
+def _hide_config(model: nn.Module) -> nn.Module:
+    """A module without a config that holds the model; the paths inside end as before."""
+    holder = nn.Module()
+    holder.add_module("model", model)
+    for name in QUANTIZED:
+        setattr(holder, name, getattr(model, name, False))
+    return holder
+
+
+def _compute_in_float32(norm: nn.Module) -> None:
+    """A norm that is trained has float32 weights, among neighbours that compute in half precision."""
+    norm.register_forward_hook(_return_as_given)
+    norm.register_forward_pre_hook(_take_as_weights)
+    norm.float()
+
+
+def _take_as_weights(norm: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    norm.input_dtype = args[0].dtype
+    return (args[0].to(next(norm.parameters()).dtype), *args[1:])
+
+
+def _return_as_given(norm: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.to(norm.input_dtype)
+
+
+def _return_as(dtype: torch.dtype, module: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+    return output.to(dtype)
