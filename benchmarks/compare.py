@@ -19,7 +19,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from quality import choose, find_model
+from data_sets import ENCODER, PAIR, DataSet, choose, find_model
 
 import lightadapt as la
 from lightadapt.comparison import (
@@ -32,7 +32,7 @@ from lightadapt.comparison import (
     read_comparison,
 )
 from lightadapt.errors import LightAdaptError
-from lightadapt.tasks import Task, give_labels
+from lightadapt.tasks import give_labels
 from lightadapt.tasks.task import LabelledTask
 
 ROOT = Path(__file__).parent.parent
@@ -43,28 +43,16 @@ START, END = "<!-- results -->", "<!-- end of results -->"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSet:
+class Work(DataSet):
     """What is compared on one data set."""
 
-    title: str
-    task: Task
-    train: str
-    """File, relative to the data folder."""
-    test: str
-    records: int
-    """Training records that are used; the first after shuffling."""
-    tests: int
-    """Of the other file, likewise."""
-    epochs: int
-    model: str = "MiniLM"
-    balanced: bool = False
-    """Take as many records of each class, as far as there are."""
+    model: str = ENCODER
     also: tuple[str, ...] = ()
     """Further metrics that the page tells."""
 
 
 DATA_SETS = {
-    "conll": DataSet(
+    "conll": Work(
         title="CoNLL-2003",
         task=la.NER(),
         train="ner/conll2003/train.conll",
@@ -73,7 +61,7 @@ DATA_SETS = {
         tests=300,
         epochs=3,
     ),
-    "banking77": DataSet(
+    "banking77": Work(
         title="Banking77",
         task=la.Classification(),
         train="classification/banking77/train.jsonl",
@@ -83,9 +71,9 @@ DATA_SETS = {
         epochs=4,
         balanced=True,
     ),
-    "e2e": DataSet(
+    "e2e": Work(
         title="E2E NLG",
-        task=la.Generation(columns={"prompt": "mr", "completion": "refs"}, max_new_tokens=80),
+        task=la.Generation(columns=PAIR, max_new_tokens=80),
         train="generation/e2e_nlg/train.jsonl",
         test="generation/e2e_nlg/dev.jsonl",
         records=80,
@@ -148,7 +136,7 @@ def in_order(found: Comparison) -> Comparison:
     return found.only([*USUAL_METHODS, *others], {run.seed for run in found.runs})
 
 
-def section(name: str, data_set: DataSet, found: Comparison) -> str:
+def section(name: str, data_set: Work, found: Comparison) -> str:
     """The heading, the table and the plots of one data set."""
     plots = draw_plots(found, PLOTS, prefix=f"compare-{name}-")
     images = [f"![{found.title}: score against {plot.stem.rpartition('-')[2]}](results/{plot.name})" for plot in plots]

@@ -30,14 +30,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import both_clocks, peak_since, quiet, run_apart, start_peak
+from measuring import both_clocks, matrix_rate, peak_since, quiet, run_apart, start_peak
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -313,20 +312,6 @@ def run(work: Work) -> dict[str, float]:
     return {"tokens_per_second": tokens / clock.seconds, "peak": clock.peak, "loss": clock.loss}
 
 
-def matrix_rate(device: str, size: int | None = None, repeats: int = 20) -> float:
-    """Floating-point operations a second of products of square matrices."""
-    size = size or (8192 if device == "cuda" else 1024)
-    left, right = (torch.randn(size, size, device=device, dtype=number_format(device)) for _ in range(2))
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        left @ right
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return float(2 * size**3 / statistics.median(seconds))
-
-
 def block_parameters(shape: Shape) -> int:
     """Parameters of the blocks: those of the matrices that every token goes through."""
     with torch.device("meta"):
@@ -410,7 +395,8 @@ def main() -> None:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    peak_rate = matrix_rate(device)
+    size = 8192 if device == "cuda" else 512
+    peak_rate = matrix_rate(size, size // 2, dtype=number_format(device), device=device)
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{name}, {number_format(device)}: {peak_rate / 1e12:,.2f} TFLOP/s in products of matrices\n")
     print("| model | quantized | side | tokens/s | ratio | peak, GiB | share of peak rate | loss |")

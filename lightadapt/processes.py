@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -21,7 +21,7 @@ Action: TypeAlias = Callable[[], None]
 Gate: TypeAlias = Callable[[Action], None]
 """Performs an action in the processes that are to perform it."""
 _times: Counter[str] = Counter()
-"""How often this process has called `once` for the same thing."""
+"""How often this process has called `meet` or `once` for the same thing."""
 
 
 def number_of_processes() -> int:
@@ -77,17 +77,14 @@ def meet(what: str) -> None:
     Raises:
         LightAdaptError: some have not; what needs them all would wait for good.
     """
-    _times[what] += 1
-    store = distributed.distributed_c10d._get_default_store()
-    keys = [f"lightadapt/{what}/{_times[what]}/{number}" for number in range(number_of_processes())]
-    store.set(keys[rank()], "")
-    try:
-        store.wait(keys, WAIT)
-    except distributed.DistStoreError as error:
-        raise LightAdaptError(
-            f"The model is in parts, one in each process, and for {WAIT} not all of them have come to {what}. "
-            "Call it in every process, not in the main one alone."
-        ) from error
+    key = _next_key(what)
+    keys = [f"{key}/{number}" for number in range(number_of_processes())]
+    _store().set(keys[rank()], "")
+    _wait_for(
+        keys,
+        f"The model is in parts, one in each process, and for {WAIT} not all of them have come to {what}. "
+        "Call it in every process, not in the main one alone.",
+    )
 
 
 def once(action: Action, what: str) -> None:
@@ -105,23 +102,35 @@ def once(action: Action, what: str) -> None:
     if number_of_processes() == 1:
         action()
         return
-    _times[what] += 1
-    key = f"lightadapt/{what}/{_times[what]}"
-    store = distributed.distributed_c10d._get_default_store()
+    key = _next_key(what)
     if rank() == 0:
         try:
             action()
         except Exception as error:
-            store.set(key, str(error))
+            _store().set(key, str(error))
             raise
-        store.set(key, "")
+        _store().set(key, "")
         return
-    try:
-        store.wait([key], WAIT)
-    except distributed.DistStoreError as error:
-        raise LightAdaptError(
-            f"{what}: the main process does this for all, and has not within {WAIT}. Call it there, too."
-        ) from error
-    failed = store.get(key).decode()
+    _wait_for([key], f"{what}: the main process does this for all, and has not within {WAIT}. Call it there, too.")
+    failed = _store().get(key).decode()
     if failed:
         raise LightAdaptError(f"{what} failed in the main process: {failed}")
+
+
+def _store() -> Any:
+    """What all processes can write to and read."""
+    return distributed.distributed_c10d._get_default_store()
+
+
+def _next_key(what: str) -> str:
+    """A key for this call, the same in all processes."""
+    _times[what] += 1
+    return f"lightadapt/{what}/{_times[what]}"
+
+
+def _wait_for(keys: list[str], late: str) -> None:
+    """Wait until these keys are set; after `WAIT` raise an error that says `late`."""
+    try:
+        _store().wait(keys, WAIT)
+    except distributed.DistStoreError as error:
+        raise LightAdaptError(late) from error

@@ -24,12 +24,12 @@ def benchmarks(monkeypatch):
     """The modules of the folder, with short windows for tiny models; runs stay in this process."""
     monkeypatch.syspath_prepend(str(FOLDER))
     import measuring
-    import recipe_of_ours
+    import recipe_lightadapt
     import recipes
     import train_speed
 
     def run_here(script, work, **_):
-        module = recipe_of_ours if script.stem == "recipe_of_ours" else recipes
+        module = recipe_lightadapt if script.stem == "recipe_lightadapt" else recipes
         return json.loads(json.dumps(module.train(work)))
 
     monkeypatch.setattr(recipes, "WINDOW", 60)
@@ -38,8 +38,8 @@ def benchmarks(monkeypatch):
     monkeypatch.setattr(train_speed, "matrix_rate", lambda *_, **__: 1e9)
     for module in (train_speed, recipes):
         monkeypatch.setattr(module, "quiet", lambda: None)
-    yield {"train_speed": train_speed, "recipes": recipes, "measuring": measuring, "ours": recipe_of_ours}
-    for name in ("measuring", "recipe_of_ours", "recipes", "train_speed", "predict_speed", "scaling", "overhead"):
+    yield {"train_speed": train_speed, "recipes": recipes, "measuring": measuring, "ours": recipe_lightadapt}
+    for name in ("measuring", "recipe_lightadapt", "recipes", "train_speed", "predict_speed", "scaling", "overhead"):
         sys.modules.pop(name, None)
 
 

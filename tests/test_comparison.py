@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import lightadapt as la
 from lightadapt import sample
 from lightadapt.cli import app
 from lightadapt.comparison import (
+    USUAL_METHODS,
     Comparison,
     Measured,
     Run,
@@ -26,11 +28,13 @@ from lightadapt.comparison import (
     child,
     compare,
     draw_plots,
+    inputs,
     plots,
     read_comparison,
     runs,
 )
 from lightadapt.comparison.command import run_comparison
+from lightadapt.data import Records
 
 TRAIN, TEST = sample.records("train")[:60], sample.records("test")[:40]
 SETTING = Setting(
@@ -208,11 +212,11 @@ def test_the_order_of_runs_takes_turns(tiny, fake_runs):
 
 
 def test_chosen_records_are_the_same_whatever_is_compared():
-    records = runs.Records(TRAIN, "train.jsonl", list(range(60)))
-    few, more = (runs.choose_records(records, count).items for count in (10, 20))
+    records = Records(TRAIN, "train.jsonl", list(range(60)))
+    few, more = (inputs.choose_records(records, count).items for count in (10, 20))
     assert few == more[:10]
     assert few != TRAIN[:10]
-    assert runs.choose_records(records, None) is records
+    assert inputs.choose_records(records, None) is records
 
 
 @pytest.mark.parametrize(
@@ -409,3 +413,8 @@ def test_other_files_are_no_results(tmp_path, content):
     file.write_text(content)
     with pytest.raises(la.LightAdaptError, match="holds no results of a comparison"):
         read_comparison(file)
+
+
+def test_the_help_names_the_methods_that_are_compared():
+    (option,) = [each for each in get_command(app).commands["compare"].params if each.name == "methods"]
+    assert ",".join(USUAL_METHODS) in option.help

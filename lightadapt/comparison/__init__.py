@@ -1,8 +1,9 @@
 """Several methods on one data set: what each trains, what it takes, and what comes of it."""
 
+from lightadapt.comparison.inputs import USUAL_METHODS
 from lightadapt.comparison.plots import draw_plots
 from lightadapt.comparison.results import Comparison, Measured, Row, Run, Setting, read_comparison
-from lightadapt.comparison.runs import USUAL_METHODS, compare
+from lightadapt.comparison.runs import compare
 from lightadapt.comparison.tables import as_markdown, as_table
 
 __all__ = [

@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from lightadapt.comparison.inputs import USUAL_METHODS
 from lightadapt.comparison.plots import draw_plots, require_matplotlib
 from lightadapt.comparison.results import Run
-from lightadapt.comparison.runs import USUAL_METHODS, compare
+from lightadapt.comparison.runs import compare
 from lightadapt.comparison.tables import as_markdown, as_table, describe_setting
 
 

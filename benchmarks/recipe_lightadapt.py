@@ -1,6 +1,6 @@
 """lightadapt with its defaults, as one run whose facts are written down like those of benchmarks/recipes.py.
 
-python benchmarks/recipe_of_ours.py WORK.json FACTS.json
+python benchmarks/recipe_lightadapt.py WORK.json FACTS.json
 """
 
 from __future__ import annotations
