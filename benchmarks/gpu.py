@@ -27,8 +27,6 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import both_clocks, matrix_rate, peak_since, quiet, run_apart, start_peak
+from measuring import both_clocks, matrix_rate, peak_since, quiet, run_apart, run_in_processes, start_peak
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
@@ -327,9 +325,7 @@ def start(work: Work) -> dict[str, Any]:
     told = json.dumps(vars(work))
     if work.processes == 1:
         return run_apart(CHILD, told)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={work.processes}"]
-    done = subprocess.run([*command, sys.argv[0], CHILD, told], stdout=subprocess.PIPE, text=True, check=True)
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    facts: dict[str, Any] = json.loads(run_in_processes(work.processes, CHILD, told).splitlines()[-1])
     return facts
 
 

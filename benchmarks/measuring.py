@@ -30,8 +30,10 @@ def resident(what: str = "VmRSS") -> int:
 
 
 def start_peak() -> int:
-    """Give back what is free and let the peak start anew; the bytes that are resident then."""
+    """Give back what is free and let the peak start anew, on a GPU too; the bytes that are resident then."""
     gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     return resident()
@@ -55,6 +57,16 @@ def run_apart(*arguments: str) -> dict[str, Any]:
     )
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return facts
+
+
+def run_in_processes(processes: int, *arguments: str, threads: int | None = None) -> str:
+    """What this script prints when torchrun starts it so many times with these arguments."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
+    done = subprocess.run(
+        [*command, sys.argv[0], *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return done.stdout
 
 
 def run_file(

@@ -5,7 +5,7 @@ python benchmarks/options.py [--methods lora,full] [--options plain,checkpointin
 
 The encoder is the MiniLM of `lightadapt[demo]`. It learns to classify texts of 8 to 128 words, so that no two batches
 need have the same shape. Each run is a process of its own, the options of a method in turn. The table has the median
-seconds of a step in the second half of the run, beside that without an option; the seconds that the first half took
+seconds of a step in the second half of the run, and the ratio to the first option; the seconds that the first half took
 longer than as many such steps, which is mostly what `torch.compile` takes; and the peak of resident memory over what
 was resident before the model was loaded (Linux only).
 """

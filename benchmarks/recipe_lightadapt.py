@@ -37,17 +37,20 @@ def train(work: Work) -> dict[str, Any]:
     start = time.perf_counter()
     labels = work["labels"] or None
     options = {"labels": labels, "layers": work.get("layers"), "device": work["device"], "seed": work["seed"]}
+    if work["task"] == "generation":  # the other side has float32
+        options["dtype"] = "float32"
     adapted = la.adapt(work["model"], work["task"], "lora", **options)
     watch = Watch(work["points"])
     watch.predict = lambda: predict(adapted, work)
     history = adapted.fit(
         work["train"], epochs=work["epochs"], callbacks=[watch], **{"args": {"disable_tqdm": True}, **work["fit"]}
     )
+    peak = peak_since(before)
     return {
         **watch.facts(start),
         "tokens": count_tokens(work) * work["epochs"],
         "padding": history.padding,
-        "peak": peak_since(before),
+        "peak": peak,
         "steps": history.steps,
         "trained": sum(each.numel() for each in adapted.model.parameters() if each.requires_grad),
         "losses": history.losses,

@@ -3,7 +3,8 @@
 python benchmarks/scaling.py [--records 1000,10000,100000] [--steps 40] [--threads 1] [--json FILE]
 
 The records are drawn from the package's own sample, the model is the MiniLM of `lightadapt[demo]`, the task is NER.
-Each size is a process of its own, and trains for the same number of steps after all has been read and encoded; the last
+Each size is a process of its own, and trains for the same number of steps after all has been drawn, read and encoded;
+the sizes take turns over the rounds, and the table has medians. The last
 row gives the largest number as a `datasets.IterableDataset` instead of a list. Memory is the peak of what is
 resident over what was resident before the records were there (Linux only).
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,10 +60,10 @@ def run(form: str, count: int, steps: int, model: str) -> Record:
         nonlocal tokens
         tokens += int(kwargs["attention_mask"].sum())
 
-    before = start_peak()
+    before, start = start_peak(), time.perf_counter()
     data = make_data(form, count)
     hook = adapted.model.register_forward_pre_hook(count_tokens, with_kwargs=True)
-    watch, start = Watch(0), time.perf_counter()
+    watch = Watch(0)
     adapted.fit(data, callbacks=[watch], args={"max_steps": steps, "disable_tqdm": True})
     hook.remove()
     return {
@@ -90,6 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", default="1000,10000,100000")
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", help="folder of another encoder")
     parser.add_argument("--json", type=Path)
@@ -106,10 +109,14 @@ def main(arguments: list[str] | None = None) -> None:
     same = ["--steps", str(options.steps), "--threads", str(options.threads), "--model", model]
     print("| records | given as | prepared in s | us a record | s per 1,000 tokens | of the CPU | peak, MiB |")
     print("|---|---|---|---|---|---|---|")
-    found = []
-    for form, size in [*((FORMS[0], size) for size in sizes), (FORMS[1], max(sizes))]:
-        found.append(run_apart(*same, CHILD, f"{form},{size}"))
-        print(as_row(found[-1]), flush=True)
+    kinds = [*((FORMS[0], size) for size in sizes), (FORMS[1], max(sizes))]
+    found = [run_apart(*same, CHILD, f"{form},{size}") for _ in range(options.rounds) for form, size in kinds]
+    for form, size in kinds:
+        mine = [facts for facts in found if (facts["form"], facts["records"]) == (form, size)]
+        middle = {
+            name: statistics.median(facts[name] for facts in mine) for name in ("prepare", "seconds", "cpu", "peak")
+        }
+        print(as_row({**mine[0], **middle}))
     if options.json:
         options.json.write_text(json.dumps({"machine": describe_machine("cpu"), "runs": found}, indent=1))
 

@@ -21,7 +21,7 @@ in none of the times. `--steady` makes the peak exact, and all sides up to twice
 
 Round n has seed n modulo `--seeds`. The work of `generation` needs no data: a decoder like GPT-2 with random weights,
 narrow but with the vocabulary of 50,257 tokens, and prompts three times as long as their completions, which alone are
-learned. There both sides train LoRA of rank 8 on all projections, in float32, on batches of the same 16 records.
+learned. There both sides train LoRA of rank 8 on all projections, in float32, on batches of 16 records.
 """
 
 from __future__ import annotations
@@ -384,7 +384,11 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     sides = sides_of(task, other_python=bool(options.python), cache=options.cache)
     if options.sides:
-        sides = [side for side in sides if side in options.sides.split(",")]
+        unknown = [side for side in options.sides.split(",") if side not in sides]
+        if unknown:
+            print(f"--sides {unknown[0]}: choose among {', '.join(sides)}")
+            return 1
+        sides = options.sides.split(",")
     runs: list[Run] = []
     with tempfile.TemporaryDirectory() as folder:
         work = make_work(options, folder)

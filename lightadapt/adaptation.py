@@ -28,14 +28,22 @@ from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
 from lightadapt.processes import Gate, is_sharded, meet
 from lightadapt.quantization import is_quantized
-from lightadapt.stored import Stored, pieces, stored_like
+from lightadapt.stored import pieces, stored_like
 from lightadapt.tasks import Task
-from lightadapt.tasks.task import Feature, Label, LabelledTask, ModelView
+from lightadapt.tasks.task import Count, Feature, Label, LabelledTask, ModelView, as_notes
 from lightadapt.training.history import History
 from lightadapt.training.inference import run_model
 
 PIECE = 1_000
-"""Examples of a stream that are encoded at once."""
+"""Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
+SAME_WHEN_RESUMED = {
+    "number of records": "records",
+    "batch_tokens": "batch_tokens",
+    "number of batches a step": "gradient_accumulation_steps",
+    "number of processes": "processes",
+    "optimizer": "optimizer",
+}
+"""Facts of a run that say where in an epoch a step is, and what the state of the optimizer is of."""
 
 
 class Adaptation:
@@ -236,26 +244,25 @@ class Adaptation:
         Raises:
             DataError: a record cannot be encoded.
         """
-        notes: dict[str, None] = {}
-        features = stored_like(examples, self._encode(examples, records, targets, task or self.task, notes))
-        for note in notes:
+        counts: list[Count] = []
+        features = stored_like(examples, self._encode(examples, records, targets, task or self.task, counts))
+        for note in as_notes(counts, len(examples)):
             warnings.warn(note, stacklevel=3)
         return features
 
     def _encode(
-        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, notes: dict[str, None]
+        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]
     ) -> Iterator[Feature]:
-        """The features one by one; what is to be said of them is added to `notes`."""
-        size = PIECE if isinstance(examples, Stored) else max(1, len(examples))
-        for number, piece in enumerate(pieces(examples, size)):
+        """The features one by one; what is to be said of them is added to `counts`."""
+        for number, piece in enumerate(pieces(examples, PIECE)):
             try:
                 encoded = task.encode(piece, self.view, targets=targets)
             except RecordError as error:
-                place = error.index + number * size
+                place = error.index + number * PIECE
                 raise RecordError(place, error.reason) if records is None else error.at(records.place(place)) from None
-            notes.update(dict.fromkeys(encoded.notes))
+            counts += encoded.counts
             for feature in encoded.features:
-                feature.example += number * size
+                feature.example += number * PIECE
                 if "token_type_ids" not in self._accepted:  # tokenizers say more than some models want to hear
                     feature.inputs.pop("token_type_ids", None)
                 yield feature
@@ -344,10 +351,10 @@ class Adaptation:
         artifact = checkpoint.read_artifact(path)
         now, then = self.manifest(), artifact.manifest
         pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
+        pairs["task"] = (then["task"]["name"], now["task"]["name"])
         if same_base(then["base"]["fingerprint"], now["base"]["fingerprint"]) is False:
             pairs["base"] = (then["base"]["id"], f"another ({now['base']['id']})")
-        facts = (("number of records", "records"), ("optimizer", "optimizer"), ("number of processes", "processes"))
-        for name, known in facts:
+        for name, known in SAME_WHEN_RESUMED.items():
             pairs[name] = (then["training"].get(known), now["training"].get(known))
         for name, (before, after) in pairs.items():
             if json.loads(json.dumps(before)) != json.loads(json.dumps(after)):

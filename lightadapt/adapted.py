@@ -219,15 +219,15 @@ class Adapted:
             epochs: passes over the data; default: about 1,000 steps, at least 3 and at most 20 epochs.
             learning_rate: of what the method trains; default: the method's own. The head's rate keeps its
                 ratio to it.
-            batch_tokens: real tokens a step; default: as many as 16 records have on average.
+            batch_tokens: real tokens of a batch, in each process; default: as many as 16 records have on average.
             early_stopping: stop after this many evaluations without a better headline metric.
             resume: go on from the last checkpoint in `output_dir`; without one, start afresh.
             output_dir: keep a checkpoint there every epoch; each is an artifact that `load` reads.
             optimizer: `"adamw"`, or with a state of 8 bits `"adamw8bit"`, and `"paged_adamw8bit"`, whose state moves to
                 the memory of the CPU when that of the GPU is full.
             cache: keep the hidden states of the blocks below all that learns over the epochs, in memory or in a file.
-                `"auto"`: where that changes nothing but the time; True: raise where it cannot be; `"bf16"`: in half the
-                room, rounded to 16 bits.
+                `"auto"`: where that changes nothing but the time; True: raise where it cannot be; `"bf16"`: likewise,
+                in half the room, rounded to 16 bits.
             base_dropout: keep dropout on in the frozen part of the model, too.
             callbacks: of transformers' Trainer.
             args: anything else that `transformers.TrainingArguments` knows, as a dict or an object.
@@ -248,6 +248,7 @@ class Adapted:
             output_dir=output_dir,
             optimizer=optimizer,
             cache=cache,
+            base_dropout=base_dropout,
             validates=validation is not None,
         )
         now = self._now
@@ -262,12 +263,12 @@ class Adapted:
         now.settle(task)
         features = now.encode(examples, records, targets=True)
         check_targets(now, features)
-        now.start_head(examples)
         frozen = FrozenBase(now, dropout=base_dropout)
         job = Job(
             model=self.model,
             blocks=now.blocks,
             first_stack=now.first_stack,
+            trains_base=bool(now.plan.unfrozen),
             head=now.base.head,
             features=features,
             collate=now.collate,
@@ -290,7 +291,9 @@ class Adapted:
             default_rates=(self.method.learning_rate, self.method.head_learning_rate),
             seed=now.seed,
         )
+        run.check()
         now.training = {**run.facts, "records": len(examples)}
+        now.start_head(examples)
         now.fresh_head = False
         with frozen:
             history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())

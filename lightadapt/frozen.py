@@ -16,7 +16,6 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation import Adaptation
-from lightadapt.errors import LightAdaptError
 from lightadapt.quantization import is_quantized
 
 
@@ -27,19 +26,13 @@ class FrozenBase:
     """
 
     def __init__(self, adaptation: Adaptation, *, dropout: bool = False) -> None:
-        """`dropout` keeps it on: then nothing rests.
-
-        Raises:
-            LightAdaptError: it is neither True nor False.
-        """
-        if type(dropout) is not bool:
-            raise LightAdaptError(f"base_dropout={dropout!r}: write True or False.")
+        """`dropout` keeps it on: then nothing rests."""
         self.modules = [] if dropout else list(_frozen_modules(adaptation))
         self._checkpointers: list[Any] = [module for module in self.modules if _checkpoints(module)]
         self._checkpointing: dict[Any, Callable[..., Any]] = {}
 
     def rest(self) -> None:
-        """Put the frozen modules into evaluation mode, after `model.train()` has put all into the other."""
+        """Put the frozen modules into evaluation mode, after `model.train()` has put all into training mode."""
         for module in self.modules:
             module.training = False
         for module in self._checkpointers:  # activations are computed anew by modules in training mode only

@@ -83,10 +83,11 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device, *, trains_base:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the processor has instructions for bfloat16; without them it is many times slower than float32.
 
-    A GPU that is planned for and not here is taken to have them.
+    Older GPUs than Ampere (T4, V100) have none and emulate them. A GPU that is planned for and not here is taken to
+    have them.
     """
     if device.type == "cuda":
-        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -13,6 +13,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from lightadapt.errors import LightAdaptError
 
+DONE = "done"
+"""What the main process tells the others when it has acted."""
 WAIT = timedelta(minutes=10)
 """How long the others wait for what the main process does for all."""
 
@@ -107,14 +109,14 @@ def once(action: Action, what: str) -> None:
         try:
             action()
         except Exception as error:
-            _store().set(key, str(error))
+            _store().set(key, f"{type(error).__name__}: {error}")
             raise
-        _store().set(key, "")
+        _store().set(key, DONE)
         return
     _wait_for([key], f"{what}: the main process does this for all, and has not within {WAIT}. Call it there, too.")
-    failed = _store().get(key).decode()
-    if failed:
-        raise LightAdaptError(f"{what} failed in the main process: {failed}")
+    said = _store().get(key).decode()
+    if said != DONE:
+        raise LightAdaptError(f"{what} failed in the main process: {said}")
 
 
 def _store() -> Any:

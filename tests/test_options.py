@@ -174,7 +174,16 @@ def test_two_names_with_two_values_are_refused():
     given = {"gradient_checkpointing": True, "activation_checkpointing": False}
     settings = {"epochs": None, "learning_rate": None, "batch_tokens": None, "early_stopping": None}
     with pytest.raises(la.LightAdaptError, match="activation_checkpointing is given twice"):
-        read_settings(given, **settings, resume=False, output_dir=None, optimizer=None, cache="auto", validates=False)
+        read_settings(
+            given,
+            **settings,
+            resume=False,
+            output_dir=None,
+            optimizer=None,
+            cache="auto",
+            base_dropout=False,
+            validates=False,
+        )
 
 
 def test_checkpointing_ends_with_the_run(make):

@@ -81,8 +81,7 @@ def test_memory_does_not_grow_with_the_records():
 
 @pytest.mark.parametrize("task", ["classification", "ner", "generation", "multiple-choice"])
 def test_a_stream_is_learned_as_a_list_is(tiny, messages, monkeypatch, task):
-    """The same losses and scores, though it is encoded in pieces; the last record has a label of its own."""
-    monkeypatch.setattr(adaptation, "PIECE", 7)
+    """The same losses and scores, whatever the pieces that are encoded; the last record has a label of its own."""
     records = {
         "classification": [{"text": each["text"], "label": each["label"]} for each in messages],
         "ner": [{"tokens": ["see", "Rome"] * (1 + n % 3), "tags": ["O", "B-LOC"] * (1 + n % 3)} for n in range(20)],
@@ -91,13 +90,32 @@ def test_a_stream_is_learned_as_a_list_is(tiny, messages, monkeypatch, task):
     }[task]
     model = "gpt2" if task == "generation" else "bert"
     losses, scores = [], []
-    for data in (records, stream(records)):
+    for data, piece in ((records, 1_000), (stream(records), 7)):
+        monkeypatch.setattr(adaptation, "PIECE", piece)
         adapted = la.adapt(tiny(model), task)
         history = adapted.fit(data, validation=None if task == "generation" else data, epochs=2, args=QUIET)
         losses.append([loss for _, loss in history.losses])
         scores.append(adapted.predict(records) if task != "generation" else [])
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("form", [list, stream])
+def test_what_had_to_be_cut_is_said_once_for_all_pieces(tiny, monkeypatch, form):
+    monkeypatch.setattr(adaptation, "PIECE", 7)
+    longest = la.adapt(tiny("bert"), "ner", labels=["LOC"])._now.max_length
+    texts = form([{"text": "so " * (2 * longest if n % 5 == 0 else 3), "label": "ab"[n % 2]} for n in range(20)])
+    cut = [
+        {"text": "Merkels Haus", "entities": [{"start": 0, "end": 6, "label": "PER"}]},
+        {"text": "a", "entities": []},
+    ]
+    for task, data, said in (
+        (la.Classification(), texts, f"4 of 20 texts are longer than {longest} tokens"),
+        (la.NER(), form(cut * 10), "10 of 10 entities begin or end where this tokenizer cannot"),
+    ):
+        with pytest.warns(UserWarning, match=said) as caught:
+            la.adapt(tiny("bert"), task).fit(data, epochs=1, args=QUIET)
+        assert len([each for each in caught if " of " in str(each.message)]) == 1
 
 
 def test_a_bad_record_of_a_stream_is_named(tiny, monkeypatch):

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import lightadapt as la
-from lightadapt.training.arguments import read_settings
+from lightadapt.training import arguments as arguments_module
+from lightadapt.training.arguments import _keep_on, read_settings, training_arguments
 from lightadapt.training.batching import TokenBudgetBatches, sorted_batches
 from lightadapt.training.trainer import last_checkpoint
 
+DEFAULTS = {
+    "epochs": None,
+    "learning_rate": None,
+    "batch_tokens": None,
+    "early_stopping": None,
+    "resume": False,
+    "output_dir": None,
+    "optimizer": None,
+    "cache": False,
+    "base_dropout": False,
+    "validates": False,
+}
 LENGTHS = [5 + (7 * number) % 60 for number in range(500)]
 
 
@@ -205,18 +220,7 @@ def test_weights_of_an_evaluation_that_was_not_kept_have_no_scores(classifier, m
 
 
 def test_small_data_is_seen_more_often():
-    settings = read_settings(
-        None,
-        epochs=None,
-        learning_rate=None,
-        batch_tokens=None,
-        early_stopping=None,
-        resume=False,
-        output_dir=None,
-        optimizer=None,
-        cache=False,
-        validates=False,
-    )
+    settings = read_settings(None, **DEFAULTS)
     assert [settings.passes(steps) for steps in (1, 100, 10_000)] == [20, 10, 3]
 
 
@@ -347,6 +351,8 @@ REFUSED = [
     ({"args": {"learning_rat": 1}}, "Did you mean 'learning_rate'?"),
     ({"args": 5}, "args is a int"),
     ({"epochs": 2, "args": {"num_train_epochs": 3}}, "num_train_epochs is given twice: 2 to fit and 3 in args"),
+    ({"args": {"dataloader_drop_last": True}}, "'dataloader_drop_last', which does nothing here: every record is"),
+    ({"base_dropout": "no"}, "base_dropout='no': write True or False"),
     ({"args": {"warmup_ratio": 0.1}}, "warmup_steps below 1"),
     ({"args": {"eval_strategy": "steps", "save_strategy": "epoch"}, "validation": True}, "do not fit together"),
     (
@@ -450,10 +456,65 @@ def test_a_run_of_one_step_learns(classifier, messages):
     assert not any(before[name].equal(state_of(adapted)[name]) for name in head)
 
 
-def test_resume_with_another_optimizer_is_refused(classifier, messages, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"optimizer": "adamw8bit"}, "its optimizer was adamw_torch_fused, now adamw_bnb_8bit"),
+        ({"batch_tokens": 7}, r"its batch_tokens was \d+, now 7"),
+        ({"args": {"gradient_accumulation_steps": 2}}, "its number of batches a step was None, now 2"),
+    ],
+)
+def test_resume_with_other_steps_is_refused(classifier, messages, tmp_path, options, what):
     classifier().fit(messages[:8], epochs=1, output_dir=tmp_path)
-    with pytest.raises(la.LightAdaptError, match="its optimizer was adamw_torch_fused, now adamw_bnb_8bit"):
-        classifier().fit(messages[:8], epochs=2, output_dir=tmp_path, resume=True, optimizer="adamw8bit")
+    with pytest.raises(la.LightAdaptError, match=what):
+        classifier().fit(messages[:8], epochs=2, output_dir=tmp_path, resume=True, **options)
+
+
+def test_a_few_steps_of_a_long_epoch(classifier, messages):
+    """Less than a hundredth of an epoch is no epoch at all when it is rounded."""
+    history = classifier().fit(messages * 20, batch_tokens=1, args={"max_steps": 2})
+    assert history.steps == 2
+    assert 0 < history.settings["epochs"] < 0.005
+    assert len(history.losses) == 2
+
+
+def test_what_a_task_with_a_loss_of_its_own_takes_no_notice_of(tiny):
+    adapted = la.adapt(tiny("gpt2"), "generation")
+    with pytest.raises(la.LightAdaptError, match="'label_smoothing_factor', which does nothing here"):
+        adapted.fit([{"prompt": "a", "completion": "b"}], args={"label_smoothing_factor": 0.1})
+    assert adapted.history is None
+
+
+def test_one_process_stays_on_its_gpu(monkeypatch, tmp_path):
+    """Trainer would begin with the first GPU and share each batch among all."""
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    _keep_on(torch.device("cuda:1"), arguments)
+    assert (arguments.n_gpu, arguments.device, chosen) == (1, torch.device("cuda:1"), [torch.device("cuda:1")])
+
+
+@pytest.mark.parametrize("trains_base", [True, False])
+def test_a_gpu_computes_in_mixed_precision_only_where_the_base_learns(tiny, monkeypatch, tmp_path, trains_base):
+    """A base that was asked for in float32 and is frozen computes in float32."""
+    given = {}
+    monkeypatch.setattr(arguments_module, "computes_bfloat16", lambda device: True)
+    monkeypatch.setattr(arguments_module, "TrainingArguments", lambda **options: given.update(options) or Mock(n_gpu=1))
+    model = Mock(device=torch.device("cuda"), dtype=torch.float32)
+    settings = read_settings(None, **DEFAULTS)
+    training_arguments(
+        settings,
+        model,
+        trains_base=trains_base,
+        output_dir=str(tmp_path),
+        epochs=1,
+        steps=10,
+        learning_rate=1e-3,
+        headline=None,
+        greater_is_better=True,
+        seed=0,
+    )
+    assert given["bf16"] is trains_base
 
 
 def test_an_optimizer_that_is_not_installed_is_said_to_be_missing(classifier, messages):

@@ -120,8 +120,6 @@ def test_a_forward_of_one_block_alone_stays(tiny):
 
 
 def test_a_wrong_word_is_refused(tiny):
-    with pytest.raises(la.LightAdaptError, match="base_dropout='no': write True or False"):
-        run(tiny, "bert", "ner", ENTITIES, cache="auto", base_dropout="no")
     with pytest.raises(la.LightAdaptError, match="cache='fp16' is unknown"):
         run(tiny, "bert", "ner", ENTITIES, cache="fp16")
 

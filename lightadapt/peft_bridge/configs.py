@@ -35,9 +35,6 @@ class _Kind(str):
     def name(self) -> str:
         return str(self)
 
-    def __str__(self) -> str:
-        return "".join(self)
-
     def __reduce__(self) -> tuple[Any, ...]:
         return _Kind, (str(self),)
 

@@ -16,7 +16,7 @@ from lightadapt.tasks.fields import as_list, check_characters, required, text_fi
 from lightadapt.tasks.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder, new_tokens
 from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Objective, Task, Weigher, filler
-from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
+from lightadapt.tasks.texts import CUTS, Cut, check_overflow, count_cut
 
 if TYPE_CHECKING:
     import torch
@@ -189,7 +189,7 @@ class Generation(Task):
             features += mine
             if lost:
                 cut[index] = lost
-        return Encoded(features, report_cut(cut, len(examples), view, self.overflow))
+        return Encoded(features, count_cut(cut, view, self.overflow))
 
     def _prompted(self, example: Example, separator: str) -> Example:
         """The example with what stands before and behind its source."""

@@ -24,7 +24,7 @@ from lightadapt.tasks.completions import (
 from lightadapt.tasks.fields import as_list, check_characters, optional_text, required
 from lightadapt.tasks.showing import show_tokens
 from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, Weigher, filler, pad
-from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
+from lightadapt.tasks.texts import CUTS, Cut, check_overflow, count_cut
 
 if TYPE_CHECKING:
     import torch
@@ -136,7 +136,7 @@ class MultipleChoice(Task):
             features.append(Choices(inputs, index, {"answer": example.answer} if targets else {}))
             if lost:
                 cut[index] = lost
-        return Encoded(features, report_cut(cut, len(examples), view, self.overflow))
+        return Encoded(features, count_cut(cut, view, self.overflow))
 
     def collate(self, features: Sequence[Choices], view: ModelView) -> dict[str, torch.Tensor]:
         """For an encoder `(B, C, T)`, a choice that a record lacks being one padding token; for the others one row a

@@ -16,7 +16,16 @@ from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_word
 from lightadapt.tasks.alignment import Window, tokenize_windows, words_inside
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import EVERY_FAMILY, IGNORED, Encoded, Label, LabelledTask, ModelView
+from lightadapt.tasks.task import EVERY_FAMILY, IGNORED, Count, Encoded, Label, LabelledTask, ModelView
+
+LOST = (
+    "{count} of {total} entities have no sub-word of their own in this tokenizer: they are not learned, and count as "
+    "missed in scores."
+)
+CHANGED = (
+    "{count} of {total} entities begin or end where this tokenizer cannot: they are learned up to the next border that "
+    "it has, and their exact span counts in scores."
+)
 
 
 class Example(NamedTuple):
@@ -148,7 +157,9 @@ class NER(LabelledTask):
                 one_lost, one_changed = _set_targets(example, mine, view.outputs)
                 lost, changed = lost + one_lost, changed + one_changed
         total = sum(len(example.entities) for example in examples)
-        return Encoded([window for mine in windows for window in mine], _notes(lost, changed, total))
+        return Encoded(
+            [window for mine in windows for window in mine], [Count(LOST, lost, total), Count(CHANGED, changed, total)]
+        )
 
     def decode(
         self, examples: Sequence[Example], features: Sequence[Window], inferred: Sequence[np.ndarray], view: ModelView
@@ -287,21 +298,6 @@ def _set_targets(example: Example, windows: Sequence[Window], outputs: Sequence[
             target[position] = place[tags[first]]
         window.targets = {"labels": target}
     return lost, changed
-
-
-def _notes(lost: int, changed: int, total: int) -> list[str]:
-    notes = []
-    if lost:
-        notes.append(
-            f"{lost} of {total} entities have no sub-word of their own in this tokenizer: they are not learned, "
-            "and count as missed in scores."
-        )
-    if changed:
-        notes.append(
-            f"{changed} of {total} entities begin or end where this tokenizer cannot: they are learned up to the next "
-            "border that it has, and their exact span counts in scores."
-        )
-    return notes
 
 
 def _decode_example(

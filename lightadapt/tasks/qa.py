@@ -14,7 +14,7 @@ from lightadapt.errors import DataError, LightAdaptError, RecordError
 from lightadapt.metrics import Report, answer_f1, question_scores
 from lightadapt.tasks.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.showing import show_tokens
-from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, ModelView, Task
+from lightadapt.tasks.task import EVERY_FAMILY, Count, Encoded, Feature, ModelView, Task
 from lightadapt.tasks.texts import closing_token
 
 if TYPE_CHECKING:
@@ -177,11 +177,11 @@ class QA(Task):
         if targets:
             changed = sum(_set_targets(example, mine) for example, mine in zip(examples, windows, strict=True))
         total = sum(bool(example.answers) for example in examples)
-        notes = [
-            f"{changed} of {total} answers begin or end where this tokenizer cannot, or are longer than a window: "
+        text = (
+            "{count} of {total} answers begin or end where this tokenizer cannot, or are longer than a window: "
             "they are learned as far as can be, and their exact text counts in scores."
-        ]
-        return Encoded([window for mine in windows for window in mine], notes if changed else [])
+        )
+        return Encoded([window for mine in windows for window in mine], [Count(text, changed, total)])
 
     def logits_of(self, given: Any) -> torch.Tensor:
         """Start and end logits `(B, T, 2)`."""

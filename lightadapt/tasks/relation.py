@@ -14,7 +14,7 @@ from lightadapt.metrics import Report, relation_scores
 from lightadapt.tasks.classification import Classification, most_probable
 from lightadapt.tasks.fields import as_list, required, text_field
 from lightadapt.tasks.task import Encoded, Feature, Label, ModelView
-from lightadapt.tasks.texts import CUTS, Cut, check_overflow, report_cut
+from lightadapt.tasks.texts import CUTS, Cut, check_overflow, count_cut
 
 HEAD_MARKER, TAIL_MARKER = "@", "#"
 """Stand around the arguments: punctuation that every vocabulary has, so that none is added (Zhou and Chen, 2021)."""
@@ -108,11 +108,11 @@ class Relation(Classification):
         last = view.family == "decoder"  # whose closing marker has seen the argument
         encoded = [_encode(example, index, view, last) for index, example in enumerate(examples)]
         cut = {index: "what is far from the arguments" for index, (_, was_cut) in enumerate(encoded) if was_cut}
-        notes = report_cut(cut, len(examples), view, self.overflow)
+        counts = count_cut(cut, view, self.overflow)
         features = [feature for feature, _ in encoded]
         if targets:
             self.set_targets(examples, features, view)
-        return Encoded(features, notes)
+        return Encoded(features, counts)
 
     def score(
         self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]

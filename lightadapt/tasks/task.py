@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from functools import cached_property
@@ -82,12 +82,37 @@ class Feature:
         return len(self.inputs["input_ids"])
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many could not be encoded as they are; the counts of several pieces of the data add up."""
+
+    text: str
+    """The sentence for the user, with `{count}` and `{total}`."""
+    count: int
+    total: int | None = None
+    """Of how many, also where none was found; None: of all examples."""
+
+
 @dataclass
 class Encoded:
-    """The features of some examples, and what had to be cut, to be said once."""
+    """The features of some examples, and what has to be said of them."""
 
     features: list[Any]
-    notes: list[str] = field(default_factory=list)
+    counts: list[Count] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences about these examples alone."""
+        return as_notes(self.counts, len({feature.example for feature in self.features}))
+
+
+def as_notes(counts: Iterable[Count], examples: int) -> list[str]:
+    """A sentence for each text of which something was counted, over all pieces of so many examples."""
+    found: dict[str, tuple[int, int]] = {}
+    for each in counts:
+        count, total = found.get(each.text, (0, 0))
+        found[each.text] = (count + each.count, examples if each.total is None else total + each.total)
+    return [text.format(count=count, total=total) for text, (count, total) in found.items() if count]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from lightadapt.data import Records
 from lightadapt.errors import LightAdaptError, RecordError, nearest
 from lightadapt.tasks.fields import optional_text, text_field
-from lightadapt.tasks.task import Encoded, Feature, ModelView
+from lightadapt.tasks.task import Count, Encoded, Feature, ModelView
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -64,9 +64,8 @@ def encode_texts(examples: Sequence[Example], view: ModelView, overflow: str) ->
     if long and overflow == "error":
         raise RecordError(
             long[0],
-            f"the text has {len(whole[long[0]]['input_ids'])} tokens, but the model takes {view.max_length} "
-            f"({len(long)} of {len(examples)} records are too long). Shorten it, or choose overflow='truncate' or "
-            "overflow='windows'.",
+            f"the text has {len(whole[long[0]]['input_ids'])} tokens, but the model takes {view.max_length}. "
+            "Shorten it, or choose overflow='truncate' or overflow='windows'.",
         )
     rows: list[list[dict[str, Any]]] = [[inputs] for inputs in whole]
     for index in long:
@@ -74,16 +73,13 @@ def encode_texts(examples: Sequence[Example], view: ModelView, overflow: str) ->
     features = [Feature(inputs, index) for index, mine in enumerate(rows) for inputs in mine]
     if view.family == "encoder-decoder":
         _check_ends(features, tokenizer)
-    if not long:
-        return Encoded(features)
     how = "is read in windows" if overflow == "windows" else "the model sees its start"
-    return Encoded(
-        features, [f"{len(long)} of {len(examples)} texts are longer than {view.max_length} tokens; of each {how}."]
-    )
+    text = f"{{count}} of {{total}} texts are longer than {view.max_length} tokens; of each {how}."
+    return Encoded(features, [Count(text, len(long))])
 
 
-def report_cut(cut: Mapping[int, str], total: int, view: ModelView, overflow: str) -> list[str]:
-    """A note of how many of `total` records were cut; `cut` says what was left out of each, by its index.
+def count_cut(cut: Mapping[int, str], view: ModelView, overflow: str) -> list[Count]:
+    """How many records were cut; `cut` says what was left out of each, by its index.
 
     Raises:
         RecordError: `overflow` is `"error"`.
@@ -94,10 +90,11 @@ def report_cut(cut: Mapping[int, str], total: int, view: ModelView, overflow: st
     if overflow == "error":
         raise RecordError(
             next(iter(cut)),
-            f"it is longer than the {view.max_length} tokens that the model takes ({len(cut)} of {total} records are). "
-            f"Shorten it, or choose overflow='truncate', which leaves out {parts}.",
+            f"it is longer than the {view.max_length} tokens that the model takes. Shorten it, or choose "
+            f"overflow='truncate', which leaves out {parts}.",
         )
-    return [f"{len(cut)} of {total} records are longer than {view.max_length} tokens; {parts} is left out."]
+    text = f"{{count}} of {{total}} records are longer than {view.max_length} tokens; {parts} is left out."
+    return [Count(text, len(cut))]
 
 
 def mean_of_windows(features: Sequence[Feature], values: Sequence[np.ndarray], count: int) -> np.ndarray:

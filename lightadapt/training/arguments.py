@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.hardware import require_bitsandbytes
+from lightadapt.hardware import computes_bfloat16, require_bitsandbytes
 from lightadapt.training.trainer import last_checkpoint
 
 RECORDS_PER_STEP = 16
@@ -34,6 +34,12 @@ RENAMED = {
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
 }
 """Names that transformers has given up, with the new ones; the old ones are still in everybody's scripts."""
+WITHOUT_EFFECT = {
+    "dataloader_drop_last": "every record is learned in every epoch. Leave it out.",
+    "length_column_name": "batches hold sequences of like length anyway. Leave it out.",
+    "train_sampling_strategy": "batches hold sequences of like length anyway. Leave it out.",
+}
+"""Arguments of Trainer that lightadapt's own batches and losses take no notice of, and what to do."""
 COMPILE = "torch_compile"
 """How the names of Trainer's options of `torch.compile` begin; they act on the blocks alone, see `compiling`."""
 EPOCHS_MOST = 20
@@ -95,6 +101,7 @@ def read_settings(
     output_dir: str | Path | None,
     optimizer: str | None,
     cache: bool | str,
+    base_dropout: bool,
     validates: bool,
 ) -> Settings:
     """The settings of a run, checked.
@@ -124,6 +131,8 @@ def read_settings(
     for name, value in numbers.items():
         if value is not None and not (isinstance(value, Real) and 0 < float(value) < math.inf):
             raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
+    if type(base_dropout) is not bool:
+        raise LightAdaptError(f"base_dropout={base_dropout!r}: write True or False.")
     if early_stopping is not None and not validates:
         raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
     if not isinstance(cache, bool) and cache not in CACHES:
@@ -148,6 +157,8 @@ def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[
             raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
         if name not in names:
             raise LightAdaptError(f"args holds {name!r}, which TrainingArguments does not know. {nearest(name, names)}")
+        if name in WITHOUT_EFFECT:
+            raise LightAdaptError(f"args holds {name!r}, which does nothing here: {WITHOUT_EFFECT[name]}")
     given = dict(args)
     for old, new in RENAMED.items():
         if old in given:
@@ -202,6 +213,7 @@ def training_arguments(
     settings: Settings,
     model: PreTrainedModel,
     *,
+    trains_base: bool,
     output_dir: str,
     epochs: float,
     steps: int,
@@ -213,6 +225,8 @@ def training_arguments(
     """Trainer's arguments: the defaults of lightadapt, overridden by the user's.
 
     Args:
+        trains_base: whether weights of the base itself learn, which are float32 then; a GPU computes with them in
+            bfloat16.
         steps: of the whole run.
         headline: the metric to choose the best weights by; None: there is no validation data.
     """
@@ -241,14 +255,24 @@ def training_arguments(
         "remove_unused_columns": False,
         "use_cpu": model.device.type == "cpu",
         "dataloader_pin_memory": on_gpu,
-        "bf16": on_gpu and model.dtype == torch.float32 and torch.cuda.is_bf16_supported(),
+        "bf16": on_gpu and trains_base and computes_bfloat16(model.device),
         "accelerator_config": {"even_batches": False},
     }
     try:
         others = {name: value for name, value in settings.others.items() if not name.startswith(COMPILE)}
-        return TrainingArguments(**{**defaults, **others, "output_dir": output_dir})
+        arguments = TrainingArguments(**{**defaults, **others, "output_dir": output_dir})
     except (TypeError, ValueError) as error:
         raise LightAdaptError(f"These training arguments do not fit together: {error}") from error
+    if arguments.n_gpu > 1:
+        _keep_on(model.device, arguments)
+    return arguments
+
+
+def _keep_on(device: torch.device, arguments: TrainingArguments) -> None:
+    """Let a run of one process stay on its GPU: Trainer would begin with the first and share each batch among all."""
+    arguments._n_gpu = 1
+    vars(arguments)["_setup_devices"] = device  # where `TrainingArguments.device` keeps what it has found
+    torch.cuda.set_device(device)
 
 
 def _takes_model_apart(others: Mapping[str, Any]) -> bool:

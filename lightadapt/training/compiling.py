@@ -20,23 +20,24 @@ VARIANTS = 64
 """Times that torch may compile a block anew: the first and the last can differ, and a batch of one row does."""
 
 
+def check_backend(name: str) -> None:
+    """Raise when torch has no such backend."""
+    known = torch.compiler.list_backends(exclude_tags=())
+    if name not in known:
+        near = nearest(str(name), known)
+        raise LightAdaptError(f"torch_compile_backend={name!r} is unknown. {near}Known: {known}.")
+
+
 @contextmanager
 def compiled(blocks: Iterable[nn.Module], settings: Mapping[str, Any] | None) -> Iterator[None]:
     """Inside, these modules run compiled, for batches of any shape.
 
     Args:
         settings: of `torch.compile`; None: nothing is compiled.
-
-    Raises:
-        LightAdaptError: torch has no such backend.
     """
     if settings is None:
         yield
         return
-    known = torch.compiler.list_backends(exclude_tags=())
-    if settings["backend"] not in known:
-        near = nearest(str(settings["backend"]), known)
-        raise LightAdaptError(f"torch_compile_backend={settings['backend']!r} is unknown. {near}Known: {known}.")
     blocks = list(blocks)
     torch.compiler.reset()  # what other models have used up of the variants
     # Methods hang on modules by hooks: what was compiled for a block without any must not serve one that has some.

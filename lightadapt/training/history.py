@@ -26,7 +26,7 @@ class History:
     peak_memory: int = 0
     """Bytes: the most that was allocated on the GPU, or the highest resident memory of the process seen."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Epochs, learning rates, batch tokens and seed as they were used."""
+    """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used, and `cached_blocks`."""
 
     @property
     def best_scores(self) -> dict[str, float]:

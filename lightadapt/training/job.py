@@ -36,6 +36,8 @@ class Job:
     """All blocks of the model: what is compiled, and where it is cut when each process is to hold a part of it."""
     first_stack: Sequence[nn.Module] | None
     """The blocks of which hidden states may be kept over the epochs, in the order in which they run."""
+    trains_base: bool
+    """Whether weights of the base itself learn."""
     head: frozenset[str]
     """The parameters of the head, which have a learning rate of their own."""
 
@@ -49,7 +51,7 @@ class Job:
     validation: Validation | None
 
     rest: Callable[[], None]
-    """Puts what is frozen into evaluation mode; called when a step has put all into the other."""
+    """Puts what is frozen into evaluation mode; called when a step has put all into training mode."""
     before_step: Callable[[], None]
     """Called when the gradients of a step are there."""
     save: Callable[[Path, Gate], None]

@@ -32,7 +32,7 @@ from lightadapt.training.callbacks import (
     ProgressBar,
     StopWhenNotFinite,
 )
-from lightadapt.training.compiling import compiled, not_compiled
+from lightadapt.training.compiling import check_backend, compiled, not_compiled
 from lightadapt.training.history import History
 from lightadapt.training.job import Job
 from lightadapt.training.trainer import AdaptTrainer
@@ -92,8 +92,7 @@ class Run:
         rate, head_rate = self.default_rates
         scale = (self.settings.learning_rate or rate) / rate
         per_epoch = self._steps_per_epoch(budget)
-        most = self.settings.others.get("max_steps", -1)  # Trainer's word for: this many, whatever the epochs
-        epochs = round(most / per_epoch, 2) if most > 0 else self.settings.passes(per_epoch)
+        epochs = self._max_steps / per_epoch if self._max_steps else self.settings.passes(per_epoch)
         return {
             "epochs": float(epochs),
             "learning_rate": rate * scale,
@@ -101,6 +100,7 @@ class Run:
             "batch_tokens": budget,
             "seed": self.settings.others.get("seed", self.seed),
             "optimizer": self.settings.optimizer,
+            **({"gradient_accumulation_steps": self._accumulated} if self._accumulated > 1 else {}),
             **({"processes": self._processes} if self._processes > 1 else {}),
         }
 
@@ -109,12 +109,45 @@ class Run:
         """How many processes take part, which join here if they have not before."""
         return int(PartialState(cpu=self.job.model.device.type == "cpu").num_processes)
 
+    @property
+    def _accumulated(self) -> int:
+        """Batches of a process that make one step."""
+        return int(self.settings.others.get("gradient_accumulation_steps", 1))
+
+    @property
+    def _max_steps(self) -> int:
+        """Steps of the run, whatever its epochs; 0: the epochs count."""
+        return max(0, int(self.settings.others.get("max_steps", 0)))
+
+    @property
+    def _steps(self) -> int:
+        """Steps of the whole run."""
+        return self._max_steps or round(self.facts["epochs"] * self._steps_per_epoch(self.facts["batch_tokens"]))
+
     def _steps_per_epoch(self, budget: int) -> int:
         """The steps of the optimizer, each of one batch or more in every process."""
-        accumulated = int(self.settings.others.get("gradient_accumulation_steps", 1))
-        step = batches_a_step(len(self.job.features), self._processes, accumulated)
+        step = batches_a_step(len(self.job.features), self._processes, self._accumulated)
         batches = count_batches(self.job.lengths, budget, step)
-        return math.ceil(batches / (self._processes * accumulated))
+        return math.ceil(batches / (self._processes * self._accumulated))
+
+    def check(self) -> None:
+        """Refuse what the settings ask for and this job cannot have, as far as it can be told without a batch.
+
+        Raises:
+            LightAdaptError: the reason, and the way out.
+        """
+        if self.job.objective is not None and self.settings.others.get("label_smoothing_factor"):
+            raise LightAdaptError(
+                "args holds 'label_smoothing_factor', which does nothing here: this task has a loss of its own. "
+                "Classification and MultiLabel have the option label_smoothing=…"
+            )
+        if self.settings.compiles is not None:
+            check_backend(self.settings.compiles["backend"])
+        reason = self._why_no_cache
+        if self.settings.cache not in (False, "auto") and reason:
+            raise LightAdaptError(
+                f"cache={self.settings.cache!r}: {reason}, for which there is no cache. Leave cache out."
+            )
 
     def train(self, callbacks: Sequence[Any]) -> History:
         """Train the model; with validation data it ends with the weights of the best evaluation."""
@@ -154,9 +187,10 @@ class Run:
         return training_arguments(
             self.settings,
             self.job.model,
+            trains_base=self.job.trains_base,
             output_dir=output_dir,
             epochs=self.facts["epochs"],
-            steps=round(self.facts["epochs"] * self._steps_per_epoch(self.facts["batch_tokens"])),
+            steps=self._steps,
             learning_rate=self.facts["learning_rate"],
             headline=validation.headline if validation else None,
             greater_is_better=validation is None or validation.greater_is_better,
@@ -177,16 +211,10 @@ class Run:
     def _cache(self, folder: Path) -> TrunkCache | None:
         """What keeps hidden states over the epochs; None when it cannot, or there is no second epoch."""
         wanted = self.settings.cache
-        reasons = {
-            "several processes train": self._processes > 1,
-            "this model has no single list of blocks": not self.job.first_stack,
-            "its blocks are compiled": self.settings.compiles is not None,
-        }
-        reason = next((text for text, holds in reasons.items() if holds), None)
-        if not wanted or (wanted == "auto" and (reason or self.facts["epochs"] <= 1)):
+        if not wanted or not self.job.first_stack or self._why_no_cache:
             return None
-        if reason or not self.job.first_stack:
-            raise LightAdaptError(f"cache={wanted!r}: {reason}, for which there is no cache. Leave cache out.")
+        if wanted == "auto" and self.facts["epochs"] <= 1:
+            return None
         return TrunkCache(
             self.job.first_stack,
             self.job.lengths,
@@ -194,6 +222,16 @@ class Run:
             dtype=torch.bfloat16 if wanted == "bf16" else None,
             required=wanted != "auto",
         )
+
+    @property
+    def _why_no_cache(self) -> str:
+        """Why hidden states cannot be kept, as far as it can be told before the first batch; else an empty text."""
+        reasons = {
+            "several processes train": self._processes > 1,
+            "this model has no single list of blocks": not self.job.first_stack,
+            "its blocks are compiled": self.settings.compiles is not None,
+        }
+        return next((text for text, holds in reasons.items() if holds), "")
 
     @property
     def _score(self) -> Callable[[], dict[str, float]] | None:

@@ -114,6 +114,8 @@ class AdaptTrainer(Trainer):
             batch_sampler=batches,
             collate_fn=partial(_collate_numbered, self.data_collator),
             num_workers=self.args.dataloader_num_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            persistent_workers=self.args.dataloader_persistent_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
@@ -125,14 +127,15 @@ class AdaptTrainer(Trainer):
         except ImportError as error:
             name = OptimizerNames(self.args.optim).value
             raise LightAdaptError(f"The optimizer {name} cannot be used here: {error}") from error
-        if self.head_rate != self.args.learning_rate and len(optimizer.param_groups) <= 2:
-            in_head = {id(p) for name, p in (model or self.model).named_parameters() if name in self.job.head}
-            groups = []
-            for group in optimizer.param_groups:
-                rest = [p for p in group["params"] if id(p) not in in_head]
-                head = [p for p in group["params"] if id(p) in in_head]
-                groups += [{**group, "params": rest}, {**group, "params": head, "lr": self.head_rate}]
-            optimizer.param_groups[:] = [group for group in groups if group["params"]]
+        if self.head_rate == self.args.learning_rate:
+            return optimizer  # type: ignore[no-any-return]
+        in_head = {id(p) for name, p in (model or self.model).named_parameters() if name in self.job.head}
+        groups = []
+        for group in optimizer.param_groups:
+            rest = [p for p in group["params"] if id(p) not in in_head]
+            head = [p for p in group["params"] if id(p) in in_head]
+            groups += [{**group, "params": rest}, {**group, "params": head, "lr": self.head_rate}]
+        optimizer.param_groups[:] = [group for group in groups if group["params"]]
         return optimizer  # type: ignore[no-any-return]
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
