@@ -112,7 +112,9 @@ def test_a_long_record_loses_the_start_of_its_prompt_or_is_refused(tokenizers):
     assert feature.inputs["input_ids"][0] == 1
     assert learned(feature, tokenizers("llama")) == " is late[SEP]"
     assert len(feature.prompt) == 32
-    with pytest.raises(la.DataError, match=r"Record 1: it is longer than the 40 tokens that the model takes\. Shorten it"):
+    with pytest.raises(
+        la.DataError, match=r"Record 1: it is longer than the 40 tokens that the model takes\. Shorten it"
+    ):
         encode(Generation(overflow="error", max_new_tokens=8), tokenizers("llama"), records, max_length=40)
 
 

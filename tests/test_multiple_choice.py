@@ -103,7 +103,9 @@ def test_a_long_question_loses_its_start_and_no_choice(tokenizers, kind):
             text if labels is None else view.tokenizer.decode([n for n in labels if n >= 0], skip_special_tokens=True)
         )
         assert choice.replace(" ", "") in learned.replace(" ", "")
-    with pytest.raises(la.DataError, match=r"Record 0: it is longer than the 40 tokens that the model takes\. Shorten it"):
+    with pytest.raises(
+        la.DataError, match=r"Record 0: it is longer than the 40 tokens that the model takes\. Shorten it"
+    ):
         MultipleChoice(overflow="error").encode(examples, view, targets=True)
 
 

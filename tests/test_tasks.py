@@ -412,7 +412,9 @@ def test_long_texts_are_cut_read_in_windows_or_refused_and_it_is_said_once(make,
             {key: sum(part[key] for part in parts) / len(parts) for key in averaged}, abs=1e-5
         )
     strict, _ = make(name, type(kind)(**{**kind.settings(), "overflow": "error"}, **labels_of(kind)))
-    with pytest.raises(la.DataError, match=rf"Record 1: the text has \d+ tokens, but the model takes {limit}\. Shorten it"):
+    with pytest.raises(
+        la.DataError, match=rf"Record 1: the text has \d+ tokens, but the model takes {limit}\. Shorten it"
+    ):
         strict.predict([start, long])
 
 

@@ -183,3 +183,16 @@ def test_the_model_is_as_before_afterwards(tiny):
     block = adapted.model.bert.encoder.layer[0]
     assert "forward" not in vars(block)
     assert not block._forward_hooks
+
+
+def test_a_trial_that_fails_ends_no_run(tiny, monkeypatch):
+    def fail(*_):
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr(trunk_cache.TrunkCache, "_compare", fail)
+    adapted = la.adapt(tiny("bert"), "ner", layers="last:1")
+    history = adapted.fit(ENTITIES, epochs=2, args=QUIET)
+    assert history.settings["cached_blocks"] == 0
+    assert history.settings["not_cached"] == "Trying it failed (IndexError: tuple index out of range)."
+    with pytest.raises(la.LightAdaptError, match=r"Trying it failed \(IndexError.* Write cache=False"):
+        la.adapt(tiny("bert"), "ner", layers="last:1").fit(ENTITIES, epochs=2, cache=True, args=QUIET)

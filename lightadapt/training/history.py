@@ -26,7 +26,8 @@ class History:
     peak_memory: int = 0
     """Bytes: the most that was allocated on the GPU, or the highest resident memory of the process seen."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used, and `cached_blocks`."""
+    """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used; `cached_blocks`, and in
+    `not_cached` why there are none where it was tried."""
 
     @property
     def best_scores(self) -> dict[str, float]:

@@ -179,6 +179,8 @@ class Run:
                 if cache is not None:
                     cache.close()
         facts = {**self.facts, "cached_blocks": cache.cached_blocks if cache is not None else 0}
+        if cache is not None and cache.reason:
+            facts["not_cached"] = cache.reason
         return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=facts)
 
     def _arguments(self, output_dir: str) -> TrainingArguments:

@@ -117,7 +117,10 @@ class TrunkCache:
         self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor], batch_of: Callable[[list[int]], Batch]
     ) -> None:
         with torch.random.fork_rng(devices=[mask.device] if mask.device.type == "cuda" else []):
-            self.reason = self._find(rows, mask, compute) or self._mix(batch_of) or self._reserve()
+            try:
+                self.reason = self._find(rows, mask, compute) or self._mix(batch_of) or self._reserve()
+            except Exception as error:  # whatever a model makes of blocks that compute nothing; a step shows its own
+                self.reason = f"Trying it failed ({type(error).__name__}: {error})."
         if self.reason:
             self.cached_blocks = 0
             if self.required:
