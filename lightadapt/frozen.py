@@ -1,7 +1,7 @@
 """The frozen part of a model, which computes as at inference while the rest learns.
 
 Dropout guards weights that learn against fitting what is in front of them. On weights that do not learn it is noise,
-which takes about a tenth of a step on a CPU, and lets the same text give other hidden states each time.
+which takes a tenth of a step or more on a CPU, and lets the same text give other hidden states each time.
 """
 
 from __future__ import annotations
