@@ -96,3 +96,11 @@ def test_errors_are_value_errors():
     assert issubclass(lightadapt.LightAdaptError, ValueError)
     assert issubclass(lightadapt.DataError, lightadapt.LightAdaptError)
     assert issubclass(lightadapt.ArtifactError, lightadapt.LightAdaptError)
+
+
+def test_every_benchmark_can_be_imported():
+    folder = ROOT.parent / "benchmarks"
+    names = sorted(file.stem for file in folder.glob("*.py"))
+    assert "train_speed" in names
+    script = f"import sys\nsys.path.insert(0, {str(folder)!r})\n" + "\n".join(f"import {name}" for name in names)
+    subprocess.run([sys.executable, "-c", script], check=True)
