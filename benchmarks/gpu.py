@@ -53,7 +53,7 @@ LABELS = ("a", "b", "c", "d")
 WORDS = 200
 """Different words of the texts."""
 SIDES = ("peft", "lightadapt")
-CHILD = "--run"
+CHILD = "--child"  # torchrun has options that begin with --run
 RATE = 1e-4
 OPERATIONS = 4
 """Floating-point operations a token for each frozen parameter."""

@@ -24,7 +24,7 @@ from measuring import describe_machine, find_encoder, quiet, run_in_processes
 import lightadapt as la
 from lightadapt import sample
 
-CHILD = "--run"
+CHILD = "--child"  # torchrun has options that begin with --run
 
 
 def run(threads: int, batch_tokens: int, steps: int, model: str, result: Path) -> None:

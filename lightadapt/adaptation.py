@@ -28,7 +28,7 @@ from lightadapt.methods import Method, Plan
 from lightadapt.model_card import write_card
 from lightadapt.processes import Gate, is_sharded, meet
 from lightadapt.quantization import is_quantized
-from lightadapt.stored import pieces, stored_like
+from lightadapt.stored import Stored, pieces, stored_like
 from lightadapt.tasks import Task
 from lightadapt.tasks.task import Count, Feature, Label, LabelledTask, ModelView, as_notes
 from lightadapt.training.history import History
@@ -38,6 +38,10 @@ PIECE = 1_000
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
 SAME_WHEN_RESUMED = {
     "number of records": "records",
+    "number of sequences": "sequences",
+    "number of tokens": "tokens",
+    "order": "seed",
+    "learning rate": "learning_rate",
     "batch_tokens": "batch_tokens",
     "number of batches a step": "gradient_accumulation_steps",
     "number of processes": "processes",
@@ -245,24 +249,36 @@ class Adaptation:
             DataError: a record cannot be encoded.
         """
         counts: list[Count] = []
-        features = stored_like(examples, self._encode(examples, records, targets, task or self.task, counts))
+        # The task may have labels that the head is to get yet.
+        view = self.view if task is None else self.view_with(task.outputs())
+        encoded = self._encode(examples, records, targets, task or self.task, view, counts)
+        features = stored_like(examples, encoded)
         for note in as_notes(counts, len(examples)):
             warnings.warn(note, stacklevel=3)
         return features
 
     def _encode(
-        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]
+        self,
+        examples: Sequence[Any],
+        records: Records | None,
+        targets: bool,
+        task: Task,
+        view: ModelView,
+        counts: list[Count],
     ) -> Iterator[Feature]:
         """The features one by one; what is to be said of them is added to `counts`."""
-        for number, piece in enumerate(pieces(examples, PIECE)):
+        # An encoder-decoder wants as many end tokens in every text, which is seen of all of them together only.
+        whole = view.family == "encoder-decoder" and not isinstance(examples, Stored)
+        size = max(1, len(examples)) if whole else PIECE
+        for number, piece in enumerate(pieces(examples, size)):
             try:
-                encoded = task.encode(piece, self.view, targets=targets)
+                encoded = task.encode(piece, view, targets=targets)
             except RecordError as error:
-                place = error.index + number * PIECE
+                place = error.index + number * size
                 raise RecordError(place, error.reason) if records is None else error.at(records.place(place)) from None
             counts += encoded.counts
             for feature in encoded.features:
-                feature.example += number * PIECE
+                feature.example += number * size
                 if "token_type_ids" not in self._accepted:  # tokenizers say more than some models want to hear
                     feature.inputs.pop("token_type_ids", None)
                 yield feature
@@ -287,9 +303,13 @@ class Adaptation:
             )
         return task.decode(examples, features, inferred, view)
 
-    def scorer(self, examples: Sequence[Any], records: Records) -> Callable[[], dict[str, float]]:
-        """A function that scores these examples, which are encoded once; all processes of a run call it together."""
-        features = self.task.validation_features(self.encode(examples, records, targets=True))
+    def scorer(self, examples: Sequence[Any], records: Records, task: Task) -> Callable[[], dict[str, float]]:
+        """A function that scores these examples, which are encoded once; all processes of a run call it together.
+
+        Args:
+            task: the one that is settled before the function is called.
+        """
+        features = task.validation_features(self.encode(examples, records, targets=True, task=task))
 
         def score() -> dict[str, float]:
             predictions = self.decode(examples, features, shared=True)
@@ -352,6 +372,9 @@ class Adaptation:
         now, then = self.manifest(), artifact.manifest
         pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
         pairs["task"] = (then["task"]["name"], now["task"]["name"])
+        for name, value in now["task"]["settings"].items():
+            if not name.startswith("found_"):  # what is tuned when a run has ended
+                pairs[f"{now['task']['name']} option {name}"] = (then["task"]["settings"].get(name), value)
         if same_base(then["base"]["fingerprint"], now["base"]["fingerprint"]) is False:
             pairs["base"] = (then["base"]["id"], f"another ({now['base']['id']})")
         for name, known in SAME_WHEN_RESUMED.items():

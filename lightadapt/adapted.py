@@ -254,15 +254,14 @@ class Adapted:
         now = self._now
         check_weights(now)
         check_learning_rate(settings.learning_rate, self.method.learning_rate, self.method.name)
-        now.metrics = {}
         records = self.task.read(train, split="train", columns=columns)
         examples = self.task.parse(records)
         task = now.task_of(examples)
         task.check_answers(examples, records)
         checked = None if validation is None else task.read_examples(validation, split="validation", columns=columns)
-        now.settle(task)
-        features = now.encode(examples, records, targets=True)
-        check_targets(now, features)
+        view = now.view_with(task.outputs())
+        features = now.encode(examples, records, targets=True, task=task)
+        check_targets(now, features, task)
         frozen = FrozenBase(now, dropout=base_dropout)
         job = Job(
             model=self.model,
@@ -272,12 +271,12 @@ class Adapted:
             head=now.base.head,
             features=features,
             collate=now.collate,
-            objective=task.objective(examples, now.view),
-            weigh=task.weigher(examples, now.view),
+            objective=task.objective(examples, view),
+            weigh=task.weigher(examples, view),
             validation=None
             if checked is None
             else Validation(
-                score=now.scorer(*checked), headline=task.headline, greater_is_better=task.greater_is_better
+                score=now.scorer(*checked, task), headline=task.headline, greater_is_better=task.greater_is_better
             ),
             rest=frozen.rest,
             before_step=GradientWatch(now).look,
@@ -291,8 +290,15 @@ class Adapted:
             default_rates=(self.method.learning_rate, self.method.head_learning_rate),
             seed=now.seed,
         )
-        run.check()
-        now.training = {**run.facts, "records": len(examples)}
+        run.check()  # from here on the model changes
+        now.settle(task)
+        now.metrics = {}
+        now.training = {
+            **run.facts,
+            "records": len(examples),
+            "sequences": len(features),
+            "tokens": job.tokens,
+        }
         now.start_head(examples)
         now.fresh_head = False
         with frozen:
@@ -345,7 +351,7 @@ class Adapted:
         with torch.random.fork_rng():  # dropout draws
             found = [
                 check_weights(now),
-                check_targets(now, features),
+                check_targets(now, features, task),
                 check_gradients(now, now.collate(few), task.objective(examples, now.view)),
                 check_padding(now, plain),
             ]

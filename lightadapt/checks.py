@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from lightadapt import peft_bridge
 from lightadapt.adaptation import Adaptation
 from lightadapt.errors import LightAdaptError
-from lightadapt.tasks.task import IGNORED, Objective
+from lightadapt.tasks.task import IGNORED, Objective, Task
 
 DOUBTFUL, ABSURD = 20.0, 1000.0
 """Factors between a learning rate and that of the method from which it is doubted, and refused."""
@@ -45,9 +45,9 @@ def check_weights(adaptation: Adaptation) -> str:
     return f"weights: {len(trained)} tensors are trained, in float32"
 
 
-def check_targets(adaptation: Adaptation, features: Sequence[Any]) -> str:
+def check_targets(adaptation: Adaptation, features: Sequence[Any], task: Task) -> str:
     """How much is to be learned; raise when no token is to be learned, or never the one that ends a text."""
-    ends = adaptation.task.end_tokens(adaptation.view)
+    ends = task.end_tokens(adaptation.view_with(task.outputs()))
     count, rows, ended = 0, 0, False
     for feature in features:  # once: they may lie in a file
         row = feature.targets.get("labels")

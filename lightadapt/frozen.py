@@ -27,8 +27,10 @@ class FrozenBase:
 
     def __init__(self, adaptation: Adaptation, *, dropout: bool = False) -> None:
         """`dropout` keeps it on: then nothing rests."""
-        self.modules = [] if dropout else list(_frozen_modules(adaptation))
-        self._checkpointers: list[Any] = [module for module in self.modules if _checkpoints(module)]
+        self.adaptation = adaptation
+        self.dropout = dropout
+        self.modules: list[nn.Module] = []
+        self._checkpointers: list[Any] = []
         self._checkpointing: dict[Any, Callable[..., Any]] = {}
 
     def rest(self) -> None:
@@ -49,6 +51,8 @@ class FrozenBase:
         block._gradient_checkpointing_func = lambda run, *args: checkpoint(partial(_run_resting, block, run), *args)
 
     def __enter__(self) -> FrozenBase:
+        self.modules = [] if self.dropout else list(_frozen_modules(self.adaptation))
+        self._checkpointers = [module for module in self.modules if _checkpoints(module)]
         return self
 
     def __exit__(

@@ -418,3 +418,18 @@ def test_other_files_are_no_results(tmp_path, content):
 def test_the_help_names_the_methods_that_are_compared():
     (option,) = [each for each in get_command(app).commands["compare"].params if each.name == "methods"]
     assert ",".join(USUAL_METHODS) in option.help
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_any_run(tiny):
+    options = {"train": TRAIN, "test": TEST}
+    with pytest.raises(la.LightAdaptError, match="cannot be written"):
+        compare(tiny("bert"), "classification", ["probe"], path=f"{'x' * 300}.json", **options)
+    with pytest.raises(la.LightAdaptError, match="methods is a LoRA"):
+        compare(tiny("bert"), "classification", la.LoRA(), **options)
+
+
+def test_a_file_of_another_schema_is_refused(tmp_path):
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps({"schema": 2, "runs": [], "title": "", "setting": {}, "machine": {}}))
+    with pytest.raises(la.LightAdaptError, match="schema 2"):
+        read_comparison(file)

@@ -19,9 +19,9 @@ def training_modules(model) -> set[str]:
 def test_dropout_is_off_in_the_frozen_base_alone(tiny, name):
     """The model gives the same twice, and its head and adapter are in training mode."""
     adapted = la.adapt(tiny(name), "generation" if name != "bert" else "ner", la.LoRA(dropout=0.5), labels=None)
-    frozen = FrozenBase(adapted._now)
     adapted.model.train()
-    frozen.rest()
+    with FrozenBase(adapted._now) as frozen:
+        frozen.rest()
     on = training_modules(adapted.model)
     assert any("lora_dropout" in path for path in on)
     blocks = [path for block in adapted._now.base.blueprint.anatomy.blocks for path in block.paths]
@@ -34,12 +34,14 @@ def test_dropout_is_off_in_the_frozen_base_alone(tiny, name):
 def test_blocks_that_full_trains_keep_their_dropout(tiny):
     adapted = la.adapt(tiny("bert"), "ner", "full", layers="last:1", labels=["LOC"])
     adapted.model.train()
-    FrozenBase(adapted._now).rest()
+    with FrozenBase(adapted._now) as frozen:
+        frozen.rest()
     on = training_modules(adapted.model)
     assert "bert.encoder.layer.2.output.dropout" in on
     assert "bert.encoder.layer.1.output.dropout" not in on
     everything = la.adapt(tiny("bert"), "ner", "full", labels=["LOC"])
-    assert FrozenBase(everything._now).modules == []
+    with FrozenBase(everything._now) as frozen:
+        assert frozen.modules == []
 
 
 @pytest.mark.parametrize("name", ["bert", "bart"])

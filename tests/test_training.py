@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import lightadapt as la
+from lightadapt import adaptation
 from lightadapt.training import arguments as arguments_module
 from lightadapt.training.arguments import _keep_on, read_settings, training_arguments
 from lightadapt.training.batching import TokenBudgetBatches, sorted_batches
@@ -520,3 +523,110 @@ def test_a_gpu_computes_in_mixed_precision_only_where_the_base_learns(tiny, monk
 def test_an_optimizer_that_is_not_installed_is_said_to_be_missing(classifier, messages):
     with pytest.raises(la.LightAdaptError, match="The optimizer galore_adamw cannot be used here: You need to install"):
         classifier().fit(messages[:4], epochs=1, args={"optim": "galore_adamw", "optim_target_modules": "all-linear"})
+
+
+def test_a_refused_fit_changes_nothing(tiny, messages):
+    """Neither a model whose labels are not known, nor one that has learned."""
+    refused = {"args": {"torch_compile_backend": "nope"}}
+    fresh = la.adapt(tiny("bert"), "classification")
+    with pytest.raises(la.LightAdaptError, match="torch_compile_backend='nope'"):
+        fresh.fit(messages, **refused)
+    assert fresh.labels is None
+    fresh.fit([*messages, {"text": "another", "label": "new"}], validation=messages, epochs=1)
+    assert "new" in fresh.labels
+    metrics, training = dict(fresh._now.metrics), dict(fresh._now.training)
+    scores = fresh.predict(["a text"], scores=True)
+    for options in (refused, {"args": {"lr_scheduler_type": "nope"}}, {"args": {"save_strategy": "no"}}):
+        with pytest.raises(la.LightAdaptError):
+            fresh.fit(messages, validation=messages, **options)
+    with pytest.raises(la.DataError):
+        fresh.fit([{"text": "", "label": "new"}])
+    assert (fresh._now.metrics, fresh._now.training) == (metrics, training)
+    assert fresh.predict(["a text"], scores=True) == scores
+
+
+def test_early_stopping_goes_on_counting_when_a_run_is_resumed(classifier, messages, tmp_path, monkeypatch):
+    """Where nothing gets better, an interrupted run ends where one without interruption does."""
+    monkeypatch.setattr(la.Classification, "score", lambda *_: ({"accuracy": 0.5}, {}))
+    options = {"validation": messages, "epochs": 8, "early_stopping": 3}
+    whole = classifier().fit(messages, output_dir=tmp_path / "whole", **options)
+    assert whole.steps == 16  # the first evaluation is the best, and three more are waited for
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(messages, output_dir=tmp_path / "broken", callbacks=[StopAt(10)], **options)
+    resumed = classifier().fit(messages, output_dir=tmp_path / "broken", resume=True, **options)
+    assert resumed.steps == whole.steps
+
+
+def test_the_best_weights_are_found_after_the_folder_was_moved(classifier, messages, tmp_path, monkeypatch):
+    monkeypatch.setattr(la.Classification, "score", lambda *_: ({"accuracy": 0.5}, {}))
+    options = {"validation": messages, "epochs": 4}
+    before = classifier()
+    before.fit(messages, output_dir=tmp_path / "before", **options)
+    (tmp_path / "before").rename(tmp_path / "after")
+    after = classifier()
+    history = after.fit(messages, output_dir=tmp_path / "after", resume=True, **options)
+    assert history.best["step"] == 4
+    assert all(torch.equal(value, state_of(before)[name]) for name, value in state_of(after).items())
+    for folder in (tmp_path / "after").glob("checkpoint-4"):
+        shutil.rmtree(folder)
+    with pytest.raises(la.LightAdaptError, match=r"checkpoint-4, the best checkpoint .* is not there"):
+        classifier().fit(messages, output_dir=tmp_path / "after", resume=True, **options)
+
+
+def test_numbers_of_numpy_are_saved_as_plain_ones(classifier, messages, tmp_path):
+    adapted = classifier()
+    adapted.fit(messages, epochs=1, learning_rate=np.float32(1e-3), batch_tokens=np.int64(100))
+    adapted.save(tmp_path / "saved")
+    assert la.load(tmp_path / "saved")._now.training["batch_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (TrainingArguments(dataloader_drop_last=True), "'dataloader_drop_last', which does nothing here"),
+        ({"resume_from_checkpoint": "x"}, r"write fit\(…, output_dir=…, resume=True\)"),
+        ({"neftune_noise_alpha": 5.0}, "base_dropout=True only"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps=0: give a whole number of at least 1"),
+        ({"max_steps": 2.5}, "max_steps=2.5"),
+        ({"per_device_train_batch_size": "8"}, "per_device_train_batch_size='8'"),
+        ({"report_to": "nologger"}, "Trainer does not take these arguments: nologger"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(classifier, messages, args, message):
+    with pytest.raises(la.LightAdaptError, match=message):
+        classifier().fit(messages, args=args)
+
+
+def test_end_tokens_are_compared_over_all_records(tiny, monkeypatch):
+    """One odd record far behind, which an encoder-decoder could not read in a batch with the others."""
+    monkeypatch.setattr(adaptation, "PIECE", 3)
+    records = [{"text": f"o {n}", "label": "ab"[n % 2]} for n in range(6)]
+    records.append({"text": "o", "text_pair": "p", "label": "a"})
+    with pytest.raises(la.DataError, match=r"Record 6: it holds \d end tokens .* record 0 \d"):
+        la.adapt(tiny("bart"), "classification").fit(records)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "what"),
+    [
+        ({"args": {"seed": 5}}, {}, "its order was 5, now 0"),
+        ({"learning_rate": 1e-3}, {"learning_rate": 5e-3}, "its learning rate was 0.001, now 0.005"),
+    ],
+)
+def test_resume_with_other_settings_is_refused(classifier, messages, tmp_path, before, now, what):
+    classifier().fit(messages[:8], epochs=1, output_dir=tmp_path, **before)
+    with pytest.raises(la.LightAdaptError, match=what):
+        classifier().fit(messages[:8], epochs=2, output_dir=tmp_path, resume=True, **now)
+
+
+def test_resume_with_other_data_or_options_of_the_task_is_refused(tiny, messages, tmp_path):
+    def fit(records, **options):
+        task = la.Classification(labels=["a", "b"], **options)
+        return la.adapt(tiny("bert"), task).fit(records, epochs=2, output_dir=tmp_path, resume=True)
+
+    records = [{"text": "a text", "label": "ab"[n % 2]} for n in range(8)]
+    fit(records)
+    with pytest.raises(la.LightAdaptError, match="its number of tokens was"):
+        fit([*records[:7], {"text": "a longer text than before", "label": "a"}])
+    with pytest.raises(la.LightAdaptError, match="its classification option class_weights was None, now"):
+        fit(records, class_weights={"a": 5.0, "b": 1.0})

@@ -53,6 +53,8 @@ def name_methods(methods: Sequence[str | Method]) -> dict[str, Method]:
     """
     if isinstance(methods, str):
         raise LightAdaptError(f"methods={methods!r} is one text. Give a list of names: methods=[{methods!r}, …]")
+    if not isinstance(methods, Sequence):
+        raise LightAdaptError(f"methods is a {type(methods).__name__}. Give a list of names or method objects.")
     named: dict[str, Method] = {}
     for each in methods:
         method = resolve_method(each)

@@ -196,6 +196,8 @@ def read_comparison(path: str | Path) -> Comparison:
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"schema {content['schema']}")
         runs = tuple(Run(**run) for run in content["runs"])
         setting = Setting(**content["setting"])
         found = Comparison(title=content["title"], setting=setting, machine=content["machine"], runs=runs)

@@ -114,12 +114,14 @@ def _check_path(path: str | Path | None) -> Path | None:
     if path is None:
         return None
     target = Path(path)
-    if target.is_dir():
-        raise LightAdaptError(f"{target} is a folder. Name a file in it, such as {target / 'comparison.json'}.")
     try:
+        if target.is_dir():
+            raise LightAdaptError(f"{target} is a folder. Name a file in it, such as {target / 'comparison.json'}.")
         target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name):
+            pass  # the results are written so, too
     except OSError as error:
-        raise LightAdaptError(f"The folder of {target} cannot be made: {error}. Name another file.") from error
+        raise LightAdaptError(f"{target} cannot be written: {error}. Name another file.") from error
     return target
 
 

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,22 @@ RENAMED = {
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
 }
 """Names that transformers has given up, with the new ones; the old ones are still in everybody's scripts."""
-WITHOUT_EFFECT = {
+REFUSED = {
     "dataloader_drop_last": "every record is learned in every epoch. Leave it out.",
+    "dataloader_persistent_workers": "with workers that stay, a resumed run would be another one. Leave it out.",
+    "auto_find_batch_size": "give batch_tokens=…",
+    "per_device_eval_batch_size": "batches of an evaluation are formed by tokens. Leave it out.",
+    "eval_accumulation_steps": "an evaluation is that of the task. Leave it out.",
+    "prediction_loss_only": "an evaluation is that of the task. Leave it out.",
+    "label_names": "the task names them. Leave it out.",
+    "resume_from_checkpoint": "write fit(…, output_dir=…, resume=True).",
+    "label_smoothing_factor": "it is an option of tasks: Classification(label_smoothing=…), MultiLabel(…).",
     "length_column_name": "batches hold sequences of like length anyway. Leave it out.",
     "train_sampling_strategy": "batches hold sequences of like length anyway. Leave it out.",
 }
-"""Arguments of Trainer that lightadapt's own batches and losses take no notice of, and what to do."""
+"""Arguments of Trainer that lightadapt's own batches, losses and evaluations take no notice of, and what to do."""
+WHOLE = {"gradient_accumulation_steps": 1, "per_device_train_batch_size": 1, "max_steps": -1}
+"""Arguments that are whole numbers, and the least that they can be."""
 COMPILE = "torch_compile"
 """How the names of Trainer's options of `torch.compile` begin; they act on the blocks alone, see `compiling`."""
 EPOCHS_MOST = 20
@@ -111,6 +121,17 @@ def read_settings(
             stopping without validation data, or a folder with the checkpoints of another run.
     """
     others = _user_arguments(args)
+    for name in REFUSED.keys() & others.keys():
+        raise LightAdaptError(f"args holds {name!r}, which does nothing here: {REFUSED[name]}")
+    for name, least in WHOLE.items():
+        value = others.get(name, 1)
+        if not isinstance(value, Integral) or value < least:
+            raise LightAdaptError(f"args holds {name}={value!r}: give a whole number of at least {max(1, least)}.")
+    if others.get("neftune_noise_alpha") and not base_dropout:
+        raise LightAdaptError(
+            "args holds 'neftune_noise_alpha': the noise comes with training mode, in which frozen embeddings are with "
+            "base_dropout=True only."
+        )
     chosen = {
         name: _once(explicit, others.pop(name, None), name)
         for name, explicit in (
@@ -133,6 +154,9 @@ def read_settings(
             raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
     if type(base_dropout) is not bool:
         raise LightAdaptError(f"base_dropout={base_dropout!r}: write True or False.")
+    for name, kind in (("epochs", float), ("learning_rate", float), ("batch_tokens", int), ("early_stopping", int)):
+        if numbers[name] is not None:  # an artifact holds plain numbers, not those of NumPy
+            numbers[name] = kind(numbers[name])
     if early_stopping is not None and not validates:
         raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
     if not isinstance(cache, bool) and cache not in CACHES:
@@ -157,8 +181,6 @@ def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[
             raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
         if name not in names:
             raise LightAdaptError(f"args holds {name!r}, which TrainingArguments does not know. {nearest(name, names)}")
-        if name in WITHOUT_EFFECT:
-            raise LightAdaptError(f"args holds {name!r}, which does nothing here: {WITHOUT_EFFECT[name]}")
     given = dict(args)
     for old, new in RENAMED.items():
         if old in given:

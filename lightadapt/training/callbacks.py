@@ -1,16 +1,18 @@
-"""What watches a training run: one progress bar, a measure of memory, and a stop when the loss is no number."""
+"""What watches a training run: progress, memory, losses that are no numbers, early stopping; and small mends."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 from tqdm.auto import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.training.batching import TokenBudgetBatches
@@ -118,6 +120,37 @@ class OrderOfEpoch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.batches.set_epoch(int(state.epoch or 0))
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """Trainer's, which goes on counting when a run is resumed."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        if state.best_global_step:
+            name = str(args.metric_for_best_model)
+            later = [entry for entry in state.log_history if name in entry and entry["step"] > state.best_global_step]
+            self.early_stopping_patience_counter = len(later)
+            control.should_training_stop = len(later) >= self.early_stopping_patience
+
+
+class FindBest(TrainerCallback):
+    """Finds the best checkpoint of a resumed run, which Trainer looks for where the folder was, under its old name."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if not args.load_best_model_at_end or not state.best_global_step or state.best_model_checkpoint:
+            return
+        best = Path(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.best_global_step}")
+        if not best.is_dir():
+            raise LightAdaptError(
+                f"{best}, the best checkpoint of the run that is resumed, is not there. Put it back, or start afresh "
+                "in another folder."
+            )
+        state.best_model_checkpoint = str(best)
 
 
 class BeforeStep(TrainerCallback):

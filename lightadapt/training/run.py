@@ -19,7 +19,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import distributed
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.processes import from_main, gather, rank
@@ -27,6 +27,8 @@ from lightadapt.training.arguments import Settings, training_arguments
 from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
     BeforeStep,
+    EarlyStopping,
+    FindBest,
     NoInputGradients,
     PeakMemory,
     ProgressBar,
@@ -136,11 +138,7 @@ class Run:
         Raises:
             LightAdaptError: the reason, and the way out.
         """
-        if self.job.objective is not None and self.settings.others.get("label_smoothing_factor"):
-            raise LightAdaptError(
-                "args holds 'label_smoothing_factor', which does nothing here: this task has a loss of its own. "
-                "Classification and MultiLabel have the option label_smoothing=…"
-            )
+        self._arguments(tempfile.gettempdir())
         if self.settings.compiles is not None:
             check_backend(self.settings.compiles["backend"])
         reason = self._why_no_cache
@@ -157,15 +155,18 @@ class Run:
             if arguments.world_size > 1 and arguments.save_strategy != "no" and not arguments.save_on_each_node:
                 _check_shared(output_dir)
             cache = self._cache(Path(output_dir))
-            trainer = AdaptTrainer(
-                self.job,
-                arguments,
-                batch_tokens=self.facts["batch_tokens"],
-                head_rate=self.facts["head_learning_rate"],
-                score=self._score,
-                cache=cache,
-                callbacks=[memory, *self._watchers(arguments), *callbacks],
-            )
+            try:
+                trainer = AdaptTrainer(
+                    self.job,
+                    arguments,
+                    batch_tokens=self.facts["batch_tokens"],
+                    head_rate=self.facts["head_learning_rate"],
+                    score=self._score,
+                    cache=cache,
+                    callbacks=[memory, *self._watchers(arguments), *callbacks],
+                )
+            except (ImportError, ValueError) as error:
+                raise LightAdaptError(f"Trainer does not take these arguments: {error}") from error
             checkpoint, recomputed = self.settings.checkpoint, self.job.model.is_activation_checkpointing
             try:
                 with compiled(self.job.blocks, self.settings.compiles):
@@ -203,12 +204,14 @@ class Run:
         """What stops a run, mends what Trainer does, and shows how far it is."""
         yield StopWhenNotFinite()
         yield BeforeStep(self.job.before_step)
+        if self.settings.checkpoint:
+            yield FindBest()
         if not self.settings.others.get("disable_tqdm"):
             yield ProgressBar(self.title)
         if not (arguments.activation_checkpointing_kwargs or {}).get("use_reentrant"):
             yield NoInputGradients()
         if self.settings.early_stopping:
-            yield EarlyStoppingCallback(self.settings.early_stopping)
+            yield EarlyStopping(self.settings.early_stopping)
 
     def _cache(self, folder: Path) -> TrunkCache | None:
         """What keeps hidden states over the epochs; None when it cannot, or there is no second epoch."""
