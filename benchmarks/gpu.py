@@ -325,8 +325,7 @@ def start(work: Work) -> dict[str, Any]:
     told = json.dumps(vars(work))
     if work.processes == 1:
         return run_apart(CHILD, told)
-    facts: dict[str, Any] = json.loads(run_in_processes(work.processes, CHILD, told).splitlines()[-1])
-    return facts
+    return run_in_processes(work.processes, CHILD, told)
 
 
 def as_row(work: Work, found: list[dict[str, float]], baseline: float, peak_rate: float) -> str:

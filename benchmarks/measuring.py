@@ -59,14 +59,15 @@ def run_apart(*arguments: str) -> dict[str, Any]:
     return facts
 
 
-def run_in_processes(processes: int, *arguments: str, threads: int | None = None) -> str:
-    """What this script prints when torchrun starts it so many times with these arguments."""
+def run_in_processes(processes: int, *arguments: str, threads: int | None = None) -> dict[str, Any]:
+    """Likewise, when torchrun starts this script so many times with these arguments; the main process prints."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     environment = {**os.environ, **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})}
     done = subprocess.run(
         [*command, sys.argv[0], *arguments], env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
-    return done.stdout
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
 
 
 def run_file(

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import statistics
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +26,22 @@ from lightadapt import sample
 CHILD = "--child"  # torchrun has options that begin with --run
 
 
-def run(threads: int, batch_tokens: int, steps: int, model: str, result: Path) -> None:
-    """Train in this process, as one of those that torchrun started; the main one writes what was measured."""
+def run(threads: int, batch_tokens: int, steps: int, model: str) -> None:
+    """Train in this process, as one of those that torchrun started; the main one prints what was measured."""
     torch.set_num_threads(threads)
     records = sample.records("train")
     adapted = la.adapt(model, "ner", labels=records, device="cpu")
     history = adapted.fit(records, batch_tokens=batch_tokens, args={"max_steps": steps, "disable_tqdm": True})
     if int(os.environ["RANK"]) == 0:
         facts = {"tokens_per_second": history.tokens_per_second, "peak": history.peak_memory, "loss": history.losses}
-        result.write_text(json.dumps(facts))
+        print(json.dumps(facts))
 
 
 def start(processes: int, threads: int, options: argparse.Namespace) -> dict[str, Any]:
     """The facts of a run in so many processes of so many threads."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "facts.json"
-        share = options.batch_tokens // processes
-        told = json.dumps([threads, share, options.steps, options.model or find_encoder(), str(result)])
-        run_in_processes(processes, CHILD, told, threads=threads)
-        facts: dict[str, Any] = json.loads(result.read_text())
-    return facts
+    share = options.batch_tokens // processes
+    told = json.dumps([threads, share, options.steps, options.model or find_encoder()])
+    return run_in_processes(processes, CHILD, told, threads=threads)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,8 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     quiet()
     if options.child:
-        threads, batch_tokens, steps, model, result = json.loads(options.child)
-        run(threads, batch_tokens, steps, model, Path(result))
+        run(*json.loads(options.child))
         return
     forms = [(1, options.cores), (options.cores, 1)]
     found: dict[tuple[int, int], list[dict[str, Any]]] = {form: [] for form in forms}

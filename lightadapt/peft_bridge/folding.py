@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from lightadapt.hardware import free_memory
-from lightadapt.peft_bridge.layers import ADAPTER, layers_in, names_in
+from lightadapt.peft_bridge.layers import ADAPTER, layers_in, layers_of
 from lightadapt.peft_bridge.lean_lora import LeanLinear
 from lightadapt.processes import is_sharded
 
@@ -36,13 +36,11 @@ def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:
     Raises:
         NotImplementedError: the adapter is no change of weights.
     """
-    layers = layers_in(model)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Merge lora module to", UserWarning)  # rounding: it is measured afterwards
-        for layer in layers:
-            if name in names_in(layer):
-                layer.merge(safe_merge=True, adapter_names=[name])
-    for layer in layers:
+        for layer in layers_of(model, name):
+            layer.merge(safe_merge=True, adapter_names=[name])
+    for layer in layers_in(model):
         if hasattr(layer, "detach_from_host"):
             layer.detach_from_host()
     while wrapped := [path for path, module in model.named_modules() if isinstance(module, BaseTunerLayer)]:
@@ -55,7 +53,7 @@ def fold(model: PreTrainedModel, name: str = ADAPTER) -> None:
 @contextmanager
 def folded(model: nn.Module, name: str = ADAPTER) -> Iterator[None]:
     """The adapter in the weights for the time of a `with` block; then they are, bit for bit, those of before."""
-    layers = [layer for layer in layers_in(model) if name in names_in(layer)]
+    layers = layers_of(model, name)
     before = [(tensor, tensor.data) for layer in layers for tensor in layer.get_base_layer().parameters(recurse=False)]
     try:
         for layer in layers:
@@ -70,7 +68,7 @@ def folded(model: nn.Module, name: str = ADAPTER) -> Iterator[None]:
 
 def size_of_folding(model: nn.Module, name: str = ADAPTER) -> int:
     """Bytes of the weights that `folded` makes; 0 where what the model gives would differ by more than rounding."""
-    layers = [layer for layer in layers_in(model) if name in names_in(layer)]
+    layers = layers_of(model, name)
     if not all(type(layer) is LeanLinear and layer.active_adapters == [name] for layer in layers):
         return 0
     if any(layer.disable_adapters or layer.merged_adapters for layer in layers):
@@ -105,7 +103,7 @@ def check_foldable(model: nn.Module, name: str = ADAPTER, *, onto_these: bool) -
     Raises:
         NotImplementedError: the adapter is no change of weights.
     """
-    kinds = {type(layer): layer for layer in layers_in(model) if name in names_in(layer)}
+    kinds = {type(layer): layer for layer in layers_of(model, name)}
     for layer in kinds.values():
         if not onto_these and not hasattr(layer, "detach_from_host"):
             continue

@@ -24,6 +24,11 @@ def layers_in(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
 
 
+def layers_of(model: nn.Module, name: str) -> list[Any]:
+    """The layers that hold this adapter."""
+    return [layer for layer in layers_in(model) if name in names_in(layer)]
+
+
 def names_in(layer: Any) -> set[str]:
     """The adapters that a layer holds."""
     return set(layer._all_available_adapter_names())

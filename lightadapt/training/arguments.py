@@ -143,20 +143,19 @@ def read_settings(
     }
     if chosen["optim"]:
         others["optim"] = chosen["optim"]
-    numbers = {
-        "epochs": chosen["num_train_epochs"],
-        "learning_rate": chosen["learning_rate"],
-        "batch_tokens": batch_tokens,
-        "early_stopping": early_stopping,
+    given: dict[str, tuple[Any, type]] = {
+        "epochs": (chosen["num_train_epochs"], float),
+        "learning_rate": (chosen["learning_rate"], float),
+        "batch_tokens": (batch_tokens, int),
+        "early_stopping": (early_stopping, int),
     }
-    for name, value in numbers.items():
+    numbers: dict[str, Any] = {}
+    for name, (value, kind) in given.items():
         if value is not None and not (isinstance(value, Real) and 0 < float(value) < math.inf):
             raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
+        numbers[name] = None if value is None else kind(value)  # an artifact holds plain numbers, not those of NumPy
     if type(base_dropout) is not bool:
         raise LightAdaptError(f"base_dropout={base_dropout!r}: write True or False.")
-    for name, kind in (("epochs", float), ("learning_rate", float), ("batch_tokens", int), ("early_stopping", int)):
-        if numbers[name] is not None:  # an artifact holds plain numbers, not those of NumPy
-            numbers[name] = kind(numbers[name])
     if early_stopping is not None and not validates:
         raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
     if not isinstance(cache, bool) and cache not in CACHES:

@@ -115,7 +115,6 @@ class AdaptTrainer(Trainer):
             collate_fn=partial(_collate_numbered, self.data_collator),
             num_workers=self.args.dataloader_num_workers,
             prefetch_factor=self.args.dataloader_prefetch_factor,
-            persistent_workers=self.args.dataloader_persistent_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
