@@ -22,7 +22,8 @@ from pathlib import Path
 from data_sets import ENCODER, PAIR, DataSet, choose, find_model
 
 import lightadapt as la
-from lightadapt.comparison import (
+from lightadapt.errors import LightAdaptError
+from lightadapt.experiments.comparison import (
     USUAL_METHODS,
     Comparison,
     Run,
@@ -31,7 +32,6 @@ from lightadapt.comparison import (
     draw_plots,
     read_comparison,
 )
-from lightadapt.errors import LightAdaptError
 from lightadapt.tasks import give_labels
 from lightadapt.tasks.task import LabelledTask
 

@@ -39,7 +39,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from lightadapt import checkpoint, peft_bridge
+from lightadapt import peft_bridge
+from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.anatomy import Anatomy, outermost, read_anatomy
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods import NAMES, Bottleneck, Method, resolve_method

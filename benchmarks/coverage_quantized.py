@@ -60,10 +60,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from zoo import tasks_of
 
-from lightadapt import checkpoint
+from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.anatomy import outermost
-from lightadapt.errors import LightAdaptError
-from lightadapt.quantization import (
+from lightadapt.base.quantization import (
     FORMATS,
     Quantization,
     is_quantized,
@@ -71,7 +70,8 @@ from lightadapt.quantization import (
     quantized_linears,
     resolve_quantization,
 )
-from lightadapt.trial import check_quantization
+from lightadapt.base.quantized_trial import check_quantization
+from lightadapt.errors import LightAdaptError
 
 KINDS = {
     "encoders": "bert roberta xlm-roberta camembert distilbert albert electra deberta deberta-v2 modernbert mpnet "

@@ -41,8 +41,8 @@ from transformers import LlamaConfig
 from transformers.utils import logging
 
 import lightadapt as la
-from lightadapt.memory import as_size
-from lightadapt.quantization import Quantization
+from lightadapt.base.memory import as_size
+from lightadapt.base.quantization import Quantization
 from lightadapt.tasks.task import LabelledTask, Task
 
 FORMATS = ("float32", "bfloat16", "8bit", "4bit")

@@ -14,7 +14,7 @@ from measuring import peak_since, start_peak
 from recipes import Watch, Work, count_tokens, main
 
 import lightadapt as la
-from lightadapt.spans import Span, write_tags
+from lightadapt.data.spans import Span, write_tags
 
 
 def predict(adapted: la.Adapted, work: Work) -> list[Any]:

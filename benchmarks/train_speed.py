@@ -44,8 +44,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import lightadapt as la
+from lightadapt.data.spans import read_tags
 from lightadapt.metrics import classification_scores, entity_scores, question_scores
-from lightadapt.spans import read_tags
 
 HERE = Path(__file__).parent
 OTHERS = ("guide", "tuned", "adapterhub")

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightadapt import sample
-from lightadapt.comparison import Run, as_table, compare, draw_plots
+from lightadapt.experiments.comparison import Run, as_table, compare, draw_plots
 
 
 def tell(run: Run) -> None:

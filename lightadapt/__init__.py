@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from lightadapt.errors import ArtifactError, DataError, LightAdaptError
 
 if TYPE_CHECKING:
+    from lightadapt.adaptation.history import History
     from lightadapt.adapted import Adapted
     from lightadapt.api import adapt, load
-    from lightadapt.inspection import Inspection, inspect
+    from lightadapt.base.inspection import Inspection, inspect
     from lightadapt.methods import IA3, BitFit, Bottleneck, Full, LayerNorm, LoRA, Prefix, Probe, Prompt
     from lightadapt.tasks import (
         NER,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
         Summarization,
         Translation,
     )
-    from lightadapt.training.history import History
 
 __version__ = "0.1.0"
 
@@ -32,9 +32,9 @@ _HOMES = {
     "adapt": "api",
     "load": "api",
     "Adapted": "adapted",
-    "History": "training.history",
-    "inspect": "inspection",
-    "Inspection": "inspection",
+    "History": "adaptation.history",
+    "inspect": "base.inspection",
+    "Inspection": "base.inspection",
     **dict.fromkeys(
         (
             "Classification",

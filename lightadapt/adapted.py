@@ -13,10 +13,25 @@ from torch import nn
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation import Adaptation
+from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.adaptation.artifact import Artifact
+from lightadapt.adaptation.history import History
+from lightadapt.adaptation.preview import preview
 from lightadapt.anatomy import Layers, family_of
-from lightadapt.checkpoint import Artifact
-from lightadapt.checks import (
+from lightadapt.base.backbone import share_backbone
+from lightadapt.base.quantized_trial import check_quantization
+from lightadapt.base.source import check_tokenizer
+from lightadapt.base.weights import check_room, draw, load_base, plan_for
+from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
+from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.export.merged import merge
+from lightadapt.machine.processes import is_sharded, once
+from lightadapt.methods import Method, resolve_method
+from lightadapt.metrics import format_report
+from lightadapt.tasks import Task, give_labels, resolve_task
+from lightadapt.tasks.task import Label
+from lightadapt.training.arguments import read_settings
+from lightadapt.training.checks import (
     GradientWatch,
     check_gradients,
     check_learning_rate,
@@ -24,24 +39,9 @@ from lightadapt.checks import (
     check_targets,
     check_weights,
 )
-from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
-from lightadapt.errors import DataError, LightAdaptError, nearest
-from lightadapt.frozen import FrozenBase
-from lightadapt.loading import check_room, draw, load_base, plan_for
-from lightadapt.merging import merge
-from lightadapt.methods import Method, resolve_method
-from lightadapt.metrics import format_report
-from lightadapt.preview import preview
-from lightadapt.processes import is_sharded, once
-from lightadapt.sharing import share_backbone
-from lightadapt.source import check_tokenizer
-from lightadapt.tasks import Task, give_labels, resolve_task
-from lightadapt.tasks.task import Label
-from lightadapt.training.arguments import read_settings
-from lightadapt.training.history import History
+from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.run import Run
-from lightadapt.trial import check_quantization
 
 
 class Adapted:

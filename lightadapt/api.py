@@ -10,22 +10,22 @@ from typing import Any
 
 import torch
 
-from lightadapt import checkpoint
-from lightadapt.adaptation import Adaptation
+from lightadapt.adaptation import artifact as checkpoint
+from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
+from lightadapt.base.fingerprint import same_base, same_packed
+from lightadapt.base.quantization import Quantization, agree, resolve_quantization
+from lightadapt.base.quantized_trial import check_quantization
+from lightadapt.base.source import Model, find_source, load_tokenizer
+from lightadapt.base.weights import Base, Blueprint, check_room, draw, load_base, plan_for
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
-from lightadapt.fingerprint import same_base, same_packed
-from lightadapt.hardware import choose_device, choose_dtype, require_bitsandbytes
-from lightadapt.loading import Base, Blueprint, check_room, draw, load_base, plan_for
+from lightadapt.machine.hardware import choose_device, choose_dtype, require_bitsandbytes
 from lightadapt.methods import METHODS, Method, Plan, resolve_method
 from lightadapt.peft_bridge import ADAPTER
-from lightadapt.quantization import Quantization, agree, resolve_quantization
-from lightadapt.source import Model, find_source, load_tokenizer
 from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
 from lightadapt.tasks.task import Label
-from lightadapt.trial import check_quantization
 
 
 def adapt(

@@ -51,7 +51,7 @@ def inspect(
     ] = None,
 ) -> None:
     """Show what a model is made of, what each method would train and what that takes, without loading weights."""
-    from lightadapt.inspection import inspect as look
+    from lightadapt.base.inspection import inspect as look
 
     try:
         found = look(
@@ -98,7 +98,7 @@ def compare(
     plot: Annotated[Path | None, typer.Option(help="Folder for two plots; needs matplotlib.")] = None,
 ) -> None:
     """Train several methods on the same data: parameters, seconds, memory, size and score of each, over seeds."""
-    from lightadapt.comparison.command import run_comparison
+    from lightadapt.experiments.comparison.command import run_comparison
 
     try:
         complete = run_comparison(

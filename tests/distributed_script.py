@@ -19,7 +19,9 @@ import torch
 from transformers import TrainerCallback
 
 import lightadapt as la
-from lightadapt import checkpoint, processes, sample
+from lightadapt import sample
+from lightadapt.adaptation import artifact as checkpoint
+from lightadapt.machine import processes
 from lightadapt.tasks import Classification, Summarization
 from lightadapt.training import inference
 

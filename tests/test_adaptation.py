@@ -12,7 +12,7 @@ import torch
 from conftest import ARCHITECTURES
 
 import lightadapt as la
-from lightadapt import checkpoint
+from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.methods import NAMES
 
 TASKS = ("classification", "ner")

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 import lightadapt as la
-from lightadapt import checkpoint, peft_bridge
+from lightadapt import peft_bridge
+from lightadapt.adaptation import artifact as checkpoint
 
 
 @pytest.fixture

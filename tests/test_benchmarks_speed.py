@@ -10,7 +10,7 @@ import pytest
 
 import lightadapt as la
 from lightadapt import sample
-from lightadapt.spans import Span, split_words, write_tags
+from lightadapt.data.spans import Span, split_words, write_tags
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 pytestmark = pytest.mark.skipif(

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import lightadapt as la
-from lightadapt import checks
 from lightadapt.tasks import TASKS
+from lightadapt.training import checks
 
 
 @pytest.fixture

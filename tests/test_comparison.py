@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 import lightadapt as la
 from lightadapt import sample
 from lightadapt.cli import app
-from lightadapt.comparison import (
+from lightadapt.data import Records
+from lightadapt.experiments.comparison import (
     USUAL_METHODS,
     Comparison,
     Measured,
@@ -33,8 +34,7 @@ from lightadapt.comparison import (
     read_comparison,
     runs,
 )
-from lightadapt.comparison.command import run_comparison
-from lightadapt.data import Records
+from lightadapt.experiments.comparison.command import run_comparison
 
 TRAIN, TEST = sample.records("train")[:60], sample.records("test")[:40]
 SETTING = Setting(

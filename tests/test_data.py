@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 import lightadapt as la
-from lightadapt import data
+from lightadapt.data import reading as data
 from lightadapt.tasks import NER, Classification
 
 RECORDS = [{"text": "one, two", "label": "a"}, {"text": 'say "hi"', "label": "b"}, {"text": "é\n漢", "label": "a"}]

@@ -17,7 +17,7 @@ from accelerate.data_loader import BatchSamplerShard
 from filelock import FileLock
 
 import lightadapt as la
-from lightadapt.hardware import choose_device
+from lightadapt.machine.hardware import choose_device
 from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
 
 MOST_SECONDS = 480

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import lightadapt as la
-from lightadapt import adaptation, peft_bridge
+from lightadapt import peft_bridge
+from lightadapt.adaptation import adaptation
 from lightadapt.peft_bridge import folding
 from tests.test_lean_lora import make
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import lightadapt as la
-from lightadapt.frozen import FrozenBase
+from lightadapt.training.frozen import FrozenBase
 from tests.test_trunk_cache import ENTITIES, EPOCHS, PAIRS, QUIET
 from tests.test_trunk_cache import run as losses_of
 

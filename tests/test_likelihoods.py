@@ -7,9 +7,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import lightadapt as la
-from lightadapt.memory import _Meter
+from lightadapt.base.memory import _Meter
 from lightadapt.tasks import likelihoods
-from lightadapt.tasks.likelihoods import log_likelihoods
+from lightadapt.tasks.losses.likelihoods import log_likelihoods
 
 SIZES = {
     "vocab_size": 300,

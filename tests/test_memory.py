@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import lightadapt as la
 from lightadapt.anatomy.dry_run import text_inputs
+from lightadapt.base.memory import _Meter, as_size
+from lightadapt.base.quantization import Quantization, quantize_modules, size_of_packed
 from lightadapt.cli import app
-from lightadapt.memory import _Meter, as_size
-from lightadapt.quantization import Quantization, quantize_modules, size_of_packed
 
 TOKENS = 512
 TASKS = {"bert": "ner", "deberta-v2": "classification", "llama": "generation", "gpt2": "generation", "t5": "generation"}
@@ -49,7 +49,7 @@ def real_peak(adapted: la.Adapted) -> int:
     ],
 )
 def test_the_estimate_is_what_a_step_takes(tiny, monkeypatch, name, method, quantize):
-    monkeypatch.setattr("lightadapt.memory.LENGTH", 64)
+    monkeypatch.setattr("lightadapt.base.memory.LENGTH", 64)
     labels = None if TASKS[name] == "generation" else ["a", "b", "c"]
     adapted = la.adapt(tiny(name), TASKS[name], method, labels=labels, quantize=quantize)
     task = adapted.task
@@ -175,7 +175,7 @@ def test_bad_questions(options, message):
 
 
 def test_a_step_that_cannot_be_run_is_said_to_be_unknown(monkeypatch):
-    monkeypatch.setattr("lightadapt.memory._run_step", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("lightadapt.base.memory._run_step", lambda *_, **__: 1 / 0)
     found = la.inspect(BertConfig(num_hidden_layers=1), method="lora", batch_tokens=16)
     assert found.memory.peak is None
     assert "not known" in str(found)

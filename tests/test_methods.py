@@ -22,7 +22,8 @@ from transformers import (
 )
 
 import lightadapt as la
-from lightadapt import checkpoint, peft_bridge
+from lightadapt import peft_bridge
+from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.anatomy import read_anatomy
 from lightadapt.methods import NAMES, resolve_method
 from lightadapt.tuners import BottleneckLayer, PrefixLayer

@@ -20,6 +20,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sklearn.metrics import accuracy_score, f1_score
 
 from lightadapt import LightAdaptError
+from lightadapt.data.spans import Span
 from lightadapt.metrics import (
     METRICS,
     TEXT_METRICS,
@@ -35,7 +36,6 @@ from lightadapt.metrics import (
     relation_scores,
     text_scores,
 )
-from lightadapt.spans import Span
 
 SOME = settings(deadline=None, max_examples=60)
 

@@ -13,8 +13,8 @@ from seqeval.scheme import IOB2
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from lightadapt.data.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
 from lightadapt.metrics import entity_scores
-from lightadapt.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
 from lightadapt.tasks import NER
 from lightadapt.tasks.task import ModelView
 

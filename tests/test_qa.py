@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import lightadapt as la
+from lightadapt.data.spans import split_words
 from lightadapt.metrics import question_scores
-from lightadapt.spans import split_words
 from lightadapt.tasks import NER, QA
 from lightadapt.tasks.qa import Answer
 from lightadapt.tasks.task import ModelView

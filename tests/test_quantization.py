@@ -25,8 +25,9 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 import lightadapt as la
-from lightadapt import merging, peft_bridge
-from lightadapt.quantization import Quantization, check_device, is_quantized
+from lightadapt import peft_bridge
+from lightadapt.base.quantization import Quantization, check_device, is_quantized
+from lightadapt.export import merged as merging
 
 FORMS = ("4bit", "8bit")
 METHODS = {

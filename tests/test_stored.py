@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import lightadapt as la
-from lightadapt import adaptation
+from lightadapt.adaptation import adaptation
 from lightadapt.data import read
-from lightadapt.stored import Stored, pieces, stored_like
+from lightadapt.data.stored import Stored, pieces, stored_like
 
 QUIET = {"disable_tqdm": True, "logging_steps": 1, "per_device_train_batch_size": 6}
 

@@ -11,10 +11,11 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import lightadapt as la
-from lightadapt import adaptation
+from lightadapt.adaptation import adaptation
+from lightadapt.adaptation.prediction import sorted_batches
 from lightadapt.training import arguments as arguments_module
 from lightadapt.training.arguments import _keep_on, read_settings, training_arguments
-from lightadapt.training.batching import TokenBudgetBatches, sorted_batches
+from lightadapt.training.batching import TokenBudgetBatches
 from lightadapt.training.trainer import last_checkpoint
 
 DEFAULTS = {

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from lightadapt import attention
+from lightadapt.anatomy import attention
 from lightadapt.anatomy.without_values import WithoutValues, choose_everything
-from lightadapt.quiet import quiet
+from lightadapt.machine.quiet import quiet
 
 LENGTH = 16
 """Tokens of the input."""

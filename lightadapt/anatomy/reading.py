@@ -14,7 +14,7 @@ from lightadapt.anatomy.dry_run import dry_run
 from lightadapt.anatomy.parts import Anatomy, Family
 from lightadapt.anatomy.structure import describe
 from lightadapt.errors import LightAdaptError
-from lightadapt.quiet import quiet
+from lightadapt.machine.quiet import quiet
 
 
 class UnbuildableError(LightAdaptError):

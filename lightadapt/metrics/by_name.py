@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lightadapt.data.spans import Span
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.metrics.classification import classification_scores
 from lightadapt.metrics.entities import entity_scores
@@ -14,7 +15,6 @@ from lightadapt.metrics.questions import question_scores
 from lightadapt.metrics.regression import regression_scores
 from lightadapt.metrics.relations import relation_scores
 from lightadapt.metrics.texts import TEXT_METRICS, text_scores
-from lightadapt.spans import Span
 
 if TYPE_CHECKING:
     import evaluate

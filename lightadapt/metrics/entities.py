@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lightadapt.data.spans import Span, write_tags
 from lightadapt.metrics.report import Report, as_report
-from lightadapt.spans import Span, write_tags
 
 
 def entity_scores(

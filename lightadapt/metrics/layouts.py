@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from datasets import Features, List, Value
 
+from lightadapt.data.spans import Span, read_tags
 from lightadapt.errors import LightAdaptError
-from lightadapt.spans import Span, read_tags
 
 
 class Layout(NamedTuple):

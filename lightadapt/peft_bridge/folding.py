@@ -14,10 +14,10 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from lightadapt.hardware import free_memory
+from lightadapt.machine.hardware import free_memory
+from lightadapt.machine.processes import is_sharded
 from lightadapt.peft_bridge.layers import ADAPTER, layers_in, layers_of
 from lightadapt.peft_bridge.lean_lora import LeanLinear
-from lightadapt.processes import is_sharded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,7 +10,7 @@ from peft import get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from lightadapt.processes import shard_like
+from lightadapt.machine.processes import shard_like
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

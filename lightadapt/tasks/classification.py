@@ -12,10 +12,17 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.tasks.fields import check_characters, required
-from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, Label, LabelledTask, ModelView, Objective, Weigher
-from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
-from lightadapt.tasks.weighting import (
+from lightadapt.tasks.encoding.fields import check_characters, required
+from lightadapt.tasks.encoding.texts import (
+    Example,
+    Overflow,
+    as_pair,
+    check_overflow,
+    encode_texts,
+    mean_of_windows,
+    read_texts,
+)
+from lightadapt.tasks.losses.weighting import (
     ClassWeights,
     balanced_weights,
     check_weighting,
@@ -23,6 +30,7 @@ from lightadapt.tasks.weighting import (
     weight_of_labels,
     weighted_cross_entropy,
 )
+from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, Label, LabelledTask, ModelView, Objective, Weigher
 
 
 @dataclass(frozen=True)

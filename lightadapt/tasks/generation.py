@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, text_scores
-from lightadapt.tasks.conversation import read_messages, turn_end
-from lightadapt.tasks.fields import as_list, check_characters, required, text_field
-from lightadapt.tasks.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder, new_tokens
-from lightadapt.tasks.showing import show_tokens
+from lightadapt.tasks.encoding.conversation import read_messages, turn_end
+from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
+from lightadapt.tasks.encoding.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder, new_tokens
+from lightadapt.tasks.encoding.showing import show_tokens
+from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Objective, Task, Weigher, filler
-from lightadapt.tasks.texts import CUTS, Cut, check_overflow, count_cut
 
 if TYPE_CHECKING:
     import torch
@@ -206,7 +206,7 @@ class Generation(Task):
         """Of a decoder the model's own loss, the mean over what is to be learned, without the logits of the rest."""
         if view.family != "decoder":
             return None
-        from lightadapt.tasks.likelihoods import log_likelihoods
+        from lightadapt.tasks.losses.likelihoods import log_likelihoods
 
         def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             total, counts = log_likelihoods(model, batch, shifted=True)
@@ -235,7 +235,7 @@ class Generation(Task):
     def infer(self, model: PreTrainedModel, features: Sequence[GenerationFeature], view: ModelView) -> list[Inferred]:
         losses, counts = [0.0] * len(features), [0] * len(features)
         if features[0].targets:
-            from lightadapt.tasks.likelihoods import log_likelihoods
+            from lightadapt.tasks.losses.likelihoods import log_likelihoods
 
             batch = {name: value.to(model.device) for name, value in self.collate(features, view).items()}
             total, tokens = log_likelihoods(model, batch, shifted=view.family == "decoder")

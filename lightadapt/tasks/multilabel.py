@@ -15,16 +15,24 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.metrics import Report, multilabel_scores
 from lightadapt.tasks.classification import clean_label, sorted_labels
-from lightadapt.tasks.fields import as_list, required
-from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Label, LabelledTask, ModelView, Objective
-from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
-from lightadapt.tasks.weighting import (
+from lightadapt.tasks.encoding.fields import as_list, required
+from lightadapt.tasks.encoding.texts import (
+    Example,
+    Overflow,
+    as_pair,
+    check_overflow,
+    encode_texts,
+    mean_of_windows,
+    read_texts,
+)
+from lightadapt.tasks.losses.weighting import (
     ClassWeights,
     check_weighting,
     presence_weights,
     resolve_weights,
     weighted_binary_cross_entropy,
 )
+from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Label, LabelledTask, ModelView, Objective
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.classification import softmax
-from lightadapt.tasks.completions import (
+from lightadapt.tasks.encoding.completions import (
     encode_completion,
     target_tokens,
     truncate_left,
     truncate_source,
 )
-from lightadapt.tasks.fields import as_list, check_characters, optional_text, required
-from lightadapt.tasks.showing import show_tokens
+from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, required
+from lightadapt.tasks.encoding.showing import show_tokens
+from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, Weigher, filler, pad
-from lightadapt.tasks.texts import CUTS, Cut, check_overflow, count_cut
 
 if TYPE_CHECKING:
     import torch
@@ -262,7 +262,7 @@ def _scores(model: PreTrainedModel, batch: dict[str, torch.Tensor], view: ModelV
         if counts is None:
             return scores
     else:
-        from lightadapt.tasks.likelihoods import log_likelihoods
+        from lightadapt.tasks.losses.likelihoods import log_likelihoods
 
         assert counts is not None
         total, tokens = log_likelihoods(model, inputs, shifted=view.family == "decoder")

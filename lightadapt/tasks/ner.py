@@ -9,13 +9,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from lightadapt.data import TAG, Record, Records
+from lightadapt.data.reading import TAG, Record, Records
+from lightadapt.data.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report, entity_scores
-from lightadapt.spans import Span, best_tags, overlapping, read_tags, split_words, transitions, write_tags
-from lightadapt.tasks.alignment import Window, tokenize_windows, words_inside
-from lightadapt.tasks.fields import as_list, check_characters, required, text_field
-from lightadapt.tasks.showing import show_tokens
+from lightadapt.tasks.encoding.alignment import Window, tokenize_windows, words_inside
+from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
+from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.task import EVERY_FAMILY, IGNORED, Count, Encoded, Label, LabelledTask, ModelView
 
 LOST = (

@@ -12,10 +12,10 @@ import numpy as np
 from lightadapt.data import Data, Record, Records
 from lightadapt.errors import DataError, LightAdaptError, RecordError
 from lightadapt.metrics import Report, answer_f1, question_scores
-from lightadapt.tasks.fields import as_list, check_characters, required, text_field
-from lightadapt.tasks.showing import show_tokens
+from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
+from lightadapt.tasks.encoding.showing import show_tokens
+from lightadapt.tasks.encoding.texts import closing_token
 from lightadapt.tasks.task import EVERY_FAMILY, Count, Encoded, Feature, ModelView, Task
-from lightadapt.tasks.texts import closing_token
 
 if TYPE_CHECKING:
     import torch

@@ -13,9 +13,17 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, regression_scores
-from lightadapt.tasks.fields import required
+from lightadapt.tasks.encoding.fields import required
+from lightadapt.tasks.encoding.texts import (
+    Example,
+    Overflow,
+    as_pair,
+    check_overflow,
+    encode_texts,
+    mean_of_windows,
+    read_texts,
+)
 from lightadapt.tasks.task import EVERY_FAMILY, Encoded, ModelView, Task
-from lightadapt.tasks.texts import Example, Overflow, as_pair, check_overflow, encode_texts, mean_of_windows, read_texts
 
 LARGEST = 1e15
 """Labels are below it: the square of their error must fit into a float32."""

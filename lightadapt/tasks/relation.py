@@ -12,9 +12,9 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, RecordError, nearest
 from lightadapt.metrics import Report, relation_scores
 from lightadapt.tasks.classification import Classification, most_probable
-from lightadapt.tasks.fields import as_list, required, text_field
+from lightadapt.tasks.encoding.fields import as_list, required, text_field
+from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.task import Encoded, Feature, Label, ModelView
-from lightadapt.tasks.texts import CUTS, Cut, check_overflow, count_cut
 
 HEAD_MARKER, TAIL_MARKER = "@", "#"
 """Stand around the arguments: punctuation that every vocabulary has, so that none is added (Zhou and Chen, 2021)."""

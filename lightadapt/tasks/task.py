@@ -13,10 +13,10 @@ import numpy as np
 
 from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
+from lightadapt.data.stored import stored_like
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report
-from lightadapt.stored import stored_like
-from lightadapt.tasks.showing import show_tokens
+from lightadapt.tasks.encoding.showing import show_tokens
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.hardware import computes_bfloat16, require_bitsandbytes
+from lightadapt.machine.hardware import computes_bfloat16, require_bitsandbytes
 from lightadapt.training.trainer import last_checkpoint
 
 RECORDS_PER_STEP = 16

@@ -90,15 +90,3 @@ def count_batches(lengths: Sequence[int], batch_tokens: int, multiple_of: int = 
         )
     wanted = max(1, round(sum(lengths) / batch_tokens))
     return min(-(-wanted // multiple_of) * multiple_of, most)
-
-
-def sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Index lists, longest first, of at most `batch_tokens` tokens with padding (a longer record goes alone)."""
-    batch: list[int] = []
-    for index in np.argsort(-np.asarray(lengths), kind="stable").tolist():
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

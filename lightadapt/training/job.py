@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from lightadapt.processes import Gate
+from lightadapt.machine.processes import Gate
 
 Batch: TypeAlias = dict[str, torch.Tensor]
 

@@ -21,8 +21,9 @@ from accelerate.utils import broadcast_object_list
 from torch import distributed
 from transformers import TrainerCallback, TrainingArguments
 
+from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
-from lightadapt.processes import from_main, gather, rank
+from lightadapt.machine.processes import from_main, gather, rank
 from lightadapt.training.arguments import Settings, training_arguments
 from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
@@ -35,7 +36,6 @@ from lightadapt.training.callbacks import (
     StopWhenNotFinite,
 )
 from lightadapt.training.compiling import check_backend, compiled, not_compiled
-from lightadapt.training.history import History
 from lightadapt.training.job import Job
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache

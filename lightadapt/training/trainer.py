@@ -22,11 +22,11 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import sort_checkpoints
 from transformers.training_args import OptimizerNames
 
+from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
-from lightadapt.processes import gather
+from lightadapt.machine.processes import gather
 from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
 from lightadapt.training.callbacks import OrderOfEpoch
-from lightadapt.training.history import History
 from lightadapt.training.job import Job
 from lightadapt.training.trunk_cache import TrunkCache
 

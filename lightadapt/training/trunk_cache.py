@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.hardware import free_memory
+from lightadapt.machine.hardware import free_memory
 
 SHARE = 0.25
 """Of the memory that is free, what the cache takes at most; beyond that it is a file."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lightadapt import attention
+from lightadapt.anatomy import attention
 from lightadapt.errors import LightAdaptError
 from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
 from lightadapt.tuners.attached import AttachedLayer, AttachingTuner

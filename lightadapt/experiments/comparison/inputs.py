@@ -1,0 +1,187 @@
+"""What `compare` is given, checked before any run."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightadapt.anatomy import Layers
+from lightadapt.base.source import find_source, load_tokenizer
+from lightadapt.base.weights import Blueprint, check_room, draw, plan_for
+from lightadapt.data import Data, Record, Records
+from lightadapt.errors import LightAdaptError
+from lightadapt.machine.hardware import choose_device
+from lightadapt.methods import METHODS, Method, resolve_method
+from lightadapt.tasks import TASKS, Task, resolve_task
+from lightadapt.tasks.task import LabelledTask
+
+USUAL_METHODS = ("full", "lora", "prefix", "bottleneck", "ia3", "bitfit", "probe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What is compared, checked."""
+
+    model: str
+    task: Task
+    methods: dict[str, Method]
+    train: list[Record]
+    test: list[Record]
+    epochs: float | None
+    layers: Layers
+    device: str
+    threads: int | None
+    refused: dict[str, str]
+    """For methods that this model cannot serve: why."""
+
+
+def name_methods(methods: Sequence[str | Method]) -> dict[str, Method]:
+    """The methods by their names as written, or for objects by `name(field=value, …)` with what is no default.
+
+    >>> from lightadapt import LoRA
+    >>> list(name_methods(["full", LoRA(rank=4)]))
+    ['full', 'lora(rank=4)']
+
+    Raises:
+        LightAdaptError: an unknown name, one that is there twice, none at all, or a method of another library.
+    """
+    if isinstance(methods, str):
+        raise LightAdaptError(f"methods={methods!r} is one text. Give a list of names: methods=[{methods!r}, …]")
+    if not isinstance(methods, Sequence):
+        raise LightAdaptError(f"methods is a {type(methods).__name__}. Give a list of names or method objects.")
+    named: dict[str, Method] = {}
+    for each in methods:
+        method = resolve_method(each)
+        if METHODS.get(method.name) is not type(method):
+            raise LightAdaptError(f"Method {method.name!r} is none of lightadapt's, so no other process can make it.")
+        name = each.lower() if isinstance(each, str) else _describe(method)
+        if name in named:
+            raise LightAdaptError(f"methods names {name!r} twice. Name each method once.")
+        named[name] = method
+    if not named:
+        raise LightAdaptError(f"methods is empty. Name at least one, such as {', '.join(USUAL_METHODS)}.")
+    return named
+
+
+def _describe(method: Method) -> str:
+    defaults = {
+        entry.name: entry.default if entry.default_factory is MISSING else entry.default_factory()
+        for entry in fields(method)
+    }
+    values = {name: getattr(method, name) for name in defaults}
+    changed = [f"{name}={value!r}" for name, value in values.items() if value != defaults[name]]
+    return f"{method.name}({', '.join(changed)})" if changed else method.name
+
+
+def read_data(
+    task: str | Task, train: Data, test: Data, columns: Mapping[str, str] | None
+) -> tuple[Task, Records, Records]:
+    """The task with its labels, and the checked records, whose columns have the names of the fields from here on.
+
+    Raises:
+        LightAdaptError: an unknown task, data that is not there, or a record that cannot be used.
+    """
+    chosen = resolve_task(task)
+    if TASKS.get(chosen.name) is not type(chosen):
+        raise LightAdaptError(f"Task {chosen.name!r} is none of lightadapt's, so no other process can make it.")
+    learned = chosen.read(train, split="train", columns=columns)
+    scored = chosen.read(test, split="test", columns=columns)
+    examples = chosen.parse(learned)
+    if isinstance(chosen, LabelledTask) and chosen.labels is None:
+        chosen = chosen.with_labels(chosen.find_labels(examples))
+    chosen.check_answers(examples, learned)
+    chosen.check_answers(chosen.parse(scored), scored)
+    return replace(chosen, columns=None), learned, scored
+
+
+def choose_records(records: Records, count: int | None) -> Records:
+    """The first records of a shuffle that is always the same; None: all, as they are.
+
+    Raises:
+        LightAdaptError: there are fewer.
+    """
+    if count is None:
+        return records
+    if check_whole("records", count) > len(records):
+        raise LightAdaptError(
+            f"records={count}: {records.source} has {len(records)}. Give fewer, or leave records out."
+        )
+    return replace(records, items=random.Random(0).sample(records.items, len(records))[:count], lines=None)
+
+
+def check_inputs(
+    model: str | Path,
+    task: Task,
+    methods: dict[str, Method],
+    *,
+    train: Records,
+    test: Records,
+    epochs: float | None,
+    layers: Layers,
+    device: str,
+    threads: int | None,
+) -> Inputs:
+    """Look at all that a comparison is given, with the model as it is without weights.
+
+    Raises:
+        LightAdaptError: a setting that cannot be, or no method that the model can serve.
+    """
+    if not isinstance(model, (str, Path)):
+        raise LightAdaptError(
+            f"model is a {type(model).__name__}. Give a hub id or a folder: each run loads it in a process of its own."
+        )
+    if threads is not None:
+        check_whole("threads", threads)
+    if epochs is not None and not (isinstance(epochs, (int, float)) and 0 < epochs < float("inf")):
+        raise LightAdaptError(f"epochs={epochs!r}: give a number above 0.")
+    place = str(choose_device(device))
+    source = find_source(model)
+    blueprint = draw(source, task)
+    blueprint.anatomy.choose_blocks(layers)
+    tokenizer = load_tokenizer(source, None, task)
+    refused = {name: _refusal(blueprint, tokenizer, method, layers) for name, method in methods.items()}
+    refused = {name: reason for name, reason in refused.items() if reason}
+    if len(refused) == len(methods):
+        raise LightAdaptError(f"No method can be compared. {next(iter(refused.values()))}")
+    return Inputs(
+        model=source.name or str(model),
+        task=task,
+        methods=methods,
+        train=[_only_fields(item, task) for item in train],
+        test=[_only_fields(item, task) for item in test],
+        epochs=epochs,
+        layers=layers,
+        device=place,
+        threads=threads,
+        refused=refused,
+    )
+
+
+def _refusal(blueprint: Blueprint, tokenizer: Any, method: Method, layers: Layers) -> str:
+    """Why the model cannot serve a method, told without weights; empty when it can."""
+    try:
+        plan_for(blueprint, method, layers)
+        check_room(blueprint.source.config, tokenizer, method)
+    except LightAdaptError as error:
+        return str(error)
+    return ""
+
+
+def _only_fields(item: Mapping[str, Any], task: Task) -> Record:
+    """A record with the fields of the task alone, as JSON holds them."""
+    kept = {name: item[name] for name in task.fields if name in item}
+    plain: Record = json.loads(json.dumps(kept, default=lambda value: np.asarray(value).tolist()))
+    return plain
+
+
+def check_whole(name: str, value: Any) -> int:
+    """The number, when it is a whole one of at least 1."""
+    if type(value) is not int or value < 1:
+        raise LightAdaptError(f"{name}={value!r}: give a whole number of at least 1.")
+    return value

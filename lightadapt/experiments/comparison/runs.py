@@ -1,0 +1,226 @@
+"""`compare`: everything is checked first, then each method and seed runs in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lightadapt.anatomy import Layers
+from lightadapt.base.source import find_source
+from lightadapt.data import Data, Records
+from lightadapt.errors import LightAdaptError
+from lightadapt.experiments.comparison.inputs import (
+    USUAL_METHODS,
+    Inputs,
+    check_inputs,
+    check_whole,
+    choose_records,
+    name_methods,
+    read_data,
+)
+from lightadapt.experiments.comparison.results import Comparison, Run, Setting, check_same, read_comparison
+from lightadapt.experiments.machine import describe_machine
+from lightadapt.methods import Method
+from lightadapt.tasks import Task
+from lightadapt.tasks.task import LabelledTask
+
+
+def compare(
+    model: str | Path,
+    task: str | Task,
+    methods: Sequence[str | Method] = USUAL_METHODS,
+    *,
+    train: Data,
+    test: Data,
+    seeds: int = 3,
+    epochs: float | None = None,
+    layers: Layers = None,
+    records: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    path: str | Path | None = None,
+    title: str | None = None,
+    on_run: Callable[[Run], None] | None = None,
+) -> Comparison:
+    """Each method trained and scored on the same data with several seeds, with what it took.
+
+    A method that the model cannot serve is `refused`, one whose process dies `failed`; the others go on.
+
+    Args:
+        model: hub id or folder.
+        task: as in `lightadapt.adapt`.
+        methods: names or method objects.
+        train: training data in any form (see `lightadapt.data.read`).
+        test: labelled data to score on, likewise.
+        seeds: how many; they count from 0. A seed draws fresh weights, the order of the data and dropout.
+        epochs: as in `Adapted.fit`.
+        layers: as in `lightadapt.adapt`.
+        records: train on this many records, the first of a shuffle that is always the same; None: on all.
+        columns: `{field: column}` for fields that have another name in the data.
+        device: as in `lightadapt.adapt`.
+        threads: cores that a run computes on; None: as torch chooses.
+        path: JSON file that is written anew after every run. Runs that are done in it already are not repeated.
+        title: of tables and plots; None: the names of data and model.
+        on_run: called with each run that ends.
+
+    Raises:
+        LightAdaptError: nothing can be compared like this; before any run.
+    """
+    count_seeds = check_whole("seeds", seeds)
+    named = name_methods(methods)
+    chosen, examples, tests = read_data(task, train, test, columns)
+    given = check_inputs(
+        model,
+        chosen,
+        named,
+        train=choose_records(examples, records),
+        test=tests,
+        epochs=epochs,
+        layers=layers,
+        device=device,
+        threads=threads,
+    )
+    target = _check_path(path)
+    comparison = _go_on(_empty(given, title, str(examples.source)), target)
+    done = {(run.method, run.seed) for run in comparison.runs if run.status == "done"}
+    with tempfile.TemporaryDirectory(prefix="lightadapt-compare-") as folder:
+        _write_records(Path(folder), given)
+        # The methods take turns, so that what disturbs the machine for a while disturbs them alike.
+        for seed, name in itertools.product(range(count_seeds), named):
+            if (name, seed) in done:
+                continue
+            run = _run_apart(given, name, seed, Path(folder))
+            comparison = comparison.with_run(run)
+            if target is not None:
+                comparison.save(target)
+            if on_run is not None:
+                on_run(run)
+    return comparison.only(list(named), range(count_seeds))
+
+
+def _check_path(path: str | Path | None) -> Path | None:
+    """The file for the results, whose folder exists."""
+    if path is None:
+        return None
+    target = Path(path)
+    try:
+        if target.is_dir():
+            raise LightAdaptError(f"{target} is a folder. Name a file in it, such as {target / 'comparison.json'}.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name):
+            pass  # the results are written so, too
+    except OSError as error:
+        raise LightAdaptError(f"{target} cannot be written: {error}. Name another file.") from error
+    return target
+
+
+def _go_on(comparison: Comparison, target: Path | None) -> Comparison:
+    """The comparison with the runs that the file holds already."""
+    if target is None or not target.is_file():
+        return comparison
+    earlier = read_comparison(target)
+    check_same(earlier, comparison, target)
+    return replace(comparison, runs=earlier.runs)
+
+
+# ---- what a comparison is of
+
+
+def _empty(given: Inputs, title: str | None, data: str) -> Comparison:
+    """The comparison without its runs."""
+    where = _short(data) if Path(data).is_file() else "records in memory" if data == Records([]).source else data
+    model = _short(given.model) if Path(given.model).is_dir() else given.model
+    setting = Setting(
+        model=model,
+        task=given.task.name,
+        data=where,
+        train=len(given.train),
+        test=len(given.test),
+        epochs=given.epochs,
+        layers=given.layers if given.layers is None or isinstance(given.layers, str) else list(given.layers),
+        device=given.device,
+        threads=given.threads or torch.get_num_threads(),
+        digest=_digest(given),
+    )
+    return Comparison(title=title or f"{where}, {model}", setting=setting, machine=describe_machine(given.device))
+
+
+def _short(path: str) -> str:
+    """The last two parts of a path: in full it would tell where somebody keeps files, and one is often `train`."""
+    return "/".join(Path(path).resolve().with_suffix("").parts[-2:])
+
+
+def _digest(given: Inputs) -> str:
+    config = find_source(given.model).config.to_dict()
+    for name in ("_name_or_path", "transformers_version"):
+        config.pop(name, None)
+    labels = list(given.task.labels or ()) if isinstance(given.task, LabelledTask) else []
+    parts = [given.train, given.test, config, given.task.settings(), labels]
+    content = json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+# ---- runs
+
+
+def _write_records(folder: Path, given: Inputs) -> None:
+    for name, part in (("train", given.train), ("test", given.test)):
+        lines = [json.dumps(record) + "\n" for record in part]
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def _run_apart(given: Inputs, name: str, seed: int, folder: Path) -> Run:
+    """The run of a method with a seed, in a process of its own."""
+    if name in given.refused:
+        return _without_path(Run(method=name, seed=seed, status="refused", reason=given.refused[name]), given.model)
+    method, result, job_file = given.methods[name], folder / "run.json", folder / "job.json"
+    result.unlink(missing_ok=True)
+    labels = list(given.task.labels or ()) if isinstance(given.task, LabelledTask) else None
+    content = {
+        "name": name,
+        "seed": seed,
+        "model": given.model,
+        "method": {"name": method.name, "settings": method.settings()},
+        "task": {"name": given.task.name, "settings": given.task.settings(), "labels": labels},
+        "train": str(folder / "train.jsonl"),
+        "test": str(folder / "test.jsonl"),
+        "epochs": given.epochs,
+        "layers": given.layers,
+        "device": given.device,
+        "threads": given.threads,
+        "result": str(result),
+    }
+    job_file.write_text(json.dumps(content), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "lightadapt.experiments.child", str(job_file)],
+        env={**os.environ, **_same_imports()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    if result.is_file():
+        return _without_path(Run(**json.loads(result.read_text(encoding="utf-8"))), given.model)
+    said = (done.stderr.strip().splitlines() or [""])[-1]  # of a traceback the error itself
+    return Run(method=name, seed=seed, status="failed", reason=said or f"the process ended with {done.returncode}")
+
+
+def _same_imports() -> dict[str, str]:
+    """What makes another Python find the modules that this one finds, and no file that lies in the current folder."""
+    return {"PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path), "PYTHONSAFEPATH": "1"}
+
+
+def _without_path(run: Run, model: str) -> Run:
+    """The run with the model's folder by its short name."""
+    return replace(run, reason=run.reason.replace(model, _short(model))) if Path(model).is_dir() else run

@@ -1,0 +1,117 @@
+"""A comparison as a table: for a terminal, and as Markdown for documents."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lightadapt.experiments.comparison.results import Comparison, Measured, Row
+
+HEADER = ("method", "trained", "of all", "seconds", "tokens/s", "peak MiB", "saved MiB")
+"""Before the score."""
+NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
+LOWER_IS_BETTER = ("loss", "perplexity", "rmse")
+
+
+def metric_name(metric: str) -> str:
+    """The metric as people write it."""
+    return NAMES.get(metric, metric.replace("_", " ").replace("f1", "F1"))
+
+
+def as_table(comparison: Comparison, metric: str | None = None) -> Table:
+    """The comparison for a terminal; why methods have no result stands below, where there is room for it.
+
+    Raises:
+        LightAdaptError: the runs have no such metric.
+    """
+    problems = comparison.problems()
+    below = Text("\n".join(f"{method}: {problem}" for method, problem in problems.items()))
+    table = Table(
+        title=comparison.title,
+        caption=below if problems else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in HEADER:
+        heading = name.replace(" ", "\n").replace("/", "\n/")  # narrow, to fit into 80 letters
+        table.add_column(heading, justify="left" if name == HEADER[0] else "right", no_wrap=True)
+    table.add_column(_score_column(comparison, metric).replace(", ", "\n"), no_wrap=True)
+    for method, *cells, score in _rows_of(comparison, metric):
+        table.add_row(*map(Text, (method, *cells, problems[method].partition(":")[0] if method in problems else score)))
+    return table
+
+
+def as_markdown(comparison: Comparison, metric: str | None = None) -> str:
+    """The comparison as a Markdown table, with why methods have no result, and below it what was compared, and where.
+
+    Raises:
+        LightAdaptError: the runs have no such metric.
+    """
+    columns = [*HEADER, _score_column(comparison, metric)]
+    rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in _rows_of(comparison, metric)]
+    lines = [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows)]
+    return "\n".join([*lines, "", describe_setting(comparison)])
+
+
+def describe_setting(comparison: Comparison) -> str:
+    """What was compared and on which machine, in two sentences."""
+    setting, machine = comparison.setting, comparison.machine
+    seeds = max((row.seeds for row in comparison.rows()), default=0)
+    parts = [f"{setting.train:,} training and {setting.test:,} test records"]
+    parts += [as_epochs(setting.epochs)] if setting.epochs else []
+    parts += [f"layers {setting.layers}"] if setting.layers is not None else []
+    parts += [f"{seeds} seeds, ± their standard deviation" if seeds > 1 else "1 seed"]
+    where = ", ".join(
+        [
+            machine["processor"],
+            f"{setting.threads} of {machine['cores']} cores",
+            f"{machine['memory']} of memory",
+            *([machine["gpu"]] if "gpu" in machine else []),
+            machine["system"],
+            *(f"{name} {machine[name]}" for name in ("torch", "transformers", "peft", "lightadapt")),
+        ]
+    )
+    return f"{', '.join(parts)}. Machine: {where}."
+
+
+def as_epochs(epochs: float) -> str:
+    """`1 epoch`, `2.5 epochs`."""
+    return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
+
+
+def _score_column(comparison: Comparison, metric: str | None) -> str:
+    name = metric or comparison.headline
+    return (metric_name(name) or "score") + (", lower is better" if name in LOWER_IS_BETTER else "")
+
+
+def _rows_of(comparison: Comparison, metric: str | None) -> list[list[str]]:
+    """The cells of every method, in the order of the methods."""
+    rows = comparison.rows(metric)
+    digits = 1 if any(row.score.mean >= 10 for row in rows) else 3
+    cells = {row.method: _cells(row, digits) for row in rows}
+    empty = [""] * (len(HEADER) - 1)
+    cells |= {method: [method, *empty, problem] for method, problem in comparison.problems().items()}
+    return [cells[method] for method in comparison.methods]
+
+
+def _cells(row: Row, digits: int) -> list[str]:
+    return [
+        row.method,
+        f"{row.trained:,}",
+        f"{100 * row.share:.3g}%",
+        as_text(row.seconds, 1 if row.seconds.mean < 100 else 0),
+        f"{row.tokens_per_second.mean:,.0f}",
+        f"{row.peak_memory.mean / 2**20:,.0f}",
+        f"{row.saved / 2**20:.2f}",
+        as_text(row.score, digits),
+    ]
+
+
+def as_text(figure: Measured, digits: int) -> str:
+    """`0.893 ± 0.004`, or the mean alone of a single seed."""
+    spread = "" if figure.spread is None else f" ± {figure.spread:,.{digits}f}"
+    return f"{figure.mean:,.{digits}f}{spread}"

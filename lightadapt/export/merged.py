@@ -1,0 +1,181 @@
+"""The adapter folded into the weights: a plain model, and how far what it gives is from what the adapted one gives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from copy import copy, deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from lightadapt import peft_bridge
+from lightadapt.adaptation import artifact as checkpoint
+from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.base.quantization import Quantization, dequantized, is_quantized, quantization_of
+from lightadapt.base.weights import Blueprint, draw, load_base
+from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.heads.outputs import fold_output_scales
+from lightadapt.machine.hardware import choose_dtype
+
+BASES = ("reload", "dequantize", "quantized")
+
+
+def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) -> PreTrainedModel:
+    """A plain model with the adapter folded in; see `Adapted.merge`."""
+    if base not in BASES:
+        raise LightAdaptError(f"merge(base={base!r}) is unknown. {nearest(str(base), BASES)}Known: {', '.join(BASES)}")
+    if type(max_drift) not in (int, float) or not max_drift >= 0:
+        raise LightAdaptError(f"merge(max_drift={max_drift!r}): give a number of at least 0, such as 0.25.")
+    quantization = adaptation.base.quantization
+    in_place = quantization is None or base == "quantized"
+    if in_place and quantization is not None and dtype != "auto":
+        raise LightAdaptError(
+            f"merge(base='quantized', dtype={dtype!r}): a quantized model keeps its number formats. Leave dtype "
+            "out, or fold into plain weights with base='dequantize'."
+        )
+    chosen = None if dtype == "auto" else choose_dtype(dtype, adaptation.model.device, trains_base=False)
+    if chosen is None and adaptation.task.output_scale is not None and base != "quantized":
+        chosen = torch.float32  # the mean of the labels goes into the head, and 16 bits round it to three digits
+    try:
+        peft_bridge.check_foldable(adaptation.model, adaptation.name, onto_these=in_place)
+        if in_place:
+            model = deepcopy(adaptation.model)
+        else:
+            model = _on_plain_base(adaptation, base, chosen or torch.bfloat16).model
+        peft_bridge.fold(model, adaptation.name)
+    except NotImplementedError as error:
+        onto = f"{quantization.name} weights" if in_place and quantization else "the weights"
+        way_out = "Ship the artifact instead."
+        if in_place and quantization and _folds_into_plain(adaptation):
+            way_out = "Write merge(base='reload') or merge(base='dequantize')."
+        raise LightAdaptError(
+            f"Method {adaptation.method.name!r} cannot be folded into {onto} "
+            f"({str(error) or 'PEFT does not have it'}). {way_out}"
+        ) from error
+    fold_output_scales(model)
+    if in_place and quantization is not None:
+        _describe_packed(model, quantization, adaptation)
+    if in_place and chosen is not None:
+        model.to(chosen)  # type: ignore[arg-type]
+    if quantization is not None:
+        _check_drift(adaptation, model.eval(), base, max_drift)
+    return model
+
+
+def _describe_packed(model: PreTrainedModel, quantization: Quantization, adaptation: Adaptation) -> None:
+    """Say in the model's config what is quantized, so that what `save_pretrained` writes can be read.
+
+    transformers does so of what it quantized itself, which a model given as an instance is not.
+    """
+    linears = adaptation.base.blueprint.anatomy.linears
+    kept = [path for path in linears if not is_quantized(model.get_submodule(path))]
+    model.config.quantization_config = quantization.config(kept, adaptation.base.dtype)
+
+
+def _folds_into_plain(adaptation: Adaptation) -> bool:
+    """Whether the adapter is a change of weights at all, as far as that can be told without others."""
+    try:
+        peft_bridge.check_foldable(adaptation.model, adaptation.name, onto_these=False)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _on_plain_base(adaptation: Adaptation, base: str, dtype: torch.dtype) -> Adaptation:
+    """The same adaptation on a base that is not quantized."""
+    blueprint = _reloaded(adaptation) if base == "reload" else _dequantized(adaptation, dtype)
+    head, device = adaptation.base.head, adaptation.model.device
+    loaded = load_base(blueprint, dtype=dtype, seed=adaptation.seed, device=device, head=head)
+    for parameter in loaded.model.parameters():  # of an instance it may be the very tensor, and folding adds in place
+        parameter.data = parameter.data.clone()
+    other = Adaptation(
+        loaded,
+        adaptation.method,
+        adaptation.plan,
+        adaptation.tokenizer,
+        name=adaptation.name,
+        layers=adaptation.layers,
+        seed=adaptation.seed,
+    )
+    tensors = checkpoint.trained_tensors(adaptation.model, adaptation.trained, adaptation.modules, adaptation.name)
+    checkpoint.restore(other.model, other.trained, other.modules, tensors, Path("merge"), other.name)
+    return other
+
+
+def _reloaded(adaptation: Adaptation) -> Blueprint:
+    source = adaptation.base.blueprint.source
+    if adaptation.base.blueprint.ready is not None or quantization_of(source.config) is not None:
+        raise LightAdaptError(
+            f"merge(): the weights of {source.name} before they were quantized are not there to be loaded again. Write "
+            "merge(base='dequantize') to fold into the values that the quantized weights stand for."
+        )
+    return draw(source, adaptation.task, adaptation.outputs)
+
+
+def _dequantized(adaptation: Adaptation, dtype: torch.dtype) -> Blueprint:
+    """The base as the values that its quantized weights stand for, which are those that the adapter was trained on."""
+    source = adaptation.base.blueprint.source
+    config = copy(source.config)
+    config.__dict__.pop("quantization_config", None)
+    quantized = {
+        peft_bridge.original_name(path): module
+        for path, module in adaptation.model.named_modules()
+        if is_quantized(module)
+    }
+    state = {
+        name: tensor
+        for name, tensor in peft_bridge.base_tensors(adaptation.model).items()
+        if name.endswith(".bias") or not name.startswith(tuple(f"{path}." for path in quantized))
+    }
+    for path, module in quantized.items():
+        weight = dequantized(module).to(dtype)
+        state[f"{path}.weight"] = weight.T if getattr(module, "source_cls", None) is Conv1D else weight
+    plain = replace(source, config=config, instance=None, state_dict=state)
+    return draw(plain, adaptation.task, adaptation.outputs)
+
+
+def _check_drift(adaptation: Adaptation, merged: PreTrainedModel, base: str, max_drift: float) -> None:
+    """Raise when the merged model gives other outputs than the adapted one; say how much when it stays quantized."""
+    apart = drift(adaptation, merged)
+    quantization = adaptation.base.quantization
+    assert quantization is not None
+    if not apart <= max_drift:
+        others = {"reload": "base='dequantize'", "quantized": "base='reload'"}.get(base, "dtype='float32'")
+        raise LightAdaptError(
+            f"merge(base={base!r}): the outputs of the merged model are {apart:.1%} away from those of the adapted "
+            f"one, more than max_drift={max_drift:g}. Try {others}, allow more, or ship the artifact."
+        )
+    if base == "quantized":
+        warnings.warn(
+            f"The adapter was folded into {quantization.name} weights, whose rounding took part of it away: on a probe "
+            f"batch the outputs moved by {apart:.1%}. merge(base='dequantize') keeps all of it, in 16 bits.",
+            stacklevel=4,
+        )
+
+
+def drift(adaptation: Adaptation, other: PreTrainedModel) -> float:
+    """How far the outputs of another model are from those of an adaptation: |other - ours| / |ours|, Euclidean norms.
+
+    The batch is the task's own two samples; padding does not count.
+    """
+    task = adaptation.task
+    examples, _ = task.read_examples(task.samples(), split="train", columns={})
+    batch = adaptation.collate(adaptation.encode(examples, targets=True))
+    ours, theirs = (_outputs(model, batch) for model in (adaptation.model, other))
+    mean = 0.0 if task.output_scale is None else task.output_scale[0]  # however large, it says nothing of the weights
+    difference = sum(float((one - two).square().sum()) for one, two in zip(theirs, ours, strict=True))
+    return float((difference / sum(float((one - mean).square().sum()) for one in ours)) ** 0.5)
+
+
+def _outputs(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+    inputs = {name: value.to(model.device) for name, value in batch.items()}
+    with torch.no_grad():
+        given = model(**inputs)
+    logits = [value.float() for name, value in given.items() if "logits" in name and torch.is_tensor(value)]
+    mask = inputs["attention_mask"].bool()
+    return [each[mask] if each.shape[: mask.ndim] == mask.shape else each for each in logits]

@@ -1,0 +1,172 @@
+"""What a decoder and an encoder-decoder are given to learn from and to go on from, for one example of generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from lightadapt.errors import RecordError
+from lightadapt.tasks.encoding.completions import (
+    Tokens,
+    append_eos,
+    encode_completion,
+    prepend_specials,
+    prompt_tokens,
+    target_tokens,
+    tokenize_spans,
+    truncate_left,
+    truncate_source,
+)
+from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, render, renderings
+from lightadapt.tasks.task import Feature, ModelView
+
+
+class Example(NamedTuple):
+    """What is given and what is to follow; of the three ways to give it one is there."""
+
+    references: list[str]
+    """Texts that may follow; none when they are not known."""
+    source: str | None = None
+    messages: Messages = ()
+    """A conversation, which ends with the assistant's reply where the references are known."""
+    text: str | None = None
+    """A text as a whole."""
+
+    @property
+    def asked(self) -> Messages:
+        """The conversation without the reply."""
+        return self.messages[:-1] if self.references else self.messages
+
+
+@dataclass
+class GenerationFeature(Feature):
+    """A sequence to learn from, and the prompt to generate from."""
+
+    prompt: list[int] | None = None
+    """The tokens to go on from; None when nothing is to be generated."""
+
+
+class Seq2SeqFeature(GenerationFeature):
+    """What an encoder reads, and what the decoder writes."""
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"]) + len(self.targets.get("labels", ()))
+
+
+Features = tuple[list[GenerationFeature], str]
+"""The features of an example, and what had to be left out of it, if anything."""
+
+
+def for_decoder(example: Example, index: int, view: ModelView, *, targets: bool, room: int) -> Features:
+    """One feature for each reference, or for each rendering of a conversation; without targets the prompt alone.
+
+    Args:
+        room: tokens to leave free behind the prompt.
+    """
+    if example.text is not None:
+        return _pieces(example.text, index, view), ""
+    if example.messages:
+        prompt = _prompt_of(example.asked, index, view)
+        learned = _conversation(example.messages, index, view) if targets else []
+    else:
+        source = example.source or ""
+        prompt = prompt_tokens(source, view)
+        learned = [encode_completion(source, each, view) for each in example.references] if targets else []
+    features, cut = [], False
+    for tokens in learned:
+        if not any(tokens.learned):
+            raise RecordError(index, f"this tokenizer leaves no token of what is to be learned: {example.references}.")
+        tokens, shortened = truncate_left(tokens, view.max_length, view)
+        cut = cut or shortened
+        features.append(GenerationFeature(_inputs(tokens.ids), index, {"labels": tokens.labels}))
+    prompt, shortened = truncate_left(prompt, view.max_length - room, view)
+    if not targets:
+        features, cut = [GenerationFeature(_inputs(prompt.ids), index)], shortened
+    features[0].prompt = prompt.ids
+    return features, "the start" if cut else ""
+
+
+def for_encoder_decoder(example: Example, index: int, view: ModelView, *, targets: bool) -> Features:
+    """One feature for each reference, or for each turn of a conversation; without targets the source alone."""
+    if example.text is not None:
+        raise RecordError(index, "a text alone. An encoder-decoder learns to write one text from another: give both.")
+    if example.messages and not example.asked:
+        raise RecordError(index, "messages holds the assistant's words alone. Give what they answer, too.")
+    asked = render(example.asked, view.tokenizer, index, ask=True) if example.messages else example.source or ""
+    pairs = [(asked, each) for each in example.references]
+    if example.messages:
+        pairs = [
+            (render(example.messages[:number], view.tokenizer, index, ask=True), message["content"])
+            for number, message in enumerate(example.messages)
+            if message["role"] == "assistant" and number
+        ]
+    sources = dict.fromkeys([asked, *(source for source, _ in pairs if targets)])
+    read = {source: _read(source, view, keeps_end=bool(example.messages)) for source in sources}
+    ids, lost = read[asked]
+    if not targets:
+        return [Seq2SeqFeature(_inputs(ids), index, prompt=ids)], lost
+    features: list[GenerationFeature] = []
+    cut = ""
+    for source, target in pairs:
+        given, lost = read[source]
+        labels, shortened = target_tokens(target, view)
+        cut = "the end of the target" if shortened else lost or cut
+        features.append(Seq2SeqFeature(_inputs(given), index, {"labels": labels}))
+    features[-1].prompt = ids
+    return features, cut
+
+
+def new_tokens(most: int, view: ModelView) -> int:
+    """At most so many tokens, and no more than leave half of the model's positions to the prompt."""
+    return min(most, view.max_length // 2)
+
+
+def _pieces(text: str, index: int, view: ModelView) -> list[GenerationFeature]:
+    """All of a text; the pieces of a long one overlap by one token, so that each token is learned once."""
+    ids = append_eos(prepend_specials(tokenize_spans(text, [], view.tokenizer), view), view).ids
+    if len(ids) < 2:
+        raise RecordError(index, f"the text {text!r} is one token in this tokenizer, so nothing follows from anything.")
+    step = view.max_length - 1
+    starts = range(0, max(1, len(ids) - 1), step)
+    pieces = [ids[start : start + view.max_length] for start in starts]
+    return [GenerationFeature(_inputs(piece), index, {"labels": piece}) for piece in pieces]
+
+
+def _conversation(messages: Messages, index: int, view: ModelView) -> list[Tokens]:
+    """The tokens of a conversation, once or once a turn, with an end token where the template sets none."""
+    sequences = []
+    for text, spans in renderings(messages, view.tokenizer, index):
+        last = text[: spans[-1][1]]
+        tokens = _opened(tokenize_spans(last, spans, view.tokenizer), view)
+        sequences.append(tokens if ends_with_special(last, view.tokenizer) else append_eos(tokens, view))
+    return sequences
+
+
+def _prompt_of(asked: Messages, index: int, view: ModelView) -> Tokens:
+    """The tokens of a conversation up to where the assistant is to speak."""
+    text = render(asked, view.tokenizer, index, ask=True) if asked else ""
+    tokens = _opened(tokenize_spans(text, [], view.tokenizer), view)
+    if tokens.ids:
+        return tokens
+    first = view.tokenizer.bos_token_id
+    return Tokens([first if first is not None else view.tokenizer.eos_token_id or 0], [False])
+
+
+def _opened(tokens: Tokens, view: ModelView) -> Tokens:
+    """The tokens of a conversation from their start: a template writes the specials there itself, ours does not."""
+    return tokens if view.tokenizer.chat_template else prepend_specials(tokens, view)
+
+
+def _read(source: str, view: ModelView, *, keeps_end: bool) -> tuple[list[int], str]:
+    """The tokens of a source, and what had to be left out: of a conversation its start, else the end."""
+    ids = list(view.tokenizer(source, verbose=False)["input_ids"])
+    if len(ids) <= view.max_length:
+        return ids, ""
+    if keeps_end:
+        return truncate_source(ids, view)[0], "the start of the conversation"
+    shorter = view.tokenizer(source, truncation=True, max_length=view.max_length)["input_ids"]
+    return list(shorter), "the end of the source"
+
+
+def _inputs(ids: list[int]) -> dict[str, Any]:
+    return {"input_ids": ids, "attention_mask": [1] * len(ids)}
