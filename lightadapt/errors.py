@@ -34,3 +34,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     spelt = {entry.lower(): entry for entry in known}
     match = get_close_matches(str(name).lower(), spelt, n=1)
     return f"Did you mean {spelt[match[0]]!r}? " if match else ""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Interim."""
+    import warnings
+
+    warnings.warn(message, category, stacklevel=6)

@@ -86,3 +86,7 @@ def resolve_method(method: Any) -> Method:
         near = nearest(name, [*NAMES, *names_of_peft()])
         raise LightAdaptError(f"Unknown method {method!r}. {near}Methods: {known}; and PEFT's own, such as vera.")
     return found
+
+
+def method_of_json(saved):
+    return METHODS[saved["name"]](**saved["settings"])

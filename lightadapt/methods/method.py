@@ -71,6 +71,9 @@ class Method(ABC):
     def __str__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.settings().items())})"
 
+    def as_json(self):
+        return {"name": self.name, "settings": self.settings()}
+
     def settings(self) -> dict[str, Any]:
         """The fields of the method as JSON values."""
         return asdict(self)

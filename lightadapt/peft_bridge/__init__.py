@@ -3,6 +3,7 @@
 from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 
+from lightadapt.peft_bridge.adapter import Adapter, activate
 from lightadapt.peft_bridge.configs import (
     CONFIG_NAME,
     PREFIX,
@@ -15,6 +16,7 @@ from lightadapt.peft_bridge.configs import (
     register_tuner,
     targets_of,
     tuner_kind,
+    without_values,
     write_config,
 )
 from lightadapt.peft_bridge.folding import check_foldable, fold, folded_if_it_pays
@@ -37,9 +39,11 @@ __all__ = [
     "CONFIG_NAME",
     "PREFIX",
     "WEIGHTS_NAME",
+    "Adapter",
     "BaseTuner",
     "BaseTunerLayer",
     "PeftConfig",
+    "activate",
     "adapted_modules",
     "adapter_parameters",
     "adapter_tensors",
@@ -61,5 +65,6 @@ __all__ = [
     "try_on",
     "tuner_kind",
     "use",
+    "without_values",
     "write_config",
 ]

@@ -84,6 +84,14 @@ def targets_of(config: PeftConfig) -> set[str]:
     return set() if isinstance(config.peft_type, _Kind) or not targets else set(targets)
 
 
+def without_values(config: PeftConfig) -> PeftConfig:
+    """A copy of the config that starts without a look at weights: on the meta device these are not there."""
+    config = copy.deepcopy(config)
+    if hasattr(config, "init_lora_weights"):
+        config.init_lora_weights = True
+    return config
+
+
 def make_config(content: Mapping[str, Any]) -> PeftConfig:
     """A fresh config from its fields, as they are in adapter_config.json."""
     config = PeftConfig.from_peft_type(**content)

@@ -97,3 +97,8 @@ def _read_labels(task: LabelledTask, labels: Any) -> Sequence[Label]:
             return names
         labels = names
     return task.find_labels(task.parse(task.read(labels)))
+
+
+def task_of_json(saved, labels):
+    named = {} if labels is None else {"labels": labels}
+    return TASKS[saved["name"]](**saved["settings"], **named)

@@ -148,6 +148,9 @@ class Task(ABC):
         """The fields of the task as JSON values, labels left out."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "labels"}
 
+    def as_json(self):
+        return {"name": self.name, "settings": self.settings()}
+
     def as_record(self, item: Any) -> Any:
         """The record that an input of `predict` stands for: a text stands for `{"text": …}`."""
         return {"text": item} if isinstance(item, str) else item

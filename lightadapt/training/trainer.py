@@ -73,6 +73,7 @@ class AdaptTrainer(Trainer):
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
         self.training_seconds = 0.0
+        self.last_scores: dict[str, float] = {}
         # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
         cached = "use_cache" in inspect.signature(job.model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
@@ -187,7 +188,7 @@ class AdaptTrainer(Trainer):
         """The task's scores of the validation records, decoded as for the user."""
         assert self.score is not None
         start = time.perf_counter()
-        scores = self.score()
+        scores = self.last_scores = self.score()
         self.training_seconds -= time.perf_counter() - start
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))
@@ -226,9 +227,8 @@ class AdaptTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        self.job.save(
-            Path(output_dir or self.args.output_dir), lambda write: write() if self.args.should_save else None
-        )
+        folder = Path(output_dir or self.args.output_dir)
+        self.job.save(folder, lambda write: write() if self.args.should_save else None, self.last_scores)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:
