@@ -58,40 +58,40 @@ class Adapted:
         """How many `disable` blocks are open."""
 
     @property
-    def _now(self) -> Runner:
-        """The adaptation in use in this thread."""
+    def runner(self) -> Runner:
+        """What runs the task in use in this thread: encodes, infers and decodes, without the checks of `predict`."""
         chosen: Runner | None = getattr(self._of_thread, "chosen", None)
         return self._in_use if chosen is None or chosen.adaptation.name not in self._all else chosen
 
     @property
     def model(self) -> PreTrainedModel:
         """A transformers model of the task's own class, for `pipeline`, `Trainer` or a forward of your own."""
-        return self._now.model
+        return self.runner.model
 
     @property
     def tokenizer(self) -> Any:
         """The tokenizer of the base."""
-        return self._now.tokenizer
+        return self.runner.tokenizer
 
     @property
     def task(self) -> Task:
         """The task, with its labels once they are known."""
-        return self._now.task
+        return self.runner.task
 
     @property
     def method(self) -> Method:
         """The method."""
-        return self._now.adaptation.design.method
+        return self.runner.adaptation.design.method
 
     @property
     def history(self) -> History | None:
         """The record of the last `fit`; None before."""
-        return self._now.last_run.history
+        return self.runner.last_run.history
 
     @property
     def labels(self) -> list[Label] | None:
         """The names of the classes; None as long as they are not known."""
-        return self._now.labels
+        return self.runner.labels
 
     # ---- several adaptations of one base
 
@@ -357,7 +357,7 @@ class Adapted:
             base_dropout=base_dropout,
             validates=validation is not None,
         )
-        with self._set_for(self._now) as now:
+        with self._set_for(self.runner) as now:
             return fit(now, train, validation, settings, columns=columns, callbacks=callbacks)
 
     def add_labels(self, labels: Sequence[Label]) -> None:
@@ -367,7 +367,7 @@ class Adapted:
             LightAdaptError: the task has no labels or does not know them yet, or a new one is there already.
         """
         self._check_enabled("add_labels")
-        now, task = self._now, self.task
+        now, task = self.runner, self.task
         if not isinstance(task, LabelledTask):
             raise LightAdaptError(f"Task {task.name!r} has no labels. Leave them out.")
         now.require_labels()
@@ -384,7 +384,7 @@ class Adapted:
         if type(n) is not int or n < 1:
             raise LightAdaptError(f"n={n!r}: give a whole number above 0.")
         with self._backbone.lock:
-            seen = self._now.prepare(data, columns=columns)
+            seen = self.runner.prepare(data, columns=columns)
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
             print(preview(seen.task, seen.examples[: len(places)], places, seen.view))
 
@@ -403,7 +403,7 @@ class Adapted:
             LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
         """
         self._check_enabled("check")
-        with self._set_for(self._now) as now:
+        with self._set_for(self.runner) as now:
             return check_all(now, data, columns)
 
     def evaluate(
@@ -420,7 +420,7 @@ class Adapted:
             DataError: a record cannot be used, or has a label that the model does not know.
             LightAdaptError: the labels are not known yet.
         """
-        with self._set_for(self._now) as now:
+        with self._set_for(self.runner) as now:
             now.require_labels()
             examples, records = now.task.read_examples(data, split="test", columns=columns)
             predictions = now.decode(examples, now.encode(examples, records, targets=True))
@@ -456,7 +456,7 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         if adapter is None or isinstance(adapter, str):
-            with self._set_for(self._now if adapter is None else self._named(adapter)) as now:
+            with self._set_for(self.runner if adapter is None else self._named(adapter)) as now:
                 return answer(now, inputs, scores=scores, columns=columns, options=options)
         return self._predict_by_name(inputs, list(adapter), scores=scores, columns=columns, options=options)
 
@@ -489,7 +489,7 @@ class Adapted:
             ArtifactError: the folder holds other files, or cannot be written.
             LightAdaptError: the labels are not known yet.
         """
-        save(self._now, path, lambda action: once(action, f"save({str(path)!r})"))
+        save(self.runner, path, lambda action: once(action, f"save({str(path)!r})"))
 
     def restore(self, artifact: Artifact) -> None:
         """Write saved tensors into the model, with what the artifact says of its training.
@@ -497,7 +497,7 @@ class Adapted:
         Raises:
             ArtifactError: they are not exactly the tensors that this model trains.
         """
-        restore(self._now, artifact)
+        restore(self.runner, artifact)
 
     def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
         """A plain transformers model with the adapter folded into its weights; this one stays as it is.
@@ -518,14 +518,14 @@ class Adapted:
             raise LightAdaptError(
                 "merge(): the model is in parts, one in each process. Save it, and merge what load gives."
             )
-        with self._set_for(self._now) as now:
+        with self._set_for(self.runner) as now:
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._backbone.quantization is None).eval()
 
     def __str__(self) -> str:
-        own = self._now.adaptation.name
+        own = self.runner.adaptation.name
         others = [name for name in self._all if name != own]
-        shown = describe(self._now)
+        shown = describe(self.runner)
         return f"{shown}\n{'in use':<10} {own}; also {', '.join(others)}" if others else shown
 
     __repr__ = __str__

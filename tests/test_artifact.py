@@ -74,7 +74,7 @@ def test_fresh_poolers_are_trained_and_saved(tiny, messages, tmp_path):
     AutoModel.from_pretrained(tiny("bert"), add_pooling_layer=False).save_pretrained(folder)
     la.adapt(tiny("bert"), "classification", labels=messages).tokenizer.save_pretrained(folder)
     adapted = la.adapt(folder, "classification", labels=messages)
-    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} <= adapted._now.base.head
+    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} <= adapted.runner.adaptation.base.head
     assert adapted.model.bert.pooler.dense.weight.requires_grad
     adapted.save(tmp_path / "saved")
     texts = [record["text"] for record in messages]
@@ -334,7 +334,7 @@ def test_a_trained_ner_head_keeps_its_own_order_of_tags(tiny, messages):
     assert adapted.labels == ["A", "B"]
     adapted.fit([{"tokens": ["x", "y"], "tags": ["B-A", "O"]}], epochs=1)
     assert [model.config.id2label[number] for number in range(5)] == tags
-    (feature,) = adapted._now.encode(
+    (feature,) = adapted.runner.encode(
         adapted.task.parse(adapted.task.read([{"tokens": ["x"], "tags": ["B-A"]}])), targets=True
     )
     assert feature.targets == {"labels": [-100, 4, -100]}

@@ -162,7 +162,7 @@ def test_fit_tunes_the_threshold_where_there_are_questions_without_an_answer(tin
     again = la.load(tmp_path / "saved")
     assert again.task == adapted.task
     assert again.evaluate(mixed) == adapted.evaluate(mixed)
-    assert adapted._now.metrics["f1"] == pytest.approx(adapted.evaluate(mixed)["f1"])
+    assert adapted.runner.last_run.metrics["f1"] == pytest.approx(adapted.evaluate(mixed)["f1"])
 
 
 BAD = [
