@@ -56,6 +56,7 @@ class Adapted:
         """The adaptation for which the shared modules are set."""
         self._disabled = 0
         """How many `disable` blocks are open."""
+        runner.adaptation.prepare_training()
 
     @property
     def runner(self) -> Runner:
@@ -170,17 +171,20 @@ class Adapted:
         self._check_name(name)
         for each in (next(iter(self._all.values())).adaptation.design, design):
             if each.plan.unfrozen or each.method.rewrites_base:
-                name = each.method.name
-                raise LightAdaptError(f"Method {name!r} changes the base itself, so the base cannot be shared.")
+                kind = each.method.name
+                raise LightAdaptError(f"Method {kind!r} changes the base itself, so the base cannot be shared.")
         config, method = design.plan.config, design.method
         if config is not None and peft_bridge.draws_for_the_whole_model(config):
             raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
         self._backbone.check_shareable()
         with self._backbone.lock:
             try:
-                self._all[name] = build(design, task, tokenizer, name=name, backbone=self._backbone, artifact=artifact)
+                added = build(design, task, tokenizer, name=name, backbone=self._backbone, artifact=artifact)
+                added.adaptation.prepare_training(enabled=False)
+                self._all[name] = added
             finally:
                 self._computing.adaptation.activate()
+                self._in_use.adaptation.prepare_training()
 
     def _check_name(self, name: str) -> None:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:

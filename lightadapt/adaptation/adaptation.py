@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import prod
 from pathlib import Path
 
@@ -87,9 +87,11 @@ class Adaptation:
     @property
     def all_trained(self) -> frozenset[str]:
         """Every parameter that is trained, as in `model.named_parameters()`."""
-        own = frozenset(peft_bridge.original_name(name) for name in self.trained)
-        names = {name for name, _ in self.model.named_parameters() if peft_bridge.original_name(name) in own}
-        return frozenset(names | self.adapter.parameters)
+        own: Collection[str] = self.trained
+        if self.design.plan.unfrozen:  # these may lie below layers of PEFT
+            names = [name for name, _ in self.model.named_parameters()]
+            own = [name for name in names if peft_bridge.original_name(name) in self.trained]
+        return frozenset(own) | self.adapter.parameters
 
     # ---- computing and learning
 
@@ -98,10 +100,9 @@ class Adaptation:
         peft_bridge.activate(self.model, (self.name,) if enabled else ())
 
     def prepare_training(self, *, enabled: bool = True) -> None:
-        """Let what this adaptation trains get gradients, and nothing else of its model; or nothing at all."""
-        trained = self.all_trained if enabled else frozenset()
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name in trained)
+        """Let what this adaptation trains get gradients; or let it get none."""
+        for name in self.all_trained:
+            self.model.get_parameter(name).requires_grad_(enabled)
         self.model.eval()
 
     @property

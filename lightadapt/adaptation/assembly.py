@@ -42,12 +42,13 @@ def build(
     """
     check_room(design.blueprint.anatomy, tokenizer, design.method)
     base = load_base(design) if backbone is None else backbone.join(design)
+    if backbone is None:
+        base.model.requires_grad_(False)
     try:
         if artifact is not None:
             _check_base(artifact, base)
         adaptation = Adaptation(base, name, named_outputs=task.ready)
         adaptation.activate()
-        adaptation.prepare_training()
         runner = Runner(adaptation, task, tokenizer)
         if artifact is None:
             design.method.start(adaptation.model, tokenizer)

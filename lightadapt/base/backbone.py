@@ -6,8 +6,8 @@ into one of them is there for all, and what computes is chosen by name (`peft_br
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any
 
@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy
 from lightadapt.anatomy.auto_classes import mapped_class
 from lightadapt.base.blueprint import Blueprint
@@ -54,10 +53,11 @@ class Backbone:
         self.dtype = base.design.dtype
         self.quantization = base.design.quantization
         self.lock = RLock()
-        self._bases: list[Base] = []
+        self._bases: list[Base] = [base]
+        self._first = base.blueprint.anatomy
         self._tensors: dict[str, torch.Tensor] = {}
         """Everything frozen, under the names that the first model has for it."""
-        self._keep(base)
+        self._note_tensors(base.model, base.design, base.head)
 
     @property
     def device(self) -> torch.device:
@@ -95,30 +95,40 @@ class Backbone:
         else:
             whole = load_base(design)
             model, head, trained_head = whole.model, whole.head, whole.trained_head
-        for other in self._donors():
-            share_modules(model, design.blueprint.anatomy, head, other)
+        model.requires_grad_(False)
+        self._note_tensors(model, design, head)
+        fingerprint = fingerprint_of(model, head, design) if design.quantization is None else {}
+        self._share_with(model, design, head)
         if design.quantization is not None:
             self._mark_like_first(model, design)
+            fingerprint = fingerprint_of(model, head, design)  # of the packed weights, which have come just now
         model.eval()
-        base = Base(model, design, head, trained_head, fingerprint_of(model, head, design))
-        self._keep(base)
+        base = Base(model, design, head, trained_head, fingerprint)
+        self._bases.append(base)
         return base
 
     def leave(self, base: Base) -> None:
         """Let go of an adaptation's model; the shared modules live on in the others."""
         self._bases.remove(base)
 
-    def _keep(self, base: Base) -> None:
-        """Count a model, before anything is inserted into it, among those that share."""
-        self._bases.append(base)
-        own, theirs = _prefixes(base.blueprint.anatomy, self._bases[0].blueprint.anatomy)
-        for name, tensor in peft_bridge.base_tensors(base.model).items():
-            if name.startswith(own) and name not in base.head:
+    def _note_tensors(self, model: PreTrainedModel, design: Design, head: frozenset[str]) -> None:
+        """Remember what a model has that is frozen, before anything is inserted into it."""
+        own, theirs = _prefixes(design.blueprint.anatomy, self._first)
+        for name, tensor in model.state_dict().items():
+            if name.startswith(own) and name not in head:
                 self._tensors.setdefault(f"{theirs}{name.removeprefix(own)}", tensor)
+
+    def _share_with(self, model: PreTrainedModel, design: Design, head: frozenset[str]) -> None:
+        """Put the frozen modules that are here in the place of those of a model."""
+        left = design.blueprint.anatomy.parameters.keys() - head
+        for other in self._donors():
+            left = left - share_modules(model, design.blueprint.anatomy, left, other)
+            if not left:
+                return
 
     def _donors(self) -> list[Base]:
         """The models here, one for each class and head: others of the same kind have the same modules to share."""
-        return list({(type(base.model), base.head): base for base in self._bases}.values())
+        return list({(type(base.model), base.head): base for base in reversed(self._bases)}.values())
 
     def _is_read_in_parts(self, design: Design) -> bool:
         """Whether what is not here yet can be read apart from what is."""
@@ -131,7 +141,7 @@ class Backbone:
     def _model_of(self, design: Design) -> tuple[PreTrainedModel, frozenset[str]]:
         """A model of the task's class around the tensors that are here, and its parameters that were nowhere."""
         blueprint, anatomy = design.blueprint, design.blueprint.anatomy
-        own, theirs = _prefixes(anatomy, self._bases[0].blueprint.anatomy)
+        own, theirs = _prefixes(anatomy, self._first)
         known = {
             f"{own}{name.removeprefix(theirs)}": tensor
             for name, tensor in self._tensors.items()
@@ -159,15 +169,32 @@ class Backbone:
         mark_quantized(model, design.quantization)
 
 
-def share_modules(model: PreTrainedModel, anatomy: Anatomy, head: frozenset[str], other: Base) -> None:
-    """Replace the frozen modules of a model by those of another one, with whatever is inserted there.
+def share_modules(model: PreTrainedModel, anatomy: Anatomy, frozen: Set[str], other: Base) -> set[str]:
+    """Replace frozen modules of a model by those of another one, with whatever is inserted there; what is shared then.
 
     What is trained with the task stays with its model: the head, and a pooler that was not in the checkpoint.
+
+    Args:
+        frozen: parameters that are to be shared, as far as the other model has them and does not train them.
     """
     own, theirs = _prefixes(anatomy, other.blueprint.anatomy)
-    frozen = _below(own, anatomy.parameters.keys() - head)
-    frozen &= _below(theirs, other.blueprint.anatomy.parameters.keys() - other.head)
-    _share(model.get_submodule(own[:-1]), other.model.get_submodule(theirs[:-1]), "", frozen)
+    names = _Names(
+        ours=_below(own, anatomy.parameters),
+        theirs=_below(theirs, other.blueprint.anatomy.parameters),
+        shared=_below(own, frozen) & _below(theirs, other.blueprint.anatomy.parameters.keys() - other.head),
+    )
+    _share(model.get_submodule(own[:-1]), other.model.get_submodule(theirs[:-1]), "", names)
+    return {f"{own}{name}" for name in names.shared}
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Parameters of two models below their backbones' prefixes."""
+
+    ours: set[str]
+    theirs: set[str]
+    shared: set[str]
+    """Those that one takes over from the other."""
 
 
 def _below(prefix: str, names: Any) -> set[str]:
@@ -183,20 +210,22 @@ def _prefixes(one: Anatomy, other: Anatomy) -> tuple[str, str]:
     return "".join(f"{part}." for part in first), "".join(f"{part}." for part in second)
 
 
-def _share(module: nn.Module, other: nn.Module, path: str, frozen: set[str]) -> None:
+def _share(module: nn.Module, other: nn.Module, path: str, names: _Names) -> None:
+    """Replace what is inside a module at this path."""
     for name in module._parameters:
-        if f"{path}{name}" in frozen and name in other._parameters:
+        if f"{path}{name}" in names.shared and name in other._parameters:
             module._parameters[name] = other._parameters[name]
     for name, child in list(module.named_children()):
-        if name not in other._modules:
+        start = f"{path}{name}."
+        inside = {each for each in names.ours if each.startswith(start)}
+        if name not in other._modules or names.shared.isdisjoint(inside):
             continue
         twin = other.get_submodule(name)
-        inside = {f"{path}{name}.{each}" for each, _ in child.named_parameters()}
-        inside = {peft_bridge.original_name(each) for each in inside}
-        if inside <= frozen:
+        # A twin with more in it, such as a pooler, would bring along what this model does not compute.
+        if inside <= names.shared and inside == {each for each in names.theirs if each.startswith(start)}:
             module._modules[name] = twin
         else:
-            _share(child, twin, f"{path}{name}.", frozen)
+            _share(child, twin, start, names)
 
 
 def _spellings(blueprint: Blueprint, names: Iterable[str]) -> set[str]:
