@@ -61,6 +61,17 @@ def test_peft_is_reached_into_in_one_place_only():
         assert not private or file.parent.name == "peft_bridge", f"{file}: {private}"
 
 
+def test_tests_mirror_the_package():
+    """A folder of tests is named as the room that it tests, and no two files share a name."""
+    tests = ROOT.parent / "tests"
+    rooms = {file.parent.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py")} | {"benchmarks"}
+    files = [file.relative_to(tests) for file in tests.rglob("test_*.py")]
+    strange = {str(file) for file in files if file.parent.as_posix() not in rooms}
+    assert len(files) > 30
+    assert not strange, f"no room of lightadapt is called so: {sorted(strange)}"
+    assert len({file.name for file in files}) == len(files)
+
+
 def test_import_and_help_are_light():
     heavy = "{'torch', 'transformers', 'peft', 'datasets', 'sklearn', 'pandas'}"
     for statement in ("import lightadapt", "import lightadapt.cli", "from lightadapt import sample"):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from test_trunk_cache import ENTITIES, EPOCHS, PAIRS, QUIET
+from test_trunk_cache import run as losses_of
 
 import lightadapt as la
 from lightadapt.training.frozen import FrozenBase
-from tests.test_trunk_cache import ENTITIES, EPOCHS, PAIRS, QUIET
-from tests.test_trunk_cache import run as losses_of
 
 
 def training_modules(model) -> set[str]:

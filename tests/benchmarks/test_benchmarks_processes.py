@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "processes.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "processes.py"
 
 
 @pytest.mark.slow

@@ -6,12 +6,12 @@ from functools import partial
 
 import pytest
 import torch
+from conftest import SMALL
+from test_training import StopAt
 from transformers import AutoConfig, AutoModel
 
 import lightadapt as la
 from lightadapt.training import trunk_cache
-from tests.conftest import SMALL
-from tests.test_training import StopAt
 
 EPOCHS = 3
 QUIET = {"disable_tqdm": True, "logging_steps": 1}

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 import torch
+from test_lean_lora import make
 
 import lightadapt as la
 from lightadapt import peft_bridge
 from lightadapt.adaptation import adaptation
 from lightadapt.peft_bridge import folding
-from tests.test_lean_lora import make
 
 TEXTS = [f"a text of {number} words{' and more' * (number % 6)}" for number in range(60)]
 

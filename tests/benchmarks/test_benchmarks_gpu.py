@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPT = [sys.executable, str(FOLDER / "gpu.py")]
 TINY = ["--models", "tiny", "--quantize", "none", "--steps", "2", "--warm-up", "1", "--tokens", "128"]
 

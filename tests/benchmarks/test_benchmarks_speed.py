@@ -12,7 +12,7 @@ import lightadapt as la
 from lightadapt import sample
 from lightadapt.data.spans import Span, split_words, write_tags
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists() or not FOLDER.is_dir(), reason="memory is read from Linux's /proc"
 )
