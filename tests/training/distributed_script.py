@@ -21,9 +21,9 @@ from transformers import TrainerCallback
 import lightadapt as la
 from lightadapt import sample
 from lightadapt.adaptation import artifact as checkpoint
+from lightadapt.adaptation import prediction
 from lightadapt.machine import processes
 from lightadapt.tasks import Classification, Summarization
-from lightadapt.training import inference
 
 RECORDS = sample.records("train")[:31]
 TEXTS = [{"source": record["text"][:40], "target": "fine " * (1 + number % 7)} for number, record in enumerate(RECORDS)]
@@ -93,7 +93,7 @@ def data_parallel(folder: Path, models: Path, rank: int) -> dict[str, Any]:
         inferred.extend(feature.example for feature in features) or infer(self, model, features, view)
     )
     checkpoint.write_artifact = lambda path, **parts: written.append(Path(path).name) or write(path, **parts)
-    inference.BATCH_TOKENS_A_THREAD = 64
+    prediction.BATCH_TOKENS_A_THREAD = 64
 
     adapted, kept = make(models, "balanced"), folder / "checkpoints"
     found["balanced"] = learn(adapted, RECORDS, output_dir=kept, callbacks=[SaveAt()]) | {"digest": digest(adapted)}
