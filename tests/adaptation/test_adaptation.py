@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ARCHITECTURES
+from tiny_models import ARCHITECTURES
 
 import lightadapt as la
 from lightadapt.adaptation import artifact as checkpoint

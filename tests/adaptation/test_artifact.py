@@ -9,9 +9,9 @@ import shutil
 import peft
 import pytest
 import torch
-from conftest import ARCHITECTURES
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tiny_models import ARCHITECTURES
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 import lightadapt as la

@@ -9,7 +9,7 @@ import pickle
 import peft
 import pytest
 import torch
-from conftest import ARCHITECTURES
+from tiny_models import ARCHITECTURES
 from torch import nn
 from transformers import (
     AutoConfig,

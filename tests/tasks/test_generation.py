@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from conftest import ENCODER_DECODERS
+from tiny_models import ENCODER_DECODERS
 from transformers import MBart50Tokenizer
 
 import lightadapt as la

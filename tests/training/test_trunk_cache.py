@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import SMALL
 from test_training import StopAt
+from tiny_models import SMALL
 from transformers import AutoConfig, AutoModel
 
 import lightadapt as la
