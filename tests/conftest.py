@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that tests start, of which several run at once
 
 import gc
 from collections.abc import Callable
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from task_records import RECORDS
 from tiny_models import TOKENIZERS, build_tokenizer, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+import lightadapt as la
 from lightadapt import sample
 
 torch.set_num_threads(1)
+pytest.register_assert_rewrite("learned")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,3 +78,26 @@ def no_weights(monkeypatch):
 def messages() -> list[dict]:
     """A few records of the sample data that hold every label."""
     return sample.records("train")[:60]
+
+
+@pytest.fixture
+def classifier(tiny, messages):
+    """A fresh tiny classifier."""
+
+    def make(**options):
+        return la.adapt(tiny("bert"), "classification", **{"labels": messages, **options})
+
+    return make
+
+
+@pytest.fixture
+def settled(tiny):
+    """An adaptation to a task with its head ready, and examples for it."""
+
+    def build(name, task, **options):
+        adapted = la.adapt(tiny(name), task, **options)
+        examples = adapted.task.parse(adapted.task.read(RECORDS[adapted.task.name]))
+        adapted._now.settle(adapted._now.task_of(examples))
+        return adapted, examples
+
+    return build

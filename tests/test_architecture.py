@@ -12,6 +12,8 @@ import pytest
 import lightadapt
 
 ROOT = Path(lightadapt.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+assert len(FILES) > 90
 LAYERS = [
     {"errors"},
     {"machine", "sample"},
@@ -45,7 +47,7 @@ def imports_of(file: Path) -> set[str]:
 
 def test_imports_go_downwards():
     rank = {name: number for number, names in enumerate(LAYERS) for name in names}
-    for file in ROOT.rglob("*.py"):
+    for file in FILES:
         own = file.relative_to(ROOT).parts[0].removesuffix(".py")
         if own == "__init__":
             continue
@@ -54,7 +56,7 @@ def test_imports_go_downwards():
 
 
 def test_peft_is_reached_into_in_one_place_only():
-    for file in ROOT.rglob("*.py"):
+    for file in FILES:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         private = {module for module in modules if module.startswith("peft.")}
@@ -81,6 +83,7 @@ def test_import_and_help_are_light():
 
 
 def test_every_public_name_is_there():
+    assert {"adapt", "load", "LoRA", "NER"} <= set(lightadapt.__all__)
     for name in lightadapt.__all__:
         assert getattr(lightadapt, name) is not None
     assert set(lightadapt.__all__) <= set(dir(lightadapt))

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from learned import stir, trainable, without_dropout
 from tiny_models import ARCHITECTURES
 
 import lightadapt as la
@@ -37,36 +38,30 @@ def make(tiny, messages):
     return build
 
 
-def trainable(adapted):
-    return {name: p for name, p in adapted.model.named_parameters() if p.requires_grad}
-
-
 @pytest.mark.parametrize(("name", "task", "method"), CASES)
 def test_only_what_the_method_names_is_trained(make, name, task, method):
     adapted, _ = make(name, task, method)
     everything = dict(adapted.model.named_parameters()).keys()
     head = {entry for entry in everything if not entry.startswith(f"{adapted.model.base_model_prefix}.")}
     assert head
-    assert head <= trainable(adapted).keys()
-    inside = trainable(adapted).keys() - head
+    assert head <= trainable(adapted.model).keys()
+    inside = trainable(adapted.model).keys() - head
     if method.name == "lora":
         assert inside
         assert all("lora_" in entry for entry in inside)
     elif method.name == "probe":
         assert not inside
     else:
-        assert trainable(adapted).keys() == dict(adapted.model.named_parameters()).keys()
+        assert trainable(adapted.model).keys() == dict(adapted.model.named_parameters()).keys()
 
 
 @pytest.mark.parametrize(("name", "task", "method"), CASES)
 def test_every_trained_tensor_learns_and_the_rest_stays(make, name, task, method):
     adapted, batch = make(name, task, method)
     model = adapted.model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    without_dropout(model)
     before = copy.deepcopy(dict(model.named_parameters()))
-    optimizer = torch.optim.Adam(trainable(adapted).values(), lr=1e-2)
+    optimizer = torch.optim.Adam(trainable(adapted.model).values(), lr=1e-2)
     losses = []
     for _ in range(6):
         loss = model(**batch).loss
@@ -77,23 +72,22 @@ def test_every_trained_tensor_learns_and_the_rest_stays(make, name, task, method
     moved = {entry for entry, p in model.named_parameters() if not torch.equal(p, before[entry])}
     # DeBERTa has a table of positions that it uses for nothing where positions are relative only.
     unused = {"deberta.embeddings.position_embeddings.weight", "deberta.encoder.LayerNorm.weight"}
-    assert trainable(adapted).keys() - moved <= unused
-    assert moved <= trainable(adapted).keys()
+    assert trainable(adapted.model).keys() - moved <= unused
+    assert moved <= trainable(adapted.model).keys()
     assert losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize(("name", "task", "method"), CASES)
 def test_reload_is_bit_equal(make, tmp_path, name, task, method):
     adapted, batch = make(name, task, method)
+    stir(trainable(adapted.model).values())
+    adapted.save(tmp_path / "saved")
     with torch.no_grad():
-        for parameter in trainable(adapted).values():
-            parameter += torch.randn_like(parameter) * 0.05
-        adapted.save(tmp_path / "saved")
         again = la.load(tmp_path / "saved")
         assert torch.equal(adapted.model(**batch).logits, again.model(**batch).logits)
     assert again.labels == adapted.labels
     assert str(again) == str(adapted)
-    assert trainable(again).keys() == trainable(adapted).keys()
+    assert trainable(again.model).keys() == trainable(adapted.model).keys()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -103,8 +97,7 @@ def test_lora_starts_as_the_identity_and_merges(make, name, task):
     probe, _ = make(name, task, la.Probe())
     with torch.no_grad():
         assert torch.equal(adapted.model(**batch).logits, probe.model(**batch).logits)
-        for parameter in trainable(adapted).values():
-            parameter += torch.randn_like(parameter) * 0.05
+        stir(trainable(adapted.model).values())
         unmerged = adapted.model(**batch).logits
         merged = adapted.merge()
         torch.testing.assert_close(merged(**batch).logits, unmerged, atol=1e-5, rtol=1e-5)
@@ -133,9 +126,7 @@ def test_reload_is_bit_equal_in_another_process(make, tmp_path, messages):
     cases += [("bert", "ner", method) for method in NAMES if method != "lora"]
     for name, task, method in cases:
         adapted, _ = make(name, task, method)
-        with torch.no_grad():
-            for parameter in trainable(adapted).values():
-                parameter += torch.randn_like(parameter) * 0.05
+        stir(trainable(adapted.model).values())
         adapted.save(tmp_path / f"{name}-{task}-{method}")
         expected[f"{name}-{task}-{method}"] = adapted.predict(texts, scores=True)
     script = (
@@ -158,20 +149,20 @@ def test_layers_choose_the_blocks(make, name):
     last, _ = make(name, "classification", la.LoRA(), layers="last:1")
     first, _ = make(name, "classification", la.LoRA(), layers=[0])
     everywhere, _ = make(name, "classification", la.LoRA())
-    counts = [sum("lora_" in entry for entry in trainable(adapted)) for adapted in (last, first, everywhere)]
+    counts = [sum("lora_" in entry for entry in trainable(adapted.model)) for adapted in (last, first, everywhere)]
     assert counts[2] == 3 * counts[0]
     assert counts[0] == counts[1]
     full, _ = make(name, "classification", "full", layers="last:1")
     block = full._now.plan.blocks[0].path
-    assert all(entry.startswith(f"{block}.") or entry in full._now.base.head for entry in trainable(full))
-    assert any(entry.startswith(f"{block}.") for entry in trainable(full))
+    assert all(entry.startswith(f"{block}.") or entry in full._now.base.head for entry in trainable(full.model))
+    assert any(entry.startswith(f"{block}.") for entry in trainable(full.model))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_bases_train_float32(make, tmp_path, dtype):
     adapted, batch = make("bert", "classification", la.LoRA(), dtype=dtype)
     assert adapted.model.dtype == getattr(torch, dtype)
-    assert {p.dtype for p in trainable(adapted).values()} == {torch.float32}
+    assert {p.dtype for p in trainable(adapted.model).values()} == {torch.float32}
     adapted.model(**batch).loss.backward()
     adapted.save(tmp_path / "half")
     with torch.no_grad():
@@ -184,5 +175,5 @@ def test_saved_tensors_are_those_that_train(make):
     for method in METHODS:
         adapted, _ = make("bert", "ner", method)
         saved = checkpoint.trained_tensors(adapted.model, adapted._now.trained, adapted._now.modules)
-        plain = {entry.replace(".default.", ".") for entry in trainable(adapted)}
+        plain = {entry.replace(".default.", ".") for entry in trainable(adapted.model)}
         assert {entry.removeprefix("base_model.model.") for entry in saved} == plain

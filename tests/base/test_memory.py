@@ -92,6 +92,7 @@ def test_bits_of_a_value():
 @pytest.mark.parametrize(("name", "most"), [("4bit", 0.14), ("8bit", 0.27)])
 def test_share_of_float32(name, most):
     anatomy = la.inspect(LlamaConfig(num_hidden_layers=1)).anatomy
+    assert len(anatomy.blocks[0].linears) == 7
     for path in anatomy.blocks[0].linears:
         columns, rows = anatomy.linears[path]
         assert Quantization.named(name).packed_size((rows, columns)) <= most * 4 * rows * columns

@@ -63,7 +63,9 @@ def test_one_that_was_sent_reads_the_same_file():
 
 def test_stored_like_and_pieces():
     assert stored_like([1], iter("ab")) == ["a", "b"]
-    assert isinstance(stored_like(Stored([1]), iter("ab")), Stored)
+    stored = stored_like(Stored([1]), iter("ab"))
+    assert isinstance(stored, Stored)
+    assert list(stored) == ["a", "b"]
     assert list(pieces(range(5), 2)) == [[0, 1], [2, 3], [4]]
 
 

@@ -1,80 +1,24 @@
-"""Properties of every method over one table of architectures; formulas against a few lines of torch."""
+"""Properties of every method over one table of architectures, and its settings."""
 
 from __future__ import annotations
 
 import copy
-import math
 import pickle
 
 import peft
 import pytest
 import torch
+from inserted import BERT, BOTTLENECKS, IDENTITY, INSERTING, build, shake, tokens
+from learned import assert_equal, without_dropout
 from tiny_models import ARCHITECTURES
-from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    BertConfig,
-    BertForSequenceClassification,
-    LlamaConfig,
-    LlamaForCausalLM,
-)
+from transformers import BertForSequenceClassification
 
 import lightadapt as la
 from lightadapt import peft_bridge
-from lightadapt.adaptation import artifact as checkpoint
-from lightadapt.anatomy import read_anatomy
 from lightadapt.methods import NAMES, resolve_method
-from lightadapt.tuners import BottleneckLayer, PrefixLayer
+from lightadapt.tuners import PrefixLayer
 
-BERT = BertConfig(
-    vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, num_labels=3
-)
-LLAMA = LlamaConfig(
-    vocab_size=99,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    intermediate_size=48,
-    pad_token_id=0,
-)
-BOTTLENECKS = {
-    "pfeiffer": la.Bottleneck(reduction=2),
-    "houlsby": la.Bottleneck(placement="houlsby", reduction=2),
-    "parallel": la.Bottleneck(placement="parallel", reduction=2),
-}
-"""Wide ones: of the two units that 32 / 16 gives, both may be dead by chance."""
-IDENTITY = ("lora", "dora", "pfeiffer", "houlsby", "parallel", "ia3", "bitfit", "layernorm")
-"""Methods that change nothing as long as they have learned nothing."""
-INSERTING = (*IDENTITY, "prefix", "prompt")
 CASES = [(name, method) for name in ARCHITECTURES for method in INSERTING]
-
-
-def build(model_class, config, method, seed=0):
-    """A model with a method inserted, in eval mode; its weights depend on the seed alone."""
-    torch.manual_seed(seed)
-    model = model_class(copy.deepcopy(config)).eval()
-    plan = resolve_method(method).plan(read_anatomy(model_class, config), None)
-    torch.manual_seed(1)
-    peft_bridge.insert(model, plan.config)
-    return model
-
-
-def shake(model, size=0.1):
-    """Give the adapter something that it may have learned."""
-    torch.manual_seed(2)
-    names = peft_bridge.adapter_parameters(model)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in names:
-                parameter += torch.randn_like(parameter) * size
-    return model
-
-
-def tokens(rows=2, length=7):
-    return torch.arange(rows * length).reshape(rows, length) % 90 + 3
 
 
 # ---- every method on every architecture
@@ -107,7 +51,7 @@ def test_learns_saves_and_loads(make, tmp_path, name, method):
         optimizer.step()
         optimizer.zero_grad()
     assert reached == trained.keys()
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in frozen.items())
+    assert_equal({key: model.state_dict()[key] for key in frozen}, frozen)
     adapted.save(tmp_path / "saved")
     again = la.load(tmp_path / "saved")
     with torch.no_grad():
@@ -140,15 +84,14 @@ def test_gradient_checkpointing_gives_the_same_gradients(method, options):
     gradients = []
     for checkpointed in (False, True):
         model = shake(build(BertForSequenceClassification, BERT, method)).train()
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+        without_dropout(model)
         if checkpointed:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options or None)
         model(input_ids=tokens(), labels=torch.tensor([0, 1])).loss.backward()
         names = peft_bridge.adapter_parameters(model)
         gradients.append({name: p.grad for name, p in model.named_parameters() if name in names})
-    assert all(gradient is not None for gradient in gradients[1].values())
+    assert gradients[1]
+    assert None not in gradients[1].values()
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
@@ -181,7 +124,9 @@ def test_half_precision(make, method, dtype):
     adapted, batch = make("bert", method, dtype=dtype)
     assert {p.dtype for p in adapted.model.parameters() if p.requires_grad} == {torch.float32}
     adapted.model(**batch).loss.backward()
-    assert all(p.grad.isfinite().all() for p in adapted.model.parameters() if p.grad is not None)
+    gradients = [p.grad for p in adapted.model.parameters() if p.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize("method", ["vera", "loha", "lokr", "oft", "hra", "boft", "fourierft", "adalora"])
@@ -199,7 +144,7 @@ def test_a_config_of_peft_keeps_what_it_says(make):
     adapted, _ = make("bert", config)
     inserted = [name for name in peft_bridge.adapter_parameters(adapted.model) if "lora_A" in name]
     assert len(inserted) == 6
-    assert all(p.shape[0] == 4 for name, p in adapted.model.named_parameters() if "lora_A" in name)
+    assert {p.shape[0] for name, p in adapted.model.named_parameters() if "lora_A" in name} == {4}
     assert "bert.encoder.layer.0.output.LayerNorm.weight" in adapted._now.all_trained
     assert config.target_modules == {"query", "value"}  # the caller's object is as it was
     open_targets, _ = make("bert", peft.LoraConfig(r=2))
@@ -236,7 +181,7 @@ def test_an_instance_given_stays_as_it_is(tiny, messages, init):
     before = copy.deepcopy(instance.state_dict())
     adapted = la.adapt(instance, "classification", la.LoRA(init=init), labels=messages, tokenizer=str(tiny("bert")))
     adapted.fit(messages, epochs=1)
-    assert all(torch.equal(before[name], value) for name, value in instance.state_dict().items())
+    assert_equal(instance.state_dict(), before)
 
 
 @pytest.mark.parametrize("method", INSERTING)
@@ -247,160 +192,6 @@ def test_models_can_be_pickled_and_copied(make, method):
         expected = adapted.model(**batch).logits
         for copied in (copy.deepcopy(adapted.model), pickle.loads(pickle.dumps(adapted.model))):
             assert torch.equal(copied(**batch).logits, expected)
-
-
-# ---- stock PEFT reads what is ours
-
-
-@pytest.mark.parametrize("method", ["prefix", "pfeiffer", "parallel", "bitfit", "prompt"])
-def test_stock_peft_saves_loads_switches_and_disables(tmp_path, method):
-    torch.manual_seed(0)
-    base = BertForSequenceClassification(BERT).eval()
-    plain = base(input_ids=tokens()).logits
-    plan = resolve_method(method).plan(read_anatomy(type(base), BERT), None)
-    model = peft.get_peft_model(copy.deepcopy(base), copy.deepcopy(plan.config))
-    shake(model, 1.0)
-    expected = model(input_ids=tokens()).logits
-    assert not torch.allclose(expected, plain, atol=1e-4)
-    model.save_pretrained(tmp_path / "one")
-    again = peft.PeftModel.from_pretrained(copy.deepcopy(base), tmp_path / "one").eval()
-    assert torch.equal(again(input_ids=tokens()).logits, expected)
-    again.add_adapter("two", copy.deepcopy(plan.config))
-    again.set_adapter("two")
-    other = again(input_ids=tokens()).logits
-    again.set_adapter("default")
-    assert torch.equal(again(input_ids=tokens()).logits, expected)
-    assert not torch.equal(other, expected)
-    with again.disable_adapter():
-        assert torch.equal(again(input_ids=tokens()).logits, plain)
-    again.delete_adapter("two")
-    unloaded = again.unload()
-    assert torch.equal(unloaded(input_ids=tokens()).logits, plain)
-    assert unloaded.state_dict().keys() == base.state_dict().keys()
-
-
-# ---- references
-
-
-def reference_bottleneck(layer: BottleneckLayer, x):
-    down, up = layer.down["default"], layer.up["default"]
-    return torch.relu(x @ down.weight.T + down.bias) @ up.weight.T + up.bias
-
-
-@pytest.mark.parametrize("placement", ["pfeiffer", "parallel"])
-def test_bottleneck_equals_its_formula(placement):
-    method = la.Bottleneck(placement=placement, width=5)
-    model = shake(build(BertForSequenceClassification, BERT, method)).double()
-    block = model.bert.encoder.layer[0]
-    seen = {}
-    block.intermediate.register_forward_pre_hook(lambda _, args: seen.update(x=args[0]))
-    block.output.dense.register_forward_pre_hook(lambda _, args: seen.update(inner=args[0]))
-    block.output.dense.register_forward_hook(lambda _, args, output: seen.update(output=output))
-    model(input_ids=tokens())
-    layer = block.output.dense.lightadapt_bottleneck_layer
-    dense = block.output.dense
-    plain = seen["inner"] @ dense.weight.T + dense.bias
-    source = plain if placement == "pfeiffer" else seen["x"]
-    expected = plain + reference_bottleneck(layer, source)
-    torch.testing.assert_close(seen["output"], expected)
-    parameters = [layer.down["default"].weight, layer.up["default"].weight]
-    ours = torch.autograd.grad(seen["output"].sum(), parameters, retain_graph=True)
-    torch.testing.assert_close(ours, torch.autograd.grad(expected.sum(), parameters))
-
-
-def test_prefix_equals_its_formula():
-    model = shake(build(LlamaForCausalLM, LLAMA, la.Prefix(length=3))).double()
-    attention = model.model.layers[0].self_attn
-    layer: PrefixLayer = attention.lightadapt_prefix_layer
-    torch.manual_seed(3)
-    query = torch.randn(1, 4, 5, 8, dtype=torch.double)
-    key, value = torch.randn(2, 1, 2, 5, 8, dtype=torch.double)
-    from lightadapt.tuners.prefix import _attend
-
-    found, _ = _attend(attention, query, key, value, None, scaling=8**-0.5)
-    keys, values = (
-        torch.cat([prefix["default"][None], tensor], 2).repeat_interleave(2, 1)
-        for prefix, tensor in ((layer.keys, key), (layer.values, value))
-    )
-    scores = query @ keys.transpose(-1, -2) / math.sqrt(8)
-    visible = torch.cat([torch.ones(5, 3, dtype=torch.bool), torch.ones(5, 5, dtype=torch.bool).tril()], 1)
-    weights = scores.masked_fill(~visible, -math.inf).softmax(-1)
-    expected = (weights @ values).transpose(1, 2)
-    torch.testing.assert_close(found, expected)
-    parameters = [layer.keys["default"], layer.values["default"]]
-    ours = torch.autograd.grad(found.square().sum(), parameters)
-    torch.testing.assert_close(ours, torch.autograd.grad(expected.square().sum(), parameters))
-
-
-@pytest.mark.parametrize("kind", ["deberta", "bloom", "xlnet", "funnel"])
-def test_prefix_where_attention_is_written_out_equals_more_keys(kind):
-    """A prefix changes the result; one that no query attends to does not."""
-    options = {
-        "deberta": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48},
-        "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4},
-        "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48},
-        "funnel": {
-            "d_model": 32,
-            "n_head": 4,
-            "d_head": 8,
-            "d_inner": 48,
-            "block_sizes": [1, 1],
-            "num_decoder_layers": 1,
-        },
-    }[kind]
-    config = AutoConfig.for_model(kind, vocab_size=99, **options)
-    from transformers import AutoModel
-
-    found = AutoModel._model_mapping[type(config)]
-    model_class = found[0] if isinstance(found, tuple) else found
-    model = build(model_class, config, "prefix")
-    layers = [module for module in model.modules() if isinstance(module, PrefixLayer)]
-    assert layers
-    assert not any(layer.through_interface for layer in layers)
-    peft_bridge.use(model, None)
-    plain = model(input_ids=tokens()).last_hidden_state
-    peft_bridge.use(model, "default")
-    assert not torch.allclose(model(input_ids=tokens()).last_hidden_state, plain, atol=1e-6)
-    with torch.no_grad():
-        for layer in layers:
-            layer.values["default"].zero_()
-            layer.keys["default"].zero_()
-    scaled = model(input_ids=tokens()).last_hidden_state
-    assert scaled.isfinite().all()
-
-
-# ---- generation
-
-
-@pytest.mark.parametrize("method", INSERTING)
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "t5"])
-def test_generation_with_and_without_a_cache(kind, method):
-    options = {
-        "llama": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
-        "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "pad_token_id": 0},
-        "t5": {"d_model": 32, "num_layers": 2, "num_heads": 4, "d_kv": 8, "d_ff": 48, "decoder_start_token_id": 0},
-    }[kind]
-    config = AutoConfig.for_model(kind, **{**options, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2})
-    auto = AutoModelForSeq2SeqLM if kind == "t5" else AutoModelForCausalLM
-    model = shake(build(auto._model_mapping[type(config)], config, method), 0.3)
-    inputs = {"input_ids": tokens(), "attention_mask": torch.ones_like(tokens())}
-    if kind != "t5":  # left padding
-        inputs["input_ids"] = inputs["input_ids"].index_fill(1, torch.tensor([0, 1]), 0)
-        inputs["attention_mask"] = inputs["attention_mask"].index_fill(1, torch.tensor([0, 1]), 0)
-    options = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False}
-    cached, uncached = (model.generate(**inputs, **options, use_cache=cache) for cache in (True, False))
-    assert torch.equal(cached, uncached)
-    beams = model.generate(**inputs, **options, num_beams=3)
-    assert torch.equal(beams, model.generate(**inputs, **options, num_beams=3, use_cache=False))
-
-
-def test_eager_and_sdpa_agree_with_a_prefix():
-    results = []
-    for implementation in ("sdpa", "eager"):
-        model = shake(build(LlamaForCausalLM, LLAMA, "prefix"))
-        model.set_attn_implementation(implementation)
-        results.append(model(input_ids=tokens()).logits)
-    torch.testing.assert_close(*results, atol=1e-5, rtol=1e-5)
 
 
 # ---- settings
@@ -517,9 +308,3 @@ def test_every_name_has_settings_that_make_it_again():
         method = resolve_method(name)
         assert type(method)(**method.settings()) == method
         assert method.learning_rate > 0
-
-
-def test_saved_tensors_have_the_names_of_peft():
-    model = build(BertForSequenceClassification, BERT, "houlsby")
-    names = checkpoint.trained_tensors(model, [], [])
-    assert "base_model.model.bert.encoder.layer.0.output.dense.lightadapt_bottleneck_layer.up.weight" in names

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from learned import assert_equal
 from test_lean_lora import make
 
 import lightadapt as la
@@ -46,8 +47,7 @@ def test_predictions_are_the_same_and_weights_untouched(tiny, folds, monkeypatch
     plain = scores(adapted)
     assert folds == [True, False]
     torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-6)
-    for key, value in adapted.model.state_dict().items():
-        assert torch.equal(value, before[key]), key
+    assert_equal(adapted.model.state_dict(), before)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,7 @@ def test_an_error_in_the_middle_leaves_the_weights_as_they_were(tiny, folds, mon
     with pytest.raises(ZeroDivisionError):
         adapted.predict(TEXTS)
     assert folds == [True]
-    for key, value in adapted.model.state_dict().items():
-        assert torch.equal(value, before[key]), key
+    assert_equal(adapted.model.state_dict(), before)
 
 
 def test_threads_wait_for_each_other(tiny, folds):

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from learned import stir, trainable
 from tiny_models import ENCODER_DECODERS
 from transformers import MBart50Tokenizer
 
@@ -40,11 +41,7 @@ def stirred(tiny):
 
     def build(name, task="generation"):
         adapted = la.adapt(tiny(name), task)
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for parameter in adapted.model.parameters():
-                if parameter.requires_grad:
-                    parameter += torch.randn(parameter.shape, generator=generator) * 0.3
+        stir(trainable(adapted.model).values(), 0.3)
         return adapted
 
     return build
@@ -336,11 +333,13 @@ def test_every_encoder_decoder_learns_and_writes(tiny, stirred, name):
         assert row[1 : count(feature)] == feature.targets["labels"][:-1]
     total = sum(model(**now.collate([feature])).loss * count(feature) for feature in features)
     torch.testing.assert_close(loss, total / sum(map(count, features)), atol=1e-5, rtol=1e-5)
-    assert all(feature.targets["labels"][-1] == adapted.tokenizer.eos_token_id for feature in features)
+    assert {feature.targets["labels"][-1] for feature in features} == {adapted.tokenizer.eos_token_id}
     before = adapted.evaluate(SOURCES)["loss"]
     adapted.fit(SOURCES, epochs=8, args={"disable_tqdm": True})
     assert adapted.evaluate(SOURCES)["loss"] < before
-    assert all(isinstance(text, str) for text in adapted.predict(["my order", "hello"], options={"max_new_tokens": 4}))
+    written = adapted.predict(["my order", "hello"], options={"max_new_tokens": 4})
+    assert [type(text) for text in written] == [str, str]
+    assert any(written)
 
 
 def test_more_tokens_than_the_decoder_has_positions_are_not_generated(stirred):

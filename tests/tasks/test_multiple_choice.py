@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from learned import stir, trainable
 
 import lightadapt as la
 from lightadapt.tasks import MultipleChoice
@@ -18,11 +19,7 @@ RECORDS = [
 
 def stirred(folder, **options):
     adapted = la.adapt(folder, MultipleChoice(**options))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in adapted.model.parameters():
-            if parameter.requires_grad:
-                parameter += torch.randn(parameter.shape, generator=generator) * 0.1
+    stir(trainable(adapted.model).values())
     return adapted
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from learned import stir, trainable
 from safetensors.torch import load_file, save_file
 
 import lightadapt as la
@@ -105,11 +106,7 @@ def test_every_prediction_is_a_part_of_its_context(tiny, name):
     adapted = la.adapt(tiny(name), QA(threshold=3.0))
     records = [{"question": "Where?", "context": LONG}, {"question": "Who is it?", "context": "Maria  wrote\r\nit. "}]
     for scale in (0, 1, 3):
-        generator = torch.Generator().manual_seed(scale)
-        with torch.no_grad():
-            for parameter in adapted.model.parameters():
-                if parameter.requires_grad:
-                    parameter += torch.randn(parameter.shape, generator=generator) * scale * 0.1
+        stir(trainable(adapted.model).values(), scale * 0.1, seed=scale)
         for asked, shown in zip(records, adapted.predict(records), strict=True):
             assert shown["text"] == asked["context"][shown["start"] : shown["end"]] == shown["text"].strip()
             assert 0 <= shown["score"] <= 1
@@ -154,7 +151,7 @@ def test_fit_tunes_the_threshold_where_there_are_questions_without_an_answer(tin
     adapted = la.adapt(tiny("bert"), "qa")
     adapted.fit(answered, answered, epochs=1)
     assert adapted.task.limit is None
-    assert all(shown["text"] for shown in adapted.predict(answered))
+    assert [bool(shown["text"]) for shown in adapted.predict(answered)] == [True, True]
     mixed = [*answered, record("It rains."), record("Nobody knows.")]
     adapted.fit(mixed, mixed, epochs=1)
     assert adapted.task.limit is not None

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_training import StopAt
+from learned import StopAt
 from tiny_models import SMALL
 from transformers import AutoConfig, AutoModel
 
