@@ -187,10 +187,14 @@ def build_tokenizer(kind: str) -> PreTrainedTokenizerFast:
     )
 
 
-def save_model(name: str, folder: Path) -> None:
-    """Write a tiny pretrained model of an architecture: a bare backbone, or a language model."""
+def save_model(name: str, folder: Path, **changes: object) -> None:
+    """Write a tiny pretrained model of an architecture: a bare backbone, or a language model.
+
+    Args:
+        changes: to its configuration.
+    """
     torch.manual_seed(1)
     auto = AutoModelForSeq2SeqLM if name in ENCODER_DECODERS else AutoModelForCausalLM
     auto = AutoModel if name in ARCHITECTURES else auto
-    config = AutoConfig.for_model(name, **(ARCHITECTURES | LANGUAGE_MODELS)[name])
+    config = AutoConfig.for_model(name, **{**(ARCHITECTURES | LANGUAGE_MODELS)[name], **changes})
     auto.from_config(config).save_pretrained(folder)

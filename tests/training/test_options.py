@@ -10,6 +10,7 @@ from collections import Counter
 import peft
 import pytest
 import torch
+from tiny_models import save_model
 from torch import nn
 from torch._dynamo.utils import counters
 from transformers import TrainerCallback, TrainingArguments
@@ -38,10 +39,11 @@ def steady(tiny, tmp_path_factory):
     """The folder of a tiny model without dropout, so that two runs can be compared."""
     root = tmp_path_factory.mktemp("steady")
 
-    def make(name):
-        folder = root / name
+    def make(name, **changes):
+        folder = root / "-".join([name, *changes])
         if not folder.exists():
             shutil.copytree(tiny(name), folder)
+            save_model(name, folder, **changes)
             config = json.loads((folder / "config.json").read_text())
             off = {key: 0.0 for key, value in config.items() if "drop" in key and isinstance(value, float)}
             (folder / "config.json").write_text(json.dumps(config | off))
@@ -54,13 +56,13 @@ def steady(tiny, tmp_path_factory):
 def make(steady, messages):
     """A tiny model with a method, and records that it can learn."""
 
-    def build(name, method="lora", **options):
+    def build(name, method="lora", changes=None, **options):
         records = messages[:24]
         if MODELS[name] == "classification":
             options["labels"] = messages
         else:
             records = [{"prompt": record["text"], "completion": record["label"]} for record in records]
-        return la.adapt(steady(name), MODELS[name], method, **options), records
+        return la.adapt(steady(name, **(changes or {})), MODELS[name], method, **options), records
 
     return build
 
@@ -243,9 +245,15 @@ def test_matrices_from_4096_values_have_a_state_of_8_bits(make, optimizer):
 # ---- torch.compile
 
 
+TWO_BLOCKS = {"num_hidden_layers": 2}
+"""As many as show that they share what is compiled; each costs seconds."""
+
+
 def compare(make, name, method, backend, *, args=None, **options):
     """What a compiled run found, after checking that it is what a plain one does."""
     gradients, others = Gradients(), Gradients()
+    if name != "t5":
+        options["changes"] = TWO_BLOCKS
     plain, records = make(name, method, **options)
     losses = learn(plain, records, callbacks=others)
     adapted, _ = make(name, method, **options)
@@ -262,6 +270,7 @@ def compare(make, name, method, backend, *, args=None, **options):
     return adapted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "method", "layers"),
     [
@@ -277,15 +286,18 @@ def test_compiled_blocks_change_no_result(make, name, method, layers):
     assert not counters["graph_break"]
 
 
+@pytest.mark.slow
 def test_compiled_and_checkpointed(make):
     compare(make, "bert", "lora", "eager", args={"activation_checkpointing": True})
 
 
+@pytest.mark.slow
 def test_compiled_on_quantized_weights(make):
     pytest.importorskip("bitsandbytes")
-    compare(make, "llama", "lora", "eager", quantize="4bit")
+    compare(make, "llama", "lora", "eager", quantize="4bit", layers="last:1")
 
 
+@pytest.mark.slow
 def test_evaluation_inside_a_compiled_run_is_not_compiled(make, tmp_path):
     adapted, records = make("llama", layers="last:1")
     args = {"torch_compile_backend": "eager", "max_steps": 2, "eval_strategy": "steps", "eval_steps": 1}
