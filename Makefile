@@ -1,16 +1,21 @@
 # Two commands for newcomers: `make demo` and `make test`. Both create the environment when it is not there.
+# `make test-newest` runs the tests on the newest releases, in an environment of its own.
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
 
-.PHONY: demo test lint types format docs clean
+.PHONY: demo test test-newest lint types format docs clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/lightadapt demo
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest
+
+test-newest:
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -28,7 +33,7 @@ docs: $(VENV)/dev.stamp
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) .venv-newest build dist site *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is %s. Use: make PYTHON=python3.12 ..." % sys.version.split()[0])'
@@ -36,12 +41,12 @@ $(BIN)/python:
 	@# seqeval comes as source only, which a pip from before 2023 builds in a way that no longer works.
 	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade pip
 
-$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/demo.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "Installing lightadapt into $(VENV); the first time takes a few minutes ..."
 	$(PIP) -e ".[demo]"
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "Installing lightadapt and its test tools into $(VENV); the first time takes a few minutes ..."
 	$(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/demo.stamp

@@ -12,6 +12,8 @@ import pytest
 import lightadapt
 
 ROOT = Path(lightadapt.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+assert len(FILES) > 90
 LAYERS = [
     {"errors"},
     {"machine", "sample"},
@@ -45,7 +47,7 @@ def imports_of(file: Path) -> set[str]:
 
 def test_imports_go_downwards():
     rank = {name: number for number, names in enumerate(LAYERS) for name in names}
-    for file in ROOT.rglob("*.py"):
+    for file in FILES:
         own = file.relative_to(ROOT).parts[0].removesuffix(".py")
         if own == "__init__":
             continue
@@ -54,11 +56,22 @@ def test_imports_go_downwards():
 
 
 def test_peft_is_reached_into_in_one_place_only():
-    for file in ROOT.rglob("*.py"):
+    for file in FILES:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
         private = {module for module in modules if module.startswith("peft.")}
         assert not private or file.parent.name == "peft_bridge", f"{file}: {private}"
+
+
+def test_tests_mirror_the_package():
+    """A folder of tests is named as the room that it tests, and no two files share a name."""
+    tests = ROOT.parent / "tests"
+    rooms = {file.parent.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py")} | {"benchmarks"}
+    files = [file.relative_to(tests) for file in tests.rglob("test_*.py")]
+    strange = {str(file) for file in files if file.parent.as_posix() not in rooms}
+    assert len(files) > 30
+    assert not strange, f"no room of lightadapt is called so: {sorted(strange)}"
+    assert len({file.name for file in files}) == len(files)
 
 
 def test_import_and_help_are_light():
@@ -70,6 +83,7 @@ def test_import_and_help_are_light():
 
 
 def test_every_public_name_is_there():
+    assert {"adapt", "load", "LoRA", "NER"} <= set(lightadapt.__all__)
     for name in lightadapt.__all__:
         assert getattr(lightadapt, name) is not None
     assert set(lightadapt.__all__) <= set(dir(lightadapt))

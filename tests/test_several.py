@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import torch
+from learned import assert_equal
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 import lightadapt as la
@@ -56,6 +56,7 @@ def test_the_base_exists_once(both, tiny):
     adapted = both()
     models = [adapted.use(name).model for name in adapted.names]
     shared = {id(p) for p in models[0].bert.encoder.parameters()}
+    assert len(models) == len(METHODS) + 1
     assert all({id(p) for p in model.bert.encoder.parameters()} == shared for model in models)
     single = sum(p.numel() for p in AutoModel.from_pretrained(tiny("bert")).parameters())
     every = {id(p): p.numel() for model in models for p in model.parameters()}
@@ -81,10 +82,8 @@ def test_only_the_one_in_use_is_trained(both, messages):
         id(p): p.clone() for name in adapted.names for p in adapted._all[name].model.parameters() if not p.requires_grad
     }
     adapted.fit(messages, epochs=1)
-    for name in adapted.names:
-        for parameter in adapted._all[name].model.parameters():
-            if id(parameter) in before:
-                assert torch.equal(parameter, before[id(parameter)])
+    after = {id(p): p for name in adapted.names for p in adapted._all[name].model.parameters()}
+    assert_equal({key: after[key] for key in before}, before)
 
 
 def test_disable_shows_the_base_for_a_while(tiny, messages, texts):
