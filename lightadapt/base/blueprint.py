@@ -57,7 +57,7 @@ class Blueprint:
         with torch.device("meta"), quiet():
             model = self.model_class(self.fresh_config())
             if inserted is not None:
-                peft_bridge.insert(model, peft_bridge.without_values(inserted))
+                peft_bridge.insert(model, peft_bridge.without_weights(inserted))
         return model
 
 

@@ -39,11 +39,8 @@ def make(tiny, messages):
 def test_learns_saves_and_loads(make, tmp_path, name, method):
     adapted, batch = make(name, method)
     model = adapted.model
-    frozen = {
-        key: value.clone()
-        for key, value in model.state_dict().items()
-        if key not in adapted.runner.adaptation.all_trained
-    }
+    learning = adapted.runner.adaptation.all_trained
+    frozen = {key: value.clone() for key, value in model.state_dict().items() if key not in learning}
     trained = {key: p for key, p in model.named_parameters() if p.requires_grad}
     assert trained.keys() == learning
     assert trained.keys() - adapted.runner.adaptation.base.head
