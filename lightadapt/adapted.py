@@ -184,7 +184,6 @@ class Adapted:
                 self._all[name] = added
             finally:
                 self._computing.adaptation.activate()
-                self._in_use.adaptation.prepare_training()
 
     def _check_name(self, name: str) -> None:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
@@ -232,6 +231,7 @@ class Adapted:
         self._in_use = self._computing = runner
         runner.adaptation.activate()
         runner.adaptation.prepare_training()
+        runner.model.eval()
 
     def remove(self, name: str) -> None:
         """Take an adaptation off the base, and free what it holds.

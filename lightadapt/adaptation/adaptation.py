@@ -78,11 +78,11 @@ class Adaptation:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.design.seed)
                 peft_bridge.insert(self.model, self.design.plan.config, self.name)
-        trained = self.all_trained
-        for name, parameter in self.model.named_parameters():
-            if name in trained:
-                parameter.data = parameter.data.clone() if shared else parameter.data
-                parameter.data = parameter.data.float()
+        for name in self.all_trained:
+            parameter = self.model.get_parameter(name)
+            parameter.data = parameter.data.clone() if shared else parameter.data
+            parameter.data = parameter.data.float()
+        self.model.eval()
 
     @property
     def all_trained(self) -> frozenset[str]:
@@ -103,7 +103,6 @@ class Adaptation:
         """Let what this adaptation trains get gradients; or let it get none."""
         for name in self.all_trained:
             self.model.get_parameter(name).requires_grad_(enabled)
-        self.model.eval()
 
     @property
     def blocks(self) -> list[nn.Module]:

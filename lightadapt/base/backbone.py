@@ -95,14 +95,13 @@ class Backbone:
         else:
             whole = load_base(design)
             model, head, trained_head = whole.model, whole.head, whole.trained_head
-        model.requires_grad_(False)
+        model.requires_grad_(False).eval()
         self._note_tensors(model, design, head)
         fingerprint = fingerprint_of(model, head, design) if design.quantization is None else {}
         self._share_with(model, design, head)
         if design.quantization is not None:
             self._mark_like_first(model, design)
             fingerprint = fingerprint_of(model, head, design)  # of the packed weights, which have come just now
-        model.eval()
         base = Base(model, design, head, trained_head, fingerprint)
         self._bases.append(base)
         return base
