@@ -28,8 +28,7 @@ from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
-from lightadapt.tasks import Task, give_labels, resolve_task
-from lightadapt.tasks.task import Label
+from lightadapt.tasks import Label, Task, give_labels, resolve_task
 from lightadapt.training.arguments import read_settings
 from lightadapt.training.checks import (
     GradientWatch,

@@ -22,10 +22,9 @@ from lightadapt.base.weights import Base, Blueprint, check_room, draw, load_base
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.machine.hardware import choose_device, choose_dtype, require_bitsandbytes
-from lightadapt.methods import METHODS, Method, Plan, resolve_method
+from lightadapt.methods import Method, Plan, method_of_json, resolve_method
 from lightadapt.peft_bridge import ADAPTER
-from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
-from lightadapt.tasks.task import Label
+from lightadapt.tasks import Label, Task, give_labels, resolve_task, task_of_json
 
 
 def adapt(
@@ -110,9 +109,10 @@ def load(
     artifact = checkpoint.read_artifact(path)
     saved = artifact.manifest
     trained_on = _saved_quantization(saved.get("quantize"), path)
-    named = {} if saved["labels"] is None else {"labels": saved["labels"]}
-    task = _saved_object(TASKS, saved["task"], path, **named)
-    method = _saved_object(METHODS, saved["method"], path)
+    try:
+        task, method = task_of_json(saved["task"], saved["labels"]), method_of_json(saved["method"])
+    except LightAdaptError as error:
+        raise ArtifactError(f"{path}: {error}") from error
     source = find_source(_base_of(artifact, base), revision=saved["base"]["revision"] if base is None else None)
     blueprint = draw(source, task, tuple(saved["outputs"]))
     head = frozenset(saved["head"])
@@ -190,16 +190,6 @@ def _number_format(blueprint: Blueprint, plan: Plan, dtype: Any, device: torch.d
     if dtype != "auto" and choose_dtype(dtype, device, trains_base=False) != own:
         raise LightAdaptError(f"dtype={dtype!r}: the model given is in {own} and is used as it is. Leave dtype out.")
     return choose_dtype(own, device, trains_base=trains_base)
-
-
-def _saved_object(known: dict[str, Any], saved: dict[str, Any], path: str | Path, **more: Any) -> Any:
-    try:
-        return known[saved["name"]](**saved["settings"], **more)
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(
-            f"{path} was saved with {saved['name']!r} and settings {saved.get('settings')}, which this version of "
-            "lightadapt does not know. Upgrade: pip install -U lightadapt"
-        ) from error
 
 
 def _base_of(artifact: checkpoint.Artifact, base: Model | None) -> Model:

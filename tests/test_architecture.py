@@ -14,6 +14,7 @@ import lightadapt
 ROOT = Path(lightadapt.__file__).parent
 LAYERS = [
     {"errors"},
+    {"numbers", "registry"},
     {"machine", "sample"},
     {"data", "anatomy"},
     {"heads", "metrics", "peft_bridge"},

@@ -10,8 +10,7 @@ from conftest import ENCODER_DECODERS
 from transformers import MBart50Tokenizer
 
 import lightadapt as la
-from lightadapt.tasks import Dialogue, Generation, Summarization, Translation
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import Dialogue, Generation, ModelView, Summarization, Translation
 
 DECODERS = ("llama", "gpt2")
 PAIRS = [

@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import lightadapt as la
 from lightadapt.base.memory import _Meter
-from lightadapt.tasks import likelihoods
+from lightadapt.tasks.losses import likelihoods
 from lightadapt.tasks.losses.likelihoods import log_likelihoods
 
 SIZES = {

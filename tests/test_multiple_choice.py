@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import lightadapt as la
-from lightadapt.tasks import MultipleChoice
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import ModelView, MultipleChoice
 
 RECORDS = [
     {"question": "What is it?", "choices": ["a parcel", "a window or a door of the house", "Rome"], "answer": 1},

@@ -11,9 +11,8 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 import lightadapt as la
-from lightadapt.tasks import TASKS, resolve_task
+from lightadapt.tasks import TASKS, LabelledTask, ModelView, resolve_task
 from lightadapt.tasks.generation import Inferred
-from lightadapt.tasks.task import LabelledTask, ModelView
 
 LONG = "The parcel is in Rome now, and then " * 8 + "it goes on."
 RECORDS = {

@@ -39,8 +39,8 @@ from lightadapt.heads.outputs import (
 )
 from lightadapt.machine.processes import Gate, is_sharded, meet
 from lightadapt.methods import Method, Plan
-from lightadapt.tasks import Task
-from lightadapt.tasks.task import Count, Feature, Label, LabelledTask, ModelView, as_notes
+from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
+from lightadapt.tasks.encoding.features import as_notes
 
 PIECE = 1_000
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
@@ -381,8 +381,7 @@ class Adaptation:
         pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
         pairs["task"] = (then["task"]["name"], now["task"]["name"])
         for name, value in now["task"]["settings"].items():
-            if not name.startswith("found_"):  # what is tuned when a run has ended
-                pairs[f"{now['task']['name']} option {name}"] = (then["task"]["settings"].get(name), value)
+            pairs[f"{now['task']['name']} option {name}"] = (then["task"]["settings"].get(name), value)
         if same_base(then["base"]["fingerprint"], now["base"]["fingerprint"]) is False:
             pairs["base"] = (then["base"]["id"], f"another ({now['base']['id']})")
         for name, known in SAME_WHEN_RESUMED.items():
@@ -405,10 +404,10 @@ class Adaptation:
                 "class": type(self.model).__name__,
                 "fingerprint": self.base.fingerprint,
             },
-            "task": {"name": self.task.name, "settings": self.task.settings()},
+            "task": self.task.as_json(),
             "labels": self.labels,
             "outputs": list(self.outputs),
-            "method": {"name": self.method.name, "settings": self.method.settings()},
+            "method": self.method.as_json(),
             "layers": self.layers,
             "quantize": None if self.base.quantization is None else self.base.quantization.as_json(),
             "head": sorted(self.base.head),

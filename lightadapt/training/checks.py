@@ -13,7 +13,9 @@ from transformers import PreTrainedModel
 from lightadapt import peft_bridge
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.errors import LightAdaptError
-from lightadapt.tasks.task import IGNORED, Objective, Task
+from lightadapt.tasks.encoding.features import IGNORED
+from lightadapt.tasks.losses.objective import Objective
+from lightadapt.tasks.task import Task
 
 DOUBTFUL, ABSURD = 20.0, 1000.0
 """Factors between a learning rate and that of the method from which it is doubted, and refused."""
