@@ -34,7 +34,7 @@ def check_whole(
 ) -> None:
     """Raise unless a field is a whole number from `least` to `most`.
 
-    Settings are kept as JSON, so that numbers of numpy do not count here.
+    Settings are kept as JSON, so that whole numbers of numpy, do not count here.
 
     Args:
         owner: what has the field, where the error should name it.
@@ -49,17 +49,13 @@ def check_number(
     field: str, value: Any, *, owner: str = "", least: float, below: float = math.inf, wanted: str = ""
 ) -> None:
     """Raise unless a field is a finite number from `least` to below `below`; the rest is as in `check_whole`."""
-    if not (_is_plain(value) and least <= value < below):
+    if not (is_number(value) and least <= value < below):
         limits = f"of at least {least}" if below == math.inf else f"from {least} to below {below}"
         raise wrong_number(field, value, wanted or f"a number {limits}", owner=owner)
 
 
 def check_positive(field: str, value: Any, *, owner: str = "", below: float = math.inf, wanted: str = "") -> None:
     """Raise unless a field is a finite number above 0 and below `below`; the rest is as in `check_whole`."""
-    if not (_is_plain(value) and 0 < value < below):
+    if not (is_number(value) and 0 < value < below):
         limits = "above 0" if below == math.inf else f"above 0 and below {below}"
         raise wrong_number(field, value, wanted or f"a number {limits}", owner=owner)
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

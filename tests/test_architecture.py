@@ -78,6 +78,14 @@ def test_every_public_name_is_there():
         _ = lightadapt.adept
 
 
+def test_readers_of_types_see_the_same_public_names():
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert seen == {name: f"lightadapt.{home}" for name, home in lightadapt.HOMES.items()}
+    assert set(lightadapt.__all__) == {*seen, "ArtifactError", "DataError", "LightAdaptError"}
+
+
 def test_errors_are_value_errors():
     assert issubclass(lightadapt.LightAdaptError, ValueError)
     assert issubclass(lightadapt.DataError, lightadapt.LightAdaptError)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -12,10 +11,9 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, regression_scores
-from lightadapt.numbers import is_number
 from lightadapt.tasks.decoding.probabilities import mean_of_windows
 from lightadapt.tasks.encoding.features import Encoded
-from lightadapt.tasks.encoding.fields import required
+from lightadapt.tasks.encoding.fields import number_field
 from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.task import EVERY_FAMILY, Fitted, Task
@@ -106,18 +104,12 @@ class Regression(Task):
     def score(self, examples: Sequence[TextExample], predictions: Sequence[float]) -> tuple[dict[str, float], Report]:
         return regression_scores([example.label for example in examples], predictions), {}
 
-    def present(self, example: TextExample, prediction: float, *, scores: bool) -> float:
-        return prediction
-
 
 def _number(records: Records, index: int) -> float:
-    value, place = required(records, index, "label"), records.place(index)
-    try:
-        number = float(value) if is_number(value) or isinstance(value, str) else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{place}: label is {value!r}, but a number is needed. Correct it, or remove the record.")
+    number = number_field(records, index, "label")
     if abs(number) >= LARGEST:
-        raise DataError(f"{place}: label is {value!r}, beyond {LARGEST:g}. Give the labels in a larger unit.")
+        label = records.items[index]["label"]
+        raise DataError(
+            f"{records.place(index)}: label is {label!r}, beyond {LARGEST:g}. Give the labels in a larger unit."
+        )
     return number

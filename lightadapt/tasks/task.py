@@ -269,9 +269,9 @@ class Task(ABC):
         return [show_tokens(ids, [False] * len(ids), view.tokenizer), f"label: {self.show_target(feature, view)}"]
 
     def show_target(self, feature: Any, view: ModelView) -> str:
-        """What a sequence as a whole is to give: the name of an output."""
-        number: int = feature.targets["labels"]
-        return view.outputs[number]
+        """What a sequence as a whole is to give: the name of an output, or what is learned as it is."""
+        target = feature.targets["labels"]
+        return view.outputs[target] if isinstance(target, int) else str(target)
 
     @abstractmethod
     def samples(self) -> list[Record]:
@@ -281,9 +281,9 @@ class Task(ABC):
     def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> tuple[dict[str, float], Report]:
         """The metrics, headline first, and the report per class."""
 
-    @abstractmethod
     def present(self, example: Any, prediction: Any, *, scores: bool) -> Any:
-        """A prediction as the user sees it."""
+        """A prediction as the user sees it; `scores` asks for the probability of each answer, where there are any."""
+        return prediction
 
 
 KNOWN_TASKS: Registry[Task] = Registry("task", "lightadapt.tasks")
