@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, text_scores
 from lightadapt.numbers import check_whole
-from lightadapt.tasks.decoding.writing import GREEDY, check_options, write_on
-from lightadapt.tasks.encoding.conversation import read_messages, turn_end
+from lightadapt.tasks.decoding.writing import GREEDY, Generated, Inferred, check_options, write_on
+from lightadapt.tasks.encoding.conversation import turn_end
 from lightadapt.tasks.encoding.features import IGNORED, Encoded
 from lightadapt.tasks.encoding.fields import text_field
 from lightadapt.tasks.encoding.sequences import (
@@ -21,6 +21,7 @@ from lightadapt.tasks.encoding.sequences import (
     for_decoder,
     for_encoder_decoder,
     new_tokens,
+    read_conversation,
     read_references,
 )
 from lightadapt.tasks.encoding.showing import show_tokens
@@ -36,24 +37,6 @@ if TYPE_CHECKING:
 
 HIGHEST_LOSS = 700.0
 """Beyond it the perplexity would overflow."""
-
-
-class Inferred(NamedTuple):
-    """What a model gives for one sequence."""
-
-    loss: float
-    """Sum of the negative log probabilities of the tokens to be learned."""
-    tokens: int
-    generated: list[int] | None
-
-
-class Generated(NamedTuple):
-    """The text generated for an example, and how likely the model found the references."""
-
-    text: str | None
-    loss: float
-    """As a sum over `tokens`."""
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -133,28 +116,12 @@ class Generation(Task):
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> GenerationExample:
         item = records.items[index]
         if "messages" in self.fields and item.get("messages") is not None:
-            return self._conversation(records, index, labelled)
+            return read_conversation(records, index, labelled=labelled)
         if "text" in self.fields and item.get(self.source_field) is None and item.get("text") is not None:
             text = text_field(records, index, "text")
             return GenerationExample([], text=text) if labelled else GenerationExample([], source=text)
         source = text_field(records, index, self.source_field)
         return GenerationExample(read_references(records, index, self.target_field) if labelled else [], source=source)
-
-    def _conversation(self, records: Records, index: int, labelled: bool) -> GenerationExample:
-        messages = read_messages(records, index)
-        spoken = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
-        if not labelled:
-            asked = messages[:-1] if spoken and spoken[-1] == len(messages) - 1 else messages
-            if not asked:
-                raise DataError(
-                    f"{records.place(index)}: messages holds the assistant's reply alone; give the question."
-                )
-            return GenerationExample([], messages=asked)
-        if not spoken:
-            raise DataError(
-                f"{records.place(index)}: no message is of the role 'assistant', so nothing is to be learned."
-            )
-        return GenerationExample([messages[spoken[-1]]["content"]], messages=messages[: spoken[-1] + 1])
 
     def samples(self) -> list[Record]:
         return [

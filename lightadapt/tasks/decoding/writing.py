@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.numbers import check_whole, is_number, wrong_number
@@ -24,6 +24,24 @@ ONE_TEXT = (
     "prompt_lookup_num_tokens",
 )
 """Options that give something else than one text for each prompt of a batch."""
+
+
+class Inferred(NamedTuple):
+    """What a model gives for one sequence."""
+
+    loss: float
+    """Sum of the negative log probabilities of the tokens to be learned."""
+    tokens: int
+    generated: list[int] | None
+
+
+class Generated(NamedTuple):
+    """The text generated for an example, and how likely the model found the references."""
+
+    text: str | None
+    loss: float
+    """As a sum over `tokens`."""
+    tokens: int
 
 
 def write_on(

@@ -18,7 +18,7 @@ from lightadapt.tasks.encoding.completions import (
     truncate_left,
     truncate_source,
 )
-from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, render, renderings
+from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, read_messages, render, renderings
 from lightadapt.tasks.encoding.features import Feature
 from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.encoding.view import ModelView
@@ -39,6 +39,20 @@ class GenerationExample(NamedTuple):
     def asked(self) -> Messages:
         """The conversation without the reply."""
         return self.messages[:-1] if self.references else self.messages
+
+
+def read_conversation(records: Records, index: int, *, labelled: bool) -> GenerationExample:
+    """The example of a record with messages, checked: up to the assistant's last reply, or the question for it."""
+    messages = read_messages(records, index)
+    spoken = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    if not labelled:
+        asked = messages[:-1] if spoken and spoken[-1] == len(messages) - 1 else messages
+        if not asked:
+            raise DataError(f"{records.place(index)}: messages holds the assistant's reply alone; give the question.")
+        return GenerationExample([], messages=asked)
+    if not spoken:
+        raise DataError(f"{records.place(index)}: no message is of the role 'assistant', so nothing is to be learned.")
+    return GenerationExample([messages[spoken[-1]]["content"]], messages=messages[: spoken[-1] + 1])
 
 
 def read_references(records: Records, index: int, name: str) -> list[str]:
