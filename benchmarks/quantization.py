@@ -43,7 +43,7 @@ from transformers.utils import logging
 import lightadapt as la
 from lightadapt.base.memory import as_size
 from lightadapt.base.quantization import Quantization
-from lightadapt.tasks.task import LabelledTask, Task
+from lightadapt.tasks import LabelledTask, Task
 
 FORMATS = ("float32", "bfloat16", "8bit", "4bit")
 METHODS = ("lora", "bottleneck")

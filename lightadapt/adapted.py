@@ -32,8 +32,7 @@ from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
-from lightadapt.tasks import Task, give_labels, resolve_task
-from lightadapt.tasks.task import Label, LabelledTask
+from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
 from lightadapt.training.arguments import read_settings
 from lightadapt.training.checks import check_all
 from lightadapt.training.fit import fit

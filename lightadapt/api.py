@@ -18,8 +18,7 @@ from lightadapt.base.source import Model, find_source, load_tokenizer
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.methods import Method, resolve_method
-from lightadapt.tasks import Task, give_labels, resolve_task
-from lightadapt.tasks.task import Label
+from lightadapt.tasks import Label, Task, give_labels, resolve_task
 
 
 def adapt(

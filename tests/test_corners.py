@@ -9,7 +9,7 @@ import pytest
 from transformers import ByT5Tokenizer, GenerationConfig, Trainer, TrainingArguments
 
 import lightadapt as la
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import ModelView
 
 TEXT = "my order is late and the parcel of my friend is in Rome "
 

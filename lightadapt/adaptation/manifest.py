@@ -12,7 +12,7 @@ from lightadapt.adaptation.model_card import write_card
 from lightadapt.adaptation.runner import Runner
 from lightadapt.base.description import as_rows, describe_labels, describe_parameters
 from lightadapt.machine.processes import Gate
-from lightadapt.tasks.task import LabelledTask
+from lightadapt.tasks import LabelledTask
 
 
 def manifest_of(runner: Runner) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from lightadapt.data import Data, Records
 from lightadapt.data.stored import Stored, pieces, stored_like
 from lightadapt.errors import LightAdaptError, RecordError, warn
 from lightadapt.heads.outputs import LastTokenPooling
-from lightadapt.tasks import Task
-from lightadapt.tasks.task import Count, Feature, Label, LabelledTask, ModelView, as_notes
+from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
+from lightadapt.tasks.encoding.features import as_notes
 
 PIECE = 1_000
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""

@@ -14,7 +14,9 @@ from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.runner import Runner
 from lightadapt.data import Data
 from lightadapt.errors import LightAdaptError, warn
-from lightadapt.tasks.task import IGNORED, Objective, Task
+from lightadapt.tasks import Task
+from lightadapt.tasks.encoding.features import IGNORED
+from lightadapt.tasks.losses.objective import Objective
 
 DOUBTFUL, ABSURD = 20.0, 1000.0
 """Factors between a learning rate and that of the method from which it is doubted, and refused."""

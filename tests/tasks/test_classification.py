@@ -13,7 +13,7 @@ from task_records import KINDS
 from transformers import AutoModelForSequenceClassification
 
 import lightadapt as la
-from lightadapt.tasks.task import LabelledTask, ModelView
+from lightadapt.tasks import LabelledTask, ModelView
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "granite", "qwen3"])

@@ -11,8 +11,7 @@ from tiny_models import ENCODER_DECODERS
 from transformers import MBart50Tokenizer
 
 import lightadapt as la
-from lightadapt.tasks import Dialogue, Generation, Summarization, Translation
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import Dialogue, Generation, ModelView, Summarization, Translation
 
 DECODERS = ("llama", "gpt2")
 PAIRS = [

@@ -7,8 +7,7 @@ import torch
 from learned import stir, trainable
 
 import lightadapt as la
-from lightadapt.tasks import MultipleChoice
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import ModelView, MultipleChoice
 
 RECORDS = [
     {"question": "What is it?", "choices": ["a parcel", "a window or a door of the house", "Rome"], "answer": 1},

@@ -11,9 +11,8 @@ from learned import near, stir, trainable, without_dropout
 from task_records import KINDS, RECORDS
 
 import lightadapt as la
-from lightadapt.tasks import TASKS, resolve_task
+from lightadapt.tasks import TASKS, LabelledTask, ModelView, resolve_task
 from lightadapt.tasks.generation import Inferred
-from lightadapt.tasks.task import LabelledTask, ModelView
 
 WRITES = ("generation", "summarization", "translation", "dialogue")
 READS = tuple(name for name in RECORDS if name not in WRITES)

@@ -20,8 +20,7 @@ from lightadapt.data import Data, Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import choose_device
 from lightadapt.methods import METHODS, Method, resolve_method
-from lightadapt.tasks import TASKS, Task, resolve_task
-from lightadapt.tasks.task import LabelledTask
+from lightadapt.tasks import TASKS, LabelledTask, Task, resolve_task
 
 USUAL_METHODS = ("full", "lora", "prefix", "bottleneck", "ia3", "bitfit", "probe")
 
