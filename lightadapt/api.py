@@ -15,7 +15,7 @@ from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
 from lightadapt.base.fingerprint import same_base, same_packed
-from lightadapt.base.quantization import Quantization, agree, resolve_quantization
+from lightadapt.base.quantization import Quantization, resolve_quantization, settle_quantization
 from lightadapt.base.quantized_trial import check_quantization
 from lightadapt.base.source import Model, find_source, load_tokenizer
 from lightadapt.base.weights import Base, Blueprint, check_room, draw, load_base, plan_for
@@ -74,7 +74,7 @@ def adapt(
     blueprint = draw(source, chosen_task)
     plan = plan_for(blueprint, chosen_method, layers)
     place = choose_device(device)
-    quantization = agree(quantize, source.config, source.name)
+    quantization = settle_quantization(quantize, source.config, source.name)
     check_quantization(blueprint.anatomy, chosen_method, plan, quantization, place)
     number_format = _number_format(blueprint, plan, dtype, place)
     chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
@@ -121,7 +121,7 @@ def load(
         raise ArtifactError(f"{path} trains {unknown[0]!r}, which {source.name} does not have. Pass the right base=.")
     plan = replace(method.plan(blueprint.anatomy, saved["layers"]), config=artifact.config)
     place = choose_device(device)
-    quantization = agree(quantize, source.config, source.name)
+    quantization = settle_quantization(quantize, source.config, source.name)
     if quantize is None and quantization is None and trained_on is not None:
         require_bitsandbytes(f"{path}, trained on {trained_on.name} weights,", "pass quantize='none'")
         quantization = trained_on

@@ -15,7 +15,7 @@ from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block, Layers, family_of, read_anatomy, read_instance
 from lightadapt.base.description import as_rows
 from lightadapt.base.memory import Memory, as_size, estimate_memory
-from lightadapt.base.quantization import Quantization, Quantize, agree, check_device, resolve_quantization
+from lightadapt.base.quantization import Quantization, Quantize, check_device, resolve_quantization, settle_quantization
 from lightadapt.base.quantized_trial import check_quantization
 from lightadapt.base.source import Source, find_source, first_line
 from lightadapt.base.weights import check_learns, insert_without_weights, task_class, task_config, with_task_head
@@ -109,7 +109,7 @@ def inspect(
     if batch_tokens is not None and (type(batch_tokens) is not int or not 1 <= batch_tokens <= MOST_TOKENS):
         raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number from 1 to {MOST_TOKENS:,}.")
     source = _source_of(model)
-    quantization = agree(quantize, source.config, source.name)
+    quantization = settle_quantization(quantize, source.config, source.name)
     model_class, config = _class_of(source, task)
     ready = source.instance if task is None else None
     anatomy = read_anatomy(model_class, config) if ready is None else read_instance(ready)

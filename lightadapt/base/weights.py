@@ -17,6 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Family, Layers, family_of, outermost, read_anatomy, read_instance
 from lightadapt.base.fingerprint import take_fingerprint
+from lightadapt.base.four_bits import keep_trainable, unpack
 from lightadapt.base.quantization import (
     Quantization,
     dequantize_modules,
@@ -185,12 +186,15 @@ def load_base(
         LightAdaptError: part of the backbone is not in the checkpoint and would stay random.
     """
     anatomy, outputs = blueprint.anatomy, blueprint.outputs
+    if blueprint.source.instance is not None:
+        unpack(blueprint.source.instance)  # it may have been evaluated
     if blueprint.ready is not None:
         model, fresh = blueprint.ready, frozenset[str]()
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model, fresh = _load(blueprint, dtype, quantization, device)
+    keep_trainable(model)
     if quantization is not None:
         trained = anatomy.head if head is None else head
         dequantize_modules(model, (path for path in anatomy.linears if f"{path}.weight" in trained))

@@ -16,7 +16,9 @@ from transformers.pytorch_utils import Conv1D
 from lightadapt import peft_bridge
 from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.adaptation.adaptation import Adaptation
-from lightadapt.base.quantization import Quantization, dequantized, is_quantized, quantization_of
+from lightadapt.base.four_bits import computed_alone, keep_trainable
+from lightadapt.base.quantization import Quantization, quantization_of
+from lightadapt.base.quantized_modules import dequantize_modules, dequantized, is_quantized
 from lightadapt.base.weights import Blueprint, draw, load_base
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.heads.outputs import fold_output_scales
@@ -59,12 +61,24 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
         ) from error
     fold_output_scales(model)
     if in_place and quantization is not None:
+        _leave_computable(model, quantization, adaptation.base.dtype)
         _describe_packed(model, quantization, adaptation)
     if in_place and chosen is not None:
         model.to(chosen)  # type: ignore[arg-type]
     if quantization is not None:
         _check_drift(adaptation, model.eval(), base, max_drift)
     return model
+
+
+def _leave_computable(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> None:
+    """Leave quantized what bitsandbytes computes rightly by itself on this processor, and make the rest plain.
+
+    This library looks after the layers of its own models; whoever reads this one from its files does not.
+    """
+    if quantization.name == "4bit":
+        keep_trainable(model)  # folding quantized anew
+        packed = [(path, module) for path, module in model.named_modules() if is_quantized(module)]
+        dequantize_modules(model, [path for path, module in packed if not computed_alone(module)], dtype)
 
 
 def _describe_packed(model: PreTrainedModel, quantization: Quantization, adaptation: Adaptation) -> None:
@@ -74,7 +88,12 @@ def _describe_packed(model: PreTrainedModel, quantization: Quantization, adaptat
     """
     linears = adaptation.base.blueprint.anatomy.linears
     kept = [path for path in linears if not is_quantized(model.get_submodule(path))]
-    model.config.quantization_config = quantization.config(kept, adaptation.base.dtype)
+    if len(kept) < len(linears):
+        model.config.quantization_config = quantization.config(kept, adaptation.base.dtype)
+        return
+    for mark in ("hf_quantizer", "quantization_method", "is_quantized", f"is_loaded_in_{quantization.name}"):
+        model.__dict__.pop(mark, None)
+    model.config.__dict__.pop("quantization_config", None)
 
 
 def _folds_into_plain(adaptation: Adaptation) -> bool:
