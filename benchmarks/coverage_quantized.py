@@ -62,14 +62,8 @@ from zoo import tasks_of
 
 from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.anatomy import outermost
-from lightadapt.base.quantization import (
-    FORMATS,
-    Quantization,
-    is_quantized,
-    quantize_modules,
-    quantized_linears,
-    resolve_quantization,
-)
+from lightadapt.base.quantization import FORMATS, Quantization, quantized_linears, resolve_quantization
+from lightadapt.base.quantized_modules import is_quantized, quantize_modules
 from lightadapt.base.quantized_trial import check_quantization
 from lightadapt.errors import LightAdaptError
 

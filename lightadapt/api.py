@@ -13,7 +13,7 @@ from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
 from lightadapt.base.blueprint import draw
 from lightadapt.base.design import make_design
-from lightadapt.base.quantization import agree, resolve_quantization
+from lightadapt.base.quantization import resolve_quantization, settle_quantization
 from lightadapt.base.source import Model, find_source, load_tokenizer
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
@@ -68,7 +68,7 @@ def adapt(
         draw(source, chosen_task),
         chosen_method,
         layers=layers,
-        quantization=agree(quantize, source.config, source.name),
+        quantization=settle_quantization(quantize, source.config, source.name),
         dtype=dtype,
         device=device,
         seed=seed,

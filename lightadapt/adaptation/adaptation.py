@@ -14,7 +14,7 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.artifact import restore, trained_tensors
 from lightadapt.anatomy import outermost
 from lightadapt.base.memory import Memory, memory_of
-from lightadapt.base.quantization import is_quantized
+from lightadapt.base.quantized_modules import is_quantized
 from lightadapt.base.weights import Base
 from lightadapt.heads.head import Head
 from lightadapt.machine.processes import is_sharded, meet

@@ -7,7 +7,7 @@ from typing import Any
 from lightadapt.adaptation.artifact import Artifact
 from lightadapt.base.blueprint import draw
 from lightadapt.base.design import Design, make_design
-from lightadapt.base.quantization import Quantization, agree
+from lightadapt.base.quantization import Quantization, settle_quantization
 from lightadapt.base.source import Source
 from lightadapt.errors import ArtifactError, LightAdaptError, warn
 from lightadapt.machine.hardware import require_bitsandbytes
@@ -73,7 +73,7 @@ def quantization_for(artifact: Artifact, source: Source, quantize: Any) -> Quant
         LightAdaptError: an unknown form, or bitsandbytes is not installed.
     """
     trained_on = _trained_on(artifact)
-    chosen = agree(quantize, source.config, source.name)
+    chosen = settle_quantization(quantize, source.config, source.name)
     if quantize is None and chosen is None and trained_on is not None:
         need = f"{artifact.path}, trained on {trained_on.name} weights,"
         require_bitsandbytes(need, "pass quantize='none'")

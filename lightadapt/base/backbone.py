@@ -19,7 +19,8 @@ from lightadapt.anatomy import Anatomy
 from lightadapt.anatomy.auto_classes import mapped_class
 from lightadapt.base.blueprint import Blueprint
 from lightadapt.base.design import Design
-from lightadapt.base.quantization import mark_quantized, quantization_of, quantized_linears
+from lightadapt.base.quantization import quantization_of, quantized_linears
+from lightadapt.base.quantized_modules import mark_quantized
 from lightadapt.base.source import Source, stray_tensors, tensor_names
 from lightadapt.base.weights import (
     Base,

@@ -16,7 +16,7 @@ from lightadapt.base.blueprint import Blueprint, draw, draw_bare
 from lightadapt.base.description import as_rows
 from lightadapt.base.design import Design, make_design
 from lightadapt.base.memory import FLOAT32, Memory, as_size, estimate_memory
-from lightadapt.base.quantization import Quantization, Quantize, agree, resolve_quantization
+from lightadapt.base.quantization import Quantization, Quantize, resolve_quantization, settle_quantization
 from lightadapt.base.source import Source, find_source, first_line
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import choose_dtype, planned_device
@@ -107,7 +107,7 @@ def inspect(
     if batch_tokens is not None and (type(batch_tokens) is not int or not 1 <= batch_tokens <= MOST_TOKENS):
         raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number from 1 to {MOST_TOKENS:,}.")
     source = _source_of(model)
-    form = agree(quantize, source.config, source.name)
+    form = settle_quantization(quantize, source.config, source.name)
     blueprint = draw_bare(source) if task is None else draw(source, resolve_task(task))
 
     def design_of(chosen: Method) -> Design:

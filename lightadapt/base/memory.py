@@ -26,7 +26,8 @@ from lightadapt.anatomy import family_of, outermost
 from lightadapt.anatomy.dry_run import results_of, text_inputs
 from lightadapt.anatomy.without_values import WithoutValues, choose_everything
 from lightadapt.base.design import Design
-from lightadapt.base.quantization import is_quantized, quantized_linears, size_of_packed
+from lightadapt.base.quantization import quantized_linears
+from lightadapt.base.quantized_modules import is_quantized, size_of_packed
 from lightadapt.heads.outputs import keep_float32
 from lightadapt.machine.quiet import quiet
 from lightadapt.tasks.losses.likelihoods import log_likelihoods

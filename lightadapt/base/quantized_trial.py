@@ -10,7 +10,8 @@ from torch import nn
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy
-from lightadapt.base.quantization import Quantization, check_device, quantize_modules, quantized_linears
+from lightadapt.base.quantization import Quantization, check_device, quantized_linears
+from lightadapt.base.quantized_modules import quantize_modules
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods import Method, Plan
 

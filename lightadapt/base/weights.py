@@ -17,16 +17,9 @@ from lightadapt.anatomy.auto_classes import mapped_class
 from lightadapt.base.blueprint import Blueprint
 from lightadapt.base.design import Design
 from lightadapt.base.fingerprint import take_fingerprint
-from lightadapt.base.quantization import (
-    Quantization,
-    dequantize_modules,
-    is_quantized,
-    mark_quantized,
-    quantization_of,
-    quantize_modules,
-    quantized_in,
-    quantized_linears,
-)
+from lightadapt.base.four_bits import keep_trainable, unpack
+from lightadapt.base.quantization import Quantization, quantization_of, quantized_in, quantized_linears
+from lightadapt.base.quantized_modules import dequantize_modules, is_quantized, mark_quantized, quantize_modules
 from lightadapt.base.source import first_line, tensor_names
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.models import TASK_MODELS
@@ -61,12 +54,15 @@ def load_base(design: Design) -> Base:
         LightAdaptError: part of the backbone is not in the checkpoint and would stay random.
     """
     blueprint, quantization = design.blueprint, design.quantization
+    if blueprint.source.instance is not None:
+        unpack(blueprint.source.instance)  # it may have been evaluated
     if blueprint.ready is not None:
         model, fresh = blueprint.ready, frozenset[str]()
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(design.seed)
             model, fresh = _load(design)
+    keep_trainable(model)
     if quantization is not None:
         trained = blueprint.anatomy.head if design.head is None else design.head
         dequantize_modules(model, (path for path in blueprint.anatomy.linears if f"{path}.weight" in trained))

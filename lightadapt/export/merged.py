@@ -17,7 +17,9 @@ from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.runner import Runner
 from lightadapt.base.blueprint import Blueprint, draw
-from lightadapt.base.quantization import Quantization, dequantized, is_quantized, quantization_of
+from lightadapt.base.four_bits import computed_alone, keep_trainable
+from lightadapt.base.quantization import Quantization, quantization_of
+from lightadapt.base.quantized_modules import dequantize_modules, dequantized, is_quantized
 from lightadapt.errors import LightAdaptError, nearest, warn
 from lightadapt.heads.outputs import fold_output_scales
 from lightadapt.machine.hardware import choose_dtype
@@ -57,12 +59,24 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
         ) from error
     fold_output_scales(model)
     if in_place and quantization is not None:
+        _leave_computable(model, quantization, adaptation.design.dtype)
         _describe_packed(model, quantization, adaptation)
     if in_place and chosen is not None:
         model.to(chosen)  # type: ignore[arg-type]
     if quantization is not None:
         _check_drift(runner, model.eval(), base, max_drift)
     return model
+
+
+def _leave_computable(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> None:
+    """Leave quantized what bitsandbytes computes rightly by itself on this processor, and make the rest plain.
+
+    This library looks after the layers of its own models; whoever reads this one from its files does not.
+    """
+    if quantization.name == "4bit":
+        keep_trainable(model)  # folding quantized anew
+        packed = [(path, module) for path, module in model.named_modules() if is_quantized(module)]
+        dequantize_modules(model, [path for path, module in packed if not computed_alone(module)], dtype)
 
 
 def _describe_packed(model: PreTrainedModel, quantization: Quantization, adaptation: Adaptation) -> None:
@@ -72,7 +86,12 @@ def _describe_packed(model: PreTrainedModel, quantization: Quantization, adaptat
     """
     linears = adaptation.design.blueprint.anatomy.linears
     kept = [path for path in linears if not is_quantized(model.get_submodule(path))]
-    model.config.quantization_config = quantization.config(kept, adaptation.design.dtype)
+    if len(kept) < len(linears):
+        model.config.quantization_config = quantization.config(kept, adaptation.design.dtype)
+        return
+    for mark in ("hf_quantizer", "quantization_method", "is_quantized", f"is_loaded_in_{quantization.name}"):
+        model.__dict__.pop(mark, None)
+    model.config.__dict__.pop("quantization_config", None)
 
 
 def _folds_into_plain(adaptation: Adaptation) -> bool:

@@ -12,6 +12,10 @@ from lightadapt.errors import LightAdaptError, nearest
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+PRETENDED = "LIGHTADAPT_PROCESSOR"
+"""The environment variable by which tests give this process and its children a CPU of the other kind."""
+PROCESSORS = ("plain", "bfloat16")
+"""CPUs without and with instructions for bfloat16."""
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -84,14 +88,34 @@ def computes_bfloat16(device: torch.device) -> bool:
     """Whether the processor has instructions for bfloat16; without them it is many times slower than float32.
 
     Older GPUs than Ampere (T4, V100) have none and emulate them. A GPU that is planned for and not here is taken to
-    have them.
+    have them. Of a CPU the environment variable LIGHTADAPT_PROCESSOR may say `plain` or `bfloat16`, whatever it has,
+    so that tests can try both kinds on one machine.
+
+    Raises:
+        LightAdaptError: the variable says something else.
     """
     if device.type == "cuda":
         return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+        return (_pretended_processor() or processor()) == "bfloat16"
     return False
+
+
+def processor() -> str:
+    """The kind of CPU that this machine has: `plain` or `bfloat16`."""
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16")) else "plain"
+
+
+def _pretended_processor() -> str:
+    """The kind of CPU that the environment asks for; empty when it asks for none."""
+    kind = os.environ.get(PRETENDED, "")
+    if kind and kind not in PROCESSORS:
+        raise LightAdaptError(
+            f"{PRETENDED}={kind!r} is unknown. {nearest(kind, PROCESSORS)}Known: {', '.join(PROCESSORS)}. It is "
+            "for tests; unset it."
+        )
+    return kind
 
 
 def free_memory(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.adaptation import Adaptation
-from lightadapt.base.quantization import is_quantized
+from lightadapt.base.quantized_modules import is_quantized
 
 
 class FrozenBase:

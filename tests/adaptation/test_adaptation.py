@@ -92,8 +92,8 @@ def test_reload_is_bit_equal(make, tmp_path, name, task, method):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_lora_starts_as_the_identity_and_merges(make, name, task):
-    adapted, batch = make(name, task, la.LoRA())
-    probe, _ = make(name, task, la.Probe())
+    adapted, batch = make(name, task, la.LoRA(), dtype="float32")
+    probe, _ = make(name, task, la.Probe(), dtype="float32")
     with torch.no_grad():
         assert torch.equal(adapted.model(**batch).logits, probe.model(**batch).logits)
         stir(trainable(adapted.model).values())
@@ -160,7 +160,7 @@ def test_layers_choose_the_blocks(make, name):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_bases_train_float32(make, tmp_path, dtype):
+def test_half_precision_bases_train_float32(make, plain_processor, tmp_path, dtype):
     adapted, batch = make("bert", "classification", la.LoRA(), dtype=dtype)
     assert adapted.model.dtype == getattr(torch, dtype)
     assert {p.dtype for p in trainable(adapted.model).values()} == {torch.float32}

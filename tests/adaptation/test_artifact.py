@@ -56,7 +56,7 @@ def test_the_folder_holds_json_safetensors_tokenizer_and_card(saved):
 
 @pytest.mark.parametrize("method", ["lora", "probe", "full"])
 @pytest.mark.parametrize("task", ["classification", "ner"])
-def test_stock_peft_reads_it(saved, tiny, messages, task, method):
+def test_stock_peft_reads_it(plain_processor, saved, tiny, messages, task, method):
     adapted, folder = saved(task, method)
     auto = AutoModelForSequenceClassification if task == "classification" else AutoModelForTokenClassification
     base = auto.from_pretrained(tiny("bert"), num_labels=adapted.model.config.num_labels)

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 import lightadapt as la
 from lightadapt.anatomy.dry_run import text_inputs
 from lightadapt.base.memory import _Meter, as_size
-from lightadapt.base.quantization import Quantization, quantize_modules, size_of_packed
+from lightadapt.base.quantization import Quantization
+from lightadapt.base.quantized_modules import quantize_modules, size_of_packed
 from lightadapt.cli import app
 
 TOKENS = 512

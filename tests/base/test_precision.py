@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 import lightadapt as la
+from lightadapt.machine.hardware import PRETENDED, computes_bfloat16, processor
 
 
-@pytest.fixture(params=["avx512_bf16", "amx_bf16"])
-def bfloat16_processor(monkeypatch, request):
-    able = {**torch.cpu.get_capabilities(), request.param: True}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+@pytest.fixture
+def bfloat16_processor(monkeypatch):
+    monkeypatch.setenv(PRETENDED, "bfloat16")
 
 
-def test_float32_where_the_cpu_does_not_compute_bfloat16(tiny):
+@pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", None])
+def test_a_cpu_computes_bfloat16_where_it_has_instructions_for_it(monkeypatch, instructions):
+    able = {**torch.cpu.get_capabilities(), "avx512_bf16": False, "amx_bf16": False}
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {**able, **({instructions: True} if instructions else {})}
+    )
+    monkeypatch.delenv(PRETENDED)
+    assert computes_bfloat16(torch.device("cpu")) == (instructions is not None)
+    assert processor() == ("bfloat16" if instructions else "plain")
+
+
+@pytest.mark.parametrize("kind", ["plain", "bfloat16"])
+def test_a_pretended_processor_is_that_of_child_processes_too(monkeypatch, kind):
+    monkeypatch.setenv(PRETENDED, kind)
+    script = """
+import torch
+from lightadapt.machine.hardware import computes_bfloat16
+print(computes_bfloat16(torch.device("cpu")))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(kind == "bfloat16")
+    assert str(computes_bfloat16(torch.device("cpu"))) == done.stdout.strip()
+
+
+def test_an_unknown_processor_is_refused(monkeypatch):
+    monkeypatch.setenv(PRETENDED, "bfloat61")
+    with pytest.raises(la.LightAdaptError, match="Did you mean 'bfloat16'"):
+        computes_bfloat16(torch.device("cpu"))
+
+
+def test_float32_where_the_cpu_does_not_compute_bfloat16(tiny, plain_processor):
     model = la.adapt(tiny("bert"), "ner", device="cpu").model
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert model.config._attn_implementation == "sdpa"
