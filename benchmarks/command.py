@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import Side, take_turns
 from transformers.utils import logging
 
-from lightadapt.experiments.kept import write_json
+from lightadapt.experiments.apart import call_apart
+from lightadapt.experiments.kept import Kept, write_json
 from lightadapt.experiments.machine import describe_machine
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -63,6 +66,25 @@ def set_up(threads: int) -> None:
     warnings.filterwarnings("ignore")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+def run_sides(
+    function: Callable[..., Any], sides: Mapping[Side, Mapping[str, Any]], rounds: int, **how: Any
+) -> dict[Side, list[Any]]:
+    """What a function gives for the arguments of each side, in each round; every call is a process of its own.
+
+    `how` are options of `call_apart`.
+    """
+    return take_turns({side: partial(call_apart, function, given, **how) for side, given in sides.items()}, rounds)
+
+
+def run_missing(kept: Kept, kinds: Iterable[Sequence[Any]], measure: Callable[..., Mapping[str, Any]]) -> None:
+    """Measure each kind of run that is not kept yet, keep it, and say what came of it."""
+    for kind in kinds:
+        if tuple(kind) not in kept:
+            facts = measure(*kind)
+            kept.add({**dict(zip(kept.by, kind, strict=True)), **facts})
+            print(*kind, {name: value for name, value in facts.items() if name != "versions"}, flush=True)
 
 
 def keep(file: Path | None, facts: Mapping[str, Any], *, device: str = "cpu") -> None:

@@ -21,15 +21,7 @@ from pathlib import Path
 from command import DOCS, command, lacks, names_of, renew
 from data_sets import DATA_SETS, Work, find_model
 
-from lightadapt.comparison import (
-    USUAL_METHODS,
-    Comparison,
-    Outcome,
-    as_markdown,
-    compare,
-    draw_plots,
-    read_comparison,
-)
+from lightadapt.comparison import USUAL_METHODS, Comparison, Outcome, as_markdown, compare, draw_plots, read_comparison
 from lightadapt.errors import LightAdaptError
 
 RESULTS = Path(__file__).parent / "results"

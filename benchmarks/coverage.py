@@ -23,15 +23,7 @@ import peft
 import torch
 import zoo
 from cells.case import GENERATION, STEPS, TASKS, Case, CheckError, make_case, outputs, train
-from cells.checks import (
-    CHECKPOINTING,
-    check_adapter,
-    check_same,
-    checks_of,
-    find_left_out,
-    plan_of,
-    run_check,
-)
+from cells.checks import CHECKPOINTING, check_adapter, check_same, checks_of, find_left_out, plan_of, run_check
 from cells.report import by_type, count, extent, grouped, left_out
 from cells.runs import Kind, Results, run_type, run_types
 from command import DOCS, between, command, names_of

@@ -25,32 +25,23 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from command import command, keep, names_of, set_up
+from command import command, keep, names_of, run_sides, set_up
 from gpu_sides import SHAPES, Shape, Work, make_model, number_format, run
-from measuring import matrix_rate, medians, take_turns
+from measuring import matrix_rate, medians
 
-from lightadapt.experiments.apart import STEADY, call_apart
+from lightadapt.experiments.apart import STEADY
 from lightadapt.experiments.markdown import Table
 
 SIDES = ("peft", "lightadapt")
 OPERATIONS = 4
 """Floating-point operations a token for each frozen parameter."""
 TABLE = Table(
-    {
-        "model": "{model}",
-        "quantized": "{quantize}",
-        "side": "{side}",
-        "tokens/s": "{tokens_per_second:,.0f}",
-        "ratio": "{ratio:.2f}",
-        "peak, GiB": "{gib:,.2f}",
-        "share of peak rate": "{share:.1%}",
-        "loss": "{last:.3f}",
-    }
+    "model | quantized | side | tokens/s | ratio | peak, GiB | share of peak rate | loss",
+    "{model} | {quantize} | {side} | {tokens_per_second:,.0f} | {ratio:.2f} | {gib:,.2f} | {share:.1%} | {last:.3f}",
 )
 
 
@@ -77,17 +68,9 @@ def as_row(work: Work, found: list[dict[str, float]], baseline: float, peak_rate
 
 def measure(works: list[Work], rounds: int, peak_rate: float) -> list[dict[str, Any]]:
     """Run the sides of one model in turn, print a line for each, and give what was found."""
-    sides = {
-        work.side: partial(
-            call_apart,
-            run_job,
-            vars(work),
-            processes=work.processes,
-            environment=STEADY if work.processes == 1 else None,
-        )
-        for work in works
-    }
-    found = take_turns(sides, rounds)
+    (processes,) = {work.processes for work in works}
+    how = {"processes": processes, "environment": STEADY if processes == 1 else None}
+    found = run_sides(run_job, {work.side: vars(work) for work in works}, rounds, **how)
     baseline = medians(found[works[0].side])["tokens_per_second"]
     for work in works:
         print(as_row(work, found[work.side], baseline, peak_rate), flush=True)

@@ -15,16 +15,15 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from functools import partial
 from typing import Any
 
-from command import command, keep, names_of, set_up
+from command import command, keep, names_of, run_sides, set_up
 from data_sets import find_encoder
-from measuring import MIB, medians, take_turns
+from measuring import MIB, medians
 from transformers import TrainerCallback
 
 import lightadapt as la
-from lightadapt.experiments.apart import STEADY, call_apart
+from lightadapt.experiments.apart import STEADY
 from lightadapt.experiments.markdown import Table
 from lightadapt.experiments.peak import peak_since, start_peak
 
@@ -37,14 +36,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 WORDS = ["the", "of", "to", "and", "in", "is", "for", "on", "that", "by", "this", "with", "you", "it", "not", "or"]
 TABLE = Table(
-    {
-        "method": "{method}",
-        "option": "{option}",
-        "s a step": "{step:.3f}",
-        "ratio": "{ratio:.2f}",
-        "s before": "{start:.1f}",
-        "peak, MiB": "{mib:,.0f}",
-    }
+    "method | option | s a step | ratio | s before | peak, MiB",
+    "{method} | {option} | {step:.3f} | {ratio:.2f} | {start:.1f} | {mib:,.0f}",
 )
 
 
@@ -96,9 +89,8 @@ def main() -> None:
     facts: dict[str, Any] = {}
     for method in options.methods.split(","):
         size = {"method": method, "tokens": options.tokens, "steps": options.steps}
-        how = {"threads": options.threads, "environment": STEADY}
-        sides = {name: partial(call_apart, run, {**size, "option": name}, **how) for name in names}
-        facts[method] = take_turns(sides, options.rounds)
+        sides = {name: {**size, "option": name} for name in names}
+        facts[method] = run_sides(run, sides, options.rounds, threads=options.threads, environment=STEADY)
         rows = [medians(found) for found in facts[method].values()]
         for row in rows:
             print(TABLE.row({**row, "ratio": row["step"] / rows[0]["step"], "mib": row["peak"] / MIB}), flush=True)

@@ -24,13 +24,8 @@ from lightadapt.experiments.apart import call_apart
 from lightadapt.experiments.markdown import Table
 
 TABLE = Table(
-    {
-        "processes": "{processes}",
-        "threads of each": "{threads}",
-        "tokens/s": "{tokens_per_second:,.0f}",
-        "ratio": "{ratio:.2f}",
-        "peak of a process, MiB": "{mib:,.0f}",
-    }
+    "processes | threads of each | tokens/s | ratio | peak of a process, MiB",
+    "{processes} | {threads} | {tokens_per_second:,.0f} | {ratio:.2f} | {mib:,.0f}",
 )
 
 

@@ -18,12 +18,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import letters
 import torch
-from command import command, lacks, names_of, renew, set_up
+from command import command, lacks, names_of, renew, run_missing, set_up
 from data_sets import DATA_SETS, DECODERS, ENCODER, Work, find_model, learn, points
 from letters import FAMILIES, ORDERS
 
@@ -65,7 +66,7 @@ def runs(only: list[str], methods: list[str]) -> Iterator[tuple[str, str, str]]:
         yield from ((name, model, each) for model in work.models for each in work.methods if each in methods)
 
 
-def measure(name: str, model: str, method: str, folder: Path | None) -> Row:
+def measure(name: str, model: str, method: str, *, folder: Path | None) -> Row:
     """The facts of one run: what came of it and what it took."""
     options: dict[str, Any] = {}
     if name in ORDERS:
@@ -186,11 +187,7 @@ def main() -> int:
     if lacks(options.data, files):
         return 1
     set_up(options.threads)
-    for name, model, method in runs(names, methods):
-        if (name, model, method) not in kept:
-            facts = measure(name, model, method, options.data)
-            kept.add({"data": name, "model": model, "method": method, **facts})
-            print(name, model, method, facts["scores"], f"{facts['seconds']:.0f} s", flush=True)
+    run_missing(kept, runs(names, methods), partial(measure, folder=options.data))
     print(as_tables(kept))
     return 0
 

@@ -25,12 +25,13 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
-from command import command, lacks, names_of, renew, set_up
+from command import command, lacks, names_of, renew, run_missing, set_up
 from data_sets import DATA_SETS, DECODERS, ENCODER, Work, find_model, learn
 from quantized_costs import LLAMA_FORMATS, as_options, count_llama, measure_memory, measure_speed
 from quantized_tables import TABLES
@@ -80,28 +81,29 @@ def measure_transfer(trained: str, data: Path) -> Row:
     return {"scores": scores}
 
 
-def measure(what: str, name: str, number_format: str, method: str, options: argparse.Namespace) -> Row:
-    """One result."""
+def measure(what: str, name: str, number_format: str, method: str, *, options: argparse.Namespace) -> Row:
+    """One result, with the versions of what computed it."""
     if what == "scores":
-        return measure_score(name, number_format, method, options.data)
-    if what == "transfer":
-        return measure_transfer(number_format, options.data)
-    if what == "llama":
-        return count_llama(number_format)
-    work = WORK[name]
-    (model,) = work.models
-    job = {"model": find_model(model, options.data), "task": work.data.task.name, "method": method}
-    arguments = {**job, "number_format": number_format}
-    return {"model": model, **call_apart(measure_memory, arguments, threads=options.threads, environment=STEADY)}
+        found = measure_score(name, number_format, method, options.data)
+    elif what == "transfer":
+        found = measure_transfer(number_format, options.data)
+    elif what == "llama":
+        found = count_llama(number_format)
+    else:
+        (model,), task = WORK[name].models, WORK[name].data.task.name
+        job = {"model": find_model(model, options.data), "task": task, "method": method, "number_format": number_format}
+        found = call_apart(measure_memory, job, threads=options.threads, environment=STEADY)
+        found["model"] = model
+    return {**found, "versions": versions("bitsandbytes")}
 
 
-def kinds(what: str, only: list[str], formats: list[str], methods: list[str]) -> Iterator[tuple[str, str, str]]:
-    """Data, format and method of every result of this kind."""
+def kinds(what: str, only: list[str], formats: list[str], methods: list[str]) -> Iterator[tuple[str, ...]]:
+    """Kind, data, format and method of every result."""
     if what == "transfer":
-        return product(["banking77"], TRANSFERRED, ["lora"])
+        return product([what], ["banking77"], TRANSFERRED, ["lora"])
     if what == "llama":
-        return product(["llama"], LLAMA_FORMATS, ["lora"])
-    return product(only, formats, methods)
+        return product([what], ["llama"], LLAMA_FORMATS, ["lora"])
+    return product([what], only, formats, methods)
 
 
 def usual_formats(what: str) -> list[str]:
@@ -137,12 +139,7 @@ def main() -> int:
             kept.add({**known, "milliseconds": milliseconds, "versions": versions("bitsandbytes")})
             print(method, number_format, milliseconds)
         return 0
-    for name, number_format, method in kinds(what, only, formats, methods):
-        if (what, name, number_format, method) not in kept:
-            facts = measure(what, name, number_format, method, options)
-            known = {"what": what, "data": name, "format": number_format, "method": method}
-            kept.add({**known, **facts, "versions": versions("bitsandbytes")})
-            print(name, number_format, method, facts, flush=True)
+    run_missing(kept, kinds(what, only, formats, methods), partial(measure, options=options))
     return 0
 
 

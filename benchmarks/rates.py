@@ -13,14 +13,15 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
-from command import command, lacks, names_of, renew, set_up
+from command import command, lacks, names_of, renew, run_missing, set_up
 from data_sets import DATA_SETS, Record, find_encoder
 
 import lightadapt as la
 from lightadapt.experiments.kept import Kept
-from lightadapt.experiments.markdown import as_row, as_table
+from lightadapt.experiments.markdown import as_table
 from lightadapt.methods import Method, resolve_method
 
 HEAD = 5e-3
@@ -69,9 +70,12 @@ def first_of_each(records: list[Record], count: int) -> list[Record]:
     return chosen
 
 
-def measure(method: Method, data: dict[str, tuple[list[Record], list[Record]]], model: str) -> dict[str, float]:
-    """Headline metric of each task after training with the method's rates, and the seconds of both."""
+def measure(
+    name: str, rate: float, head_rate: float, *, data: dict[str, tuple[list[Record], list[Record]]], model: str
+) -> dict[str, float]:
+    """Headline metric of each task after training a method with these rates, and the seconds of both."""
     scores, start = {}, time.perf_counter()
+    method = with_rates(resolve_method(name), rate, head_rate)
     for task, (train, test) in data.items():
         adapted = la.adapt(model, task, method, labels=train, seed=0)
         adapted.fit(train, epochs=EPOCHS[task], args={"disable_tqdm": True})
@@ -125,11 +129,7 @@ def main() -> int:
         return 1
     set_up(1)
     data = read_data(options.data, options.per_class, options.sentences)
-    for name, rate, head_rate in trials(names):
-        if (name, rate, head_rate) not in kept:
-            found = measure(with_rates(resolve_method(name), rate, head_rate), data, options.model or find_encoder())
-            kept.add({"method": name, "rate": rate, "head_rate": head_rate, **found})
-            print(as_row(as_cells(kept.rows[-1])), flush=True)
+    run_missing(kept, trials(names), partial(measure, data=data, model=options.model or find_encoder()))
     print(as_page(kept.rows))
     return 0
 

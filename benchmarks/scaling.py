@@ -14,31 +14,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
-from command import command, keep
+from command import command, keep, run_sides
 from data_sets import Record, find_encoder
-from measuring import MIB, medians, take_turns
+from measuring import MIB, medians
 from recipes.watch import Watch
 
 import lightadapt as la
 from lightadapt import sample
-from lightadapt.experiments.apart import STEADY, call_apart
+from lightadapt.experiments.apart import STEADY
 from lightadapt.experiments.markdown import Table
 from lightadapt.experiments.peak import peak_since, start_peak
 
 FORMS = ("list", "IterableDataset")
 TABLE = Table(
-    {
-        "records": "{records:,}",
-        "given as": "{form}",
-        "prepared in s": "{prepare:.1f}",
-        "us a record": "{per_record:,.0f}",
-        "s per 1,000 tokens": "{wall:.2f}",
-        "of the CPU": "{of_cpu:.2f}",
-        "peak, MiB": "{mib:,.0f}",
-    }
+    "records | given as | prepared in s | us a record | s per 1,000 tokens | of the CPU | peak, MiB",
+    "{records:,} | {form} | {prepare:.1f} | {per_record:,.0f} | {wall:.2f} | {of_cpu:.2f} | {mib:,.0f}",
 )
 
 
@@ -95,12 +87,9 @@ def main() -> None:
     options = parser.parse_args()
     sizes = [int(each) for each in options.records.split(",")]
     same = {"steps": options.steps, "model": options.model or find_encoder()}
-    how = {"threads": options.threads, "environment": STEADY}
     kinds = [*((FORMS[0], size) for size in sizes), (FORMS[1], max(sizes))]
-    sides = {
-        (form, size): partial(call_apart, run, {"form": form, "count": size, **same}, **how) for form, size in kinds
-    }
-    found = take_turns(sides, options.rounds)
+    sides = {(form, size): {"form": form, "count": size, **same} for form, size in kinds}
+    found = run_sides(run, sides, options.rounds, threads=options.threads, environment=STEADY)
     print(TABLE.head)
     for rounds in found.values():
         print(as_row(medians(rounds)))

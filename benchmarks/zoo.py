@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from zoo_sizes import ALSO_NONE, CANNOT, EOS, LABELS, NOT_TEXT, PAD, SIDE_SIZES, SIDES, SIZES, SPECIAL, VOCAB
+from zoo_sizes import ALSO_NONE, EOS, LABELS, NOT_TRIED, PAD, SIDE_SIZES, SIDES, SIZES, SPECIAL, VOCAB
 
 TASKS: dict[str, str] = {
     "classification": "AutoModelForSequenceClassification",
@@ -110,9 +110,9 @@ def _is_encoder_decoder(model_type: str) -> bool:
 
 def tasks_of(model_type: str) -> list[str]:
     """The tasks for which this type has a model; encoders and encoder-decoders are no causal language models."""
-    if model_type in NOT_TEXT or model_type in CANNOT:
+    if model_type in NOT_TRIED:
         return []
-    tasks = [task for task in TASKS if model_type in _types(task) and (model_type, task) not in CANNOT]
+    tasks = [task for task in TASKS if model_type in _types(task)]
     encoder = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     if "causal" in tasks and (encoder or _is_encoder_decoder(model_type)):
         tasks.remove("causal")

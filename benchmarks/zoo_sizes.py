@@ -7,36 +7,25 @@ from typing import Any
 VOCAB, LABELS = 211, 3
 PAD, BOS, EOS, OTHER = 0, 1, 2, 3  # OTHER stands for image, mask and other special tokens; batches hold ids from 5 on
 
-_SPEECH = "needs audio: in the mapping for speech to text"
 NOT_TEXT = {
-    "audioflamingo3": _SPEECH,
-    "encoder-decoder": "a wrapper around two models of other types",
-    "gemma4_assistant": "a draft head that reads the states of another model",
-    "gemma4_unified_assistant": "a draft head that reads the states of another model",
-    "git": "needs an image: its loss leaves out as many positions as an image has",
-    "glmasr": _SPEECH,
-    "granite_speech": _SPEECH,
-    "granite_speech_plus": _SPEECH,
-    "layoutlmv2": "needs the image of the page",
-    "lxmert": "needs the features of an image",
-    "moshi": "needs audio codes",
-    "moss_transcribe_diarize": _SPEECH,
-    "musicflamingo": _SPEECH,
-    "musicgen": "makes audio codes",
-    "musicgen_melody": "makes audio codes",
-    "nemo_speechlm": _SPEECH,
-    "qwen2_audio": _SPEECH,
-    "qwen3_asr": _SPEECH,
-    "vibevoice_asr": _SPEECH,
-    "voxtral": _SPEECH,
-    "voxtral_realtime": _SPEECH,
-    "whisper": "needs audio",
+    "needs audio: in the mapping for speech to text": "audioflamingo3 glmasr granite_speech granite_speech_plus "
+    "moss_transcribe_diarize musicflamingo nemo_speechlm qwen2_audio qwen3_asr vibevoice_asr voxtral voxtral_realtime",
+    "needs audio": "whisper",
+    "needs audio codes": "moshi",
+    "makes audio codes": "musicgen musicgen_melody",
+    "a wrapper around two models of other types": "encoder-decoder",
+    "a draft head that reads the states of another model": "gemma4_assistant gemma4_unified_assistant",
+    "needs an image: its loss leaves out as many positions as an image has": "git",
+    "needs the image of the page": "layoutlmv2",
+    "needs the features of an image": "lxmert",
 }
+"""Model types that are not tried, by the reason."""
 
-CANNOT: dict[str | tuple[str, str], str] = {
+CANNOT = {
     "gemma3n": "its image tower needs the packages timm and pillow; gemma3n_text is the same text model",
     "mra": "its attention is a CUDA kernel, fetched from the Hub; without it the attention gives zeros",
 }
+NOT_TRIED = {*CANNOT, *" ".join(NOT_TEXT.values()).split()}
 
 # (what the whole name of a field must match, its tiny value); the first match counts. A field whose default is None,
 # 0 or not an integer keeps its default, and so does a size of 1.
@@ -88,20 +77,11 @@ SIZES: list[tuple[str, int]] = [
 ]
 
 # Fields that get their tiny value even where the default is None or 0.
-ALSO_NONE = {
-    "vocab_size",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "decoder_start_token_id",
-    "head_dim",
-    "num_key_value_heads",
-    "n_routed_experts",
-    "n_shared_experts",
-    "num_experts_per_tok",
-    "n_group",
-    "topk_group",
-}
+_ALSO_NONE = (
+    "vocab_size pad_token_id bos_token_id eos_token_id decoder_start_token_id head_dim num_key_value_heads "
+    "n_routed_experts n_shared_experts num_experts_per_tok n_group topk_group"
+)
+ALSO_NONE = set(_ALSO_NONE.split())
 
 # The parts of a model that read pictures or sound stay unused, so they are made still smaller.
 SIDES = ("vision_config", "audio_config", "vq_config")
@@ -113,9 +93,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "bert-generation": {"is_decoder": True},
     "blt": {"use_cache": False, "encoder_hash_byte_group_vocab": 64},
     "cohere_compass_text": {
-        "rope_parameters": {
-            "full_attention": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]}
-        }
+        "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}}
     },
     "dbrx": {"attn_config": {"rope_theta": 10000.0, "clip_qkv": 8.0}},
     "deepseek_v4": {
@@ -126,13 +104,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "vision_config": {"adapter_in_dim": 16, "adapter_out_dim": 64},
     },
     "dots3_note_text": {
-        "swa_num_attention_heads": 4,
-        "swa_num_key_value_heads": 4,
-        "swa_q_lora_rank": 24,
-        "swa_kv_lora_rank": 16,
-        "swa_head_dim": 16,
-        "swa_qk_nope_head_dim": 8,
-        "swa_v_head_dim": 16,
+        **dict.fromkeys(("swa_num_attention_heads", "swa_num_key_value_heads"), 4),
+        **dict.fromkeys(("swa_kv_lora_rank", "swa_head_dim", "swa_v_head_dim"), 16),
+        **{"swa_q_lora_rank": 24, "swa_qk_nope_head_dim": 8},
     },
     "esmc": {"num_key_value_heads": 4},
     "flint": {"mlp_only_layers": [0]},

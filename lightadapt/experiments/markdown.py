@@ -26,25 +26,26 @@ def as_table(names: Sequence[object], rows: Iterable[Iterable[object]]) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose columns say how they are written: heading, and format of the values of a row.
+    """A table whose row is a format of the values that a mapping holds.
 
-    >>> table = Table({"method": "{method}", "score": "{score:.1%}"})
+    >>> table = Table("method | score", "{method} | {score:.1%}")
     >>> print(table.of([{"method": "lora", "score": 0.912}]))
     | method | score |
     | --- | --- |
     | lora | 91.2% |
     """
 
-    columns: Mapping[str, str]
+    names: str
+    form: str
 
     @property
     def head(self) -> str:
         """The two lines at the top."""
-        return as_head(list(self.columns))
+        return as_head(self.names.split(" | "))
 
     def row(self, values: Mapping[str, Any]) -> str:
         """The line of these values."""
-        return as_row(form.format_map(values) for form in self.columns.values())
+        return as_row(cell.format_map(values) for cell in self.form.split(" | "))
 
     def of(self, rows: Iterable[Mapping[str, Any]]) -> str:
         """The whole table."""
