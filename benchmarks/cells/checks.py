@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def check_adapter(
     own = (case.anatomy.head | plan.unfrozen) - case.anatomy.idle
     model = case.prepare(deepcopy(case.model))
     modules = outermost(model, own)
-    frozen = {id(parameter) for name, parameter in model.named_parameters() if name not in own}
+    frozen = [parameter for name, parameter in model.named_parameters() if name not in own]
     trained = insert(model, plan.config, own, seed=0)
     check_trained(model, frozen, trained)
     before = {name: tensor.detach().clone() for name, tensor in state(model).items() if name not in trained}
@@ -192,10 +192,11 @@ def insert(
     return trained
 
 
-def check_trained(model: nn.Module, frozen: Collection[int], trained: Mapping[str, nn.Parameter]) -> None:
+def check_trained(model: nn.Module, frozen: Iterable[nn.Parameter], trained: Mapping[str, nn.Parameter]) -> None:
     """Raise when a frozen tensor is trained, or a new one is not; tensors are told by identity, not by name."""
-    wrong = [name for name, parameter in trained.items() if id(parameter) in frozen]
-    lost = [name for name, p in model.named_parameters() if not p.requires_grad and id(p) not in frozen]
+    known = set(map(id, frozen))
+    wrong = [name for name, parameter in trained.items() if id(parameter) in known]
+    lost = [name for name, p in model.named_parameters() if not p.requires_grad and id(p) not in known]
     if wrong:
         raise CheckError(f"{len(wrong)} tensors of the backbone are taken for the adapter's, first {wrong[0]}")
     if lost:
