@@ -9,63 +9,30 @@ What a pass means is in `INTRODUCTION`, the text that opens the section of the p
 
 from __future__ import annotations
 
-import argparse
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 from bitsandbytes.functional import has_avx512bf16
 from bitsandbytes.nn import Linear8bitLt
-from coverage import (
-    BY_TYPE,
-    METHODS,
-    PAGE,
-    QUANTIZED,
-    SECONDS,
-    TASKS,
-    Case,
-    Cell,
-    CheckError,
-    RefusalError,
-    Results,
-    as_table,
-    be_quiet,
-    check_same,
-    check_trained,
-    checks_of,
-    describe,
-    find_left_out,
-    gradients,
-    grouped,
-    insert,
-    left_out,
-    make_case,
-    make_method,
-    outputs,
-    quantized_section,
-    run,
-    run_cell,
-    run_check,
-    tell,
-    time_limit,
-    train,
-    versions,
-)
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from cells.case import TASKS, Case, CheckError, RefusalError, gradients, make_case, outputs, require_sound
+from cells.checks import check_adapter, find_left_out, plan_of
+from cells.report import count, extent, grouped, left_out
+from cells.runs import Kind, Results, run_type, run_types
+from command import command, names_of, renew
+from coverage import METHODS, PAGE, make_method
+from torch import nn
 from transformers import PreTrainedModel
-from zoo import tasks_of
 
-from lightadapt.adaptation import artifact as checkpoint
-from lightadapt.anatomy import outermost
+from lightadapt.anatomy import Anatomy
 from lightadapt.base.quantization import FORMATS, Quantization, quantized_linears, resolve_quantization
 from lightadapt.base.quantized_modules import is_quantized, quantize_modules
 from lightadapt.base.quantized_trial import check_quantization
 from lightadapt.errors import LightAdaptError
+from lightadapt.experiments.markdown import as_table
+from lightadapt.methods.method import Plan
 
 KINDS = {
     "encoders": "bert roberta xlm-roberta camembert distilbert albert electra deberta deberta-v2 modernbert mpnet "
@@ -80,7 +47,8 @@ TYPES = " ".join(KINDS.values()).split()
 LEARNING_STEPS = 10
 CPU = torch.device("cpu")
 
-INTRODUCTION = f"""{QUANTIZED}
+INTRODUCTION = f"""## Quantized
+
 The same for a choice of architectures whose linear projections in the blocks are frozen in 4 bits (NF4 with double
 quantization) or 8 bits (LLM.int8), on a CPU; `benchmarks/coverage_quantized.py` tries them and writes this section. The
 other weights are in float32. A cell **passes** when all of this holds, by the checks that the top of the page lists:
@@ -108,8 +76,9 @@ def quantized(model: PreTrainedModel, paths: Iterable[str], quantization: Quanti
     return model
 
 
-def make_quantized_case(case: Case, quantization: Quantization) -> Case:
+def make_quantized_case(model_type: str, task: str, quantization: Quantization) -> Case:
     """The case with its model quantized whenever it is used; raises where the bare model then does not train."""
+    case = make_case(model_type, task)
     if case.anatomy is None:
         return case
     try:
@@ -121,12 +90,15 @@ def make_quantized_case(case: Case, quantization: Quantization) -> Case:
     packed = [path for path, module in bare.named_modules() if is_quantized(module)]
     if set(packed) != set(paths):
         raise CheckError(f"{len(packed)} modules are quantized where {len(paths)} should be")
-    if not all(gradient.isfinite().all() for gradient in gradients(bare, case.batch).values()):
-        raise CheckError("its gradients are not finite")
-    if not torch.equal(outputs(bare, case.batch), outputs(bare, case.batch)):
-        raise CheckError("it gives other outputs when it is called again")
-    case.left_out = find_left_out(replace(case, prepare=lambda model: without_rounding(case.prepare(model))))
+    require_sound(bare, case.batch)
     return case
+
+
+def quantized_left_out(case: Case) -> dict[str, str]:
+    """The checks that the quantized model itself does not stand, with the reason."""
+    if case.anatomy is None:
+        return {}
+    return find_left_out(replace(case, prepare=lambda model: without_rounding(case.prepare(model))))
 
 
 def without_rounding(model: PreTrainedModel) -> PreTrainedModel:
@@ -143,56 +115,23 @@ def _compute_as_in_training(module: nn.Module, args: object) -> None:
 
 def check_quantized(case: Case, method: str, quantization: Quantization) -> None:
     """Run a method through all checks on quantized weights; raise at the first that does not hold."""
-    if case.anatomy is None:
-        assert case.unread is not None
-        raise case.unread
-    try:
-        chosen = make_method(method)
-        plan = chosen.plan(case.anatomy, None)
-        check_quantization(case.anatomy, chosen, plan, quantization, CPU)
-    except LightAdaptError as error:
-        raise RefusalError(str(error)) from error
-    own = (case.anatomy.head | plan.unfrozen) - case.anatomy.idle
-    model = case.prepare(deepcopy(case.model))
-    modules = outermost(model, own)
-    frozen = {name: parameter for name, parameter in model.named_parameters() if name not in own}
-    trained = insert(model, plan.config, own, seed=0)
-    check_trained(model, frozen, trained)
-    before = frozen_tensors(model, trained)
-    losses = train(model, case, trained, LEARNING_STEPS)
+    plan = plan_of(case, partial(quantized_plan, method=method, quantization=quantization))
+    learned, state = partial(check_learned, case), nn.Module.state_dict
+    check_adapter(case, plan, steps=LEARNING_STEPS, state=state, learned=learned, ready=without_rounding)
+
+
+def quantized_plan(anatomy: Anatomy, method: str, quantization: Quantization) -> Plan:
+    """What the method inserts, tried on such weights."""
+    chosen = make_method(method)
+    plan = chosen.plan(anatomy, None)
+    check_quantization(anatomy, chosen, plan, quantization, CPU)
+    return plan
+
+
+def check_learned(case: Case, model: nn.Module, losses: Sequence[float]) -> None:
+    """Raise unless the loss has fallen, and an evaluation leaves the gradients as they were."""
     if losses[-1] >= losses[0]:
         raise CheckError(f"the loss rises from {losses[0]:.4f} to {losses[-1]:.4f} in {LEARNING_STEPS} steps")
-    check_gradients_after_evaluation(model, case)
-    check_unchanged(before, frozen_tensors(model, trained))
-
-    saved = {name: t.detach().contiguous() for name, t in checkpoint.trained_tensors(model, own, modules).items()}
-    again = case.with_new_head(case.anatomy.head)
-    insert(again, plan.config, own, seed=1)
-    checkpoint.restore(again, own, modules, load(save(saved)), Path("artifact"))
-    check_same(outputs(model, case.batch), outputs(again, case.batch))
-    without_rounding(model)
-    for name in checks_of(case):
-        if name not in case.left_out:
-            run_check(name, model, case.batch)
-
-
-def frozen_tensors(model: nn.Module, trained: Iterable[str]) -> dict[str, Tensor]:
-    """A copy of everything that the model saves and does not train: packed weights, their scales, buffers."""
-    names = set(trained)
-    return {name: tensor.clone() for name, tensor in model.state_dict().items() if name not in names}
-
-
-def check_unchanged(before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
-    """Raise when training has changed, removed or added a tensor that is not trained."""
-    if before.keys() != after.keys():
-        raise CheckError(f"training changed which tensors are saved, first {min(before.keys() ^ after.keys())}")
-    changed = [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
-    if changed:
-        raise CheckError(f"training changed {len(changed)} frozen tensors, first {changed[0]}")
-
-
-def check_gradients_after_evaluation(model: nn.Module, case: Case) -> None:
-    """Raise unless an evaluation leaves the gradients as they were."""
     expected = gradients(model, case.batch)
     outputs(model, case.batch)
     found = gradients(model, case.batch)
@@ -201,54 +140,17 @@ def check_gradients_after_evaluation(model: nn.Module, case: Case) -> None:
         raise CheckError(f"{len(other)} gradients are others after an evaluation, first {other[0]}")
 
 
-def run_type(
-    model_type: str, tasks: Iterable[str], methods: Iterable[str], formats: Iterable[str]
-) -> tuple[list[Cell], list[tuple[str, str, str, str]]]:
-    """All cells of a model type, and the checks that were left out: (type, task, check, reason)."""
-    torch.set_num_threads(1)
-    be_quiet()
-    cells: list[Cell] = []
-    skipped = []
-    for task in tasks_of(model_type):
-        for name in formats if task in tasks else ():
-            quantization = resolve_quantization(name)
-            assert quantization is not None
-            try:
-                with time_limit(SECONDS):
-                    case = make_quantized_case(make_case(model_type, task), quantization)
-            except Exception as error:  # an architecture may raise anything
-                reason = f"the bare model: {describe(error)}"
-                cells += [Cell(model_type, task, method, name, "fail", reason, 0.0) for method in methods]
-                continue
-            check = partial(check_quantized, quantization=quantization)
-            cells += [run_cell(case, method, name, check) for method in methods]
-            skipped += [(model_type, task, f"{check} ({name})", reason) for check, reason in case.left_out.items()]
-    tell(cells)
-    return cells, skipped
+# ---- the section
 
 
-# ---- the report
-
-
-def summary(results: Results, formats: Iterable[str]) -> list[str]:
+def summary(results: Results, formats: Sequence[str]) -> str:
     """One row for each method."""
-    formats = list(formats)
-    header = [f"{name}: {what}" for name in formats for what in ("cells", "pass", "refused", "fail")]
-    rows: list[Iterable[object]] = [("method", *header)]
-    for method in results.methods:
-        counts = [Counter(cell.status for cell in results.of(method, name)) for name in formats]
-        numbers = [
-            number
-            for count in counts
-            for number in (
-                count.total(),
-                f"{count['pass']} ({count['pass'] / (count.total() or 1):.1%})",
-                count["refused"],
-                count["fail"],
-            )
-        ]
-        rows.append((f"`{method}`", *numbers))
-    return as_table(rows)
+    head = [f"{name}: {what}" for name in formats for what in ("cells", "pass", "refused", "fail")]
+    rows = [
+        (f"`{method}`", *(number for name in formats for number in count(results.of(method, name))))
+        for method in results.methods
+    ]
+    return as_table(["method", *head], rows)
 
 
 def by_kind(results: Results) -> dict[str, list[str]]:
@@ -260,16 +162,10 @@ def by_kind(results: Results) -> dict[str, list[str]]:
     return found
 
 
-def as_section(results: Results, formats: Iterable[str]) -> str:
+def as_section(results: Results, formats: Sequence[str]) -> str:
     """The section of the page."""
-    said = ", ".join(f"{name} {number}" for name, number in versions("bitsandbytes").items())
-    cases = len({(cell.model_type, cell.task) for cell in results.cells})
     cpu = f"a CPU {'with' if has_avx512bf16() else 'without'} AVX512-BF16"
-    parts = [
-        INTRODUCTION,
-        f"{len(results.types)} model types, {cases} combinations of type and task; {said}; {cpu}.\n",
-        *summary(results, formats),
-    ]
+    parts = [INTRODUCTION, f"{extent(results, 'bitsandbytes')}; {cpu}.\n", summary(results, formats)]
     for status, heading in (("refused", "Refusals"), ("fail", "Failures")):
         for name in formats:
             found = [cell for cell in results.cells if (cell.column, cell.status) == (name, status)]
@@ -277,49 +173,42 @@ def as_section(results: Results, formats: Iterable[str]) -> str:
     parts += [
         "\n### Checks left out of the quantized cells\n",
         "The quantized model without an adapter does not have the property itself.\n",
-        *(left_out(results) or ["None."]),
+        *left_out(results),
         "\n### Model types\n",
         *(f"- {kind}: {', '.join(found)}" for kind, found in by_kind(results).items()),
     ]
-    return "\n".join(parts) + "\n\n"
-
-
-def write_section(text: str) -> None:
-    """Put the section into the page, in the place of what stood there."""
-    page = PAGE.read_text(encoding="utf-8")
-    old = quantized_section()
-    PAGE.write_text(page.replace(old, text) if old else page.replace(BY_TYPE, text + BY_TYPE), encoding="utf-8")
-
-
-# ---- the command
-
-
-def parse_arguments() -> argparse.Namespace:
-    """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quantize", type=_names, default=list(FORMATS), help=f"of {', '.join(FORMATS)}")
-    parser.add_argument("--types", type=_names, default=TYPES, help="such as bert,llama; default: the list in here")
-    parser.add_argument("--tasks", type=_names, default=list(TASKS), help=f"of {', '.join(TASKS)}")
-    parser.add_argument("--methods", type=_names, default=list(METHODS), help=f"of {', '.join(METHODS)}")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--json", type=Path, help="also write the cells to this file, type by type")
-    parser.add_argument("--write", action="store_true", help="write the section of docs/coverage.md")
-    return parser.parse_args()
-
-
-def _names(text: str) -> list[str]:
-    return text.split(",")
+    return "\n".join(parts)
 
 
 def main() -> None:
     """Run, print the table, and write the section when asked to."""
-    arguments = parse_arguments()
-    one = partial(run_type, tasks=arguments.tasks, methods=arguments.methods, formats=arguments.quantize)
-    results = run(one, arguments)
-    print("\n".join(summary(results, arguments.quantize)))
+    parser = command(__doc__, methods=",".join(METHODS), jobs=1, json=None)
+    parser.add_argument("--quantize", default=",".join(FORMATS), help="default: %(default)s")
+    parser.add_argument("--types", default=",".join(TYPES), help="such as bert,llama; default: the list in here")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="default: %(default)s")
+    parser.add_argument("--write", action="store_true", help="write the section of docs/coverage.md")
+    options = parser.parse_args()
+    methods, formats = names_of(parser, options.methods, METHODS), names_of(parser, options.quantize, FORMATS)
+    kinds = [kind_of(name, methods) for name in formats]
+    one = partial(run_type, tasks=names_of(parser, options.tasks, TASKS), kinds=kinds)
+    results = run_types(one, options.types.split(","), jobs=options.jobs, file=options.json)
+    print(summary(results, formats))
     print(f"{len(results.cells)} cells in {results.seconds:.0f} s")
-    if arguments.write:
-        write_section(as_section(results, arguments.quantize))
+    if options.write:
+        renew(PAGE, "quantized", as_section(results, formats))
+
+
+def kind_of(name: str, methods: Sequence[str]) -> Kind:
+    """The cells of these methods on weights in this format."""
+    quantization = resolve_quantization(name)
+    assert quantization is not None
+    return Kind(
+        make=partial(make_quantized_case, quantization=quantization),
+        left_out=quantized_left_out,
+        checks={name: partial(check_quantized, quantization=quantization)},
+        columns=[(method, name) for method in methods],
+        note=f" ({name})",
+    )
 
 
 if __name__ == "__main__":

@@ -12,17 +12,20 @@ was resident before the model was loaded (Linux only).
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
-import torch
-from measuring import find_encoder, peak_since, quiet, run_apart, start_peak
+from command import command, keep, names_of, run_sides, set_up
+from data_sets import find_encoder
+from measuring import MIB, medians
 from transformers import TrainerCallback
+
+import lightadapt as la
+from lightadapt.experiments.apart import STEADY
+from lightadapt.experiments.markdown import Table
+from lightadapt.experiments.peak import peak_since, start_peak
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -31,7 +34,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "adamw8bit": {"optimizer": "adamw8bit"},
     "paged_adamw8bit": {"optimizer": "paged_adamw8bit"},
 }
-CHILD = "--run"
+WORDS = ["the", "of", "to", "and", "in", "is", "for", "on", "that", "by", "this", "with", "you", "it", "not", "or"]
+TABLE = Table(
+    "method | option | s a step | ratio | s before | peak, MiB",
+    "{method} | {option} | {step:.3f} | {ratio:.2f} | {start:.1f} | {mib:,.0f}",
+)
 
 
 class Clock(TrainerCallback):
@@ -50,68 +57,44 @@ class Clock(TrainerCallback):
 def make_records(count: int) -> list[dict[str, str]]:
     """Texts of different lengths with labels."""
     draw = random.Random(0)
-    words = ["the", "of", "to", "and", "in", "is", "for", "on", "that", "by", "this", "with", "you", "it", "not", "or"]
     return [
-        {"text": " ".join(draw.choices(words, k=draw.randrange(8, 128))), "label": str(number % 4)}
+        {"text": " ".join(draw.choices(WORDS, k=draw.randrange(8, 128))), "label": str(number % 4)}
         for number in range(count)
     ]
 
 
-def run(method: str, option: str, tokens: int, steps: int) -> dict[str, float]:
+def run(method: str, option: str, tokens: int, steps: int) -> dict[str, Any]:
     """The facts of one run in this process."""
-    import lightadapt as la
-
     records = make_records(max(64, steps * tokens // 60))
     before, clock = start_peak(), Clock()
     adapted = la.adapt(find_encoder(), "classification", method, labels=records, device="cpu")
     options = {**OPTIONS[option]}
     args = {"max_steps": steps, "disable_tqdm": True, **options.pop("args", {})}
-    adapted.fit(records, batch_tokens=tokens, callbacks=clock, args=args, **options)
+    history = adapted.fit(records, batch_tokens=tokens, callbacks=clock, args=args, **options)
     each = [after - begin for begin, after in zip(clock.times, clock.times[1:], strict=False)]
     first, second = each[: steps // 2], each[steps // 2 :]
     step = statistics.median(second)
-    return {"step": step, "start": sum(first) - step * len(first), "peak": peak_since(before)}
+    peak = peak_since(before, adapted.model.device, seen=history.peak_memory)
+    return {"method": method, "option": option, "step": step, "start": sum(first) - step * len(first), "peak": peak}
 
 
 def main() -> None:
     """Run the options of each method in turn and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", default="lora,full")
+    parser = command(__doc__, methods="lora,full", tokens=512, steps=16, rounds=1, threads=1, json=None)
     parser.add_argument("--options", default=",".join(OPTIONS))
-    parser.add_argument("--tokens", type=int, default=512)
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument(CHILD, dest="child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    quiet()
-    torch.set_num_threads(options.threads)
-    if options.child:
-        print(json.dumps(run(*options.child.split(","), options.tokens, options.steps)))
-        return
-    same = [f"--{name}={getattr(options, name)}" for name in ("tokens", "steps", "threads")]
-    print("| method | option | s a step | ratio | s before | peak, MiB |\n|---|---|---|---|---|---|", flush=True)
+    names = names_of(parser, options.options, OPTIONS)
+    set_up(options.threads)
+    print(TABLE.head, flush=True)
     facts: dict[str, Any] = {}
     for method in options.methods.split(","):
-        names = options.options.split(",")
-        found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-        for _ in range(options.rounds):
-            for name in names:
-                found[name].append(run_apart(*same, CHILD, f"{method},{name}"))
-        facts[method] = found
-        middle = {
-            name: {key: statistics.median(row[key] for row in rows) for key in rows[0]} for name, rows in found.items()
-        }
-        for name, row in middle.items():
-            ratio = row["step"] / middle[names[0]]["step"]
-            print(
-                f"| {method} | {name} | {row['step']:.3f} | {ratio:.2f} | {row['start']:.1f} | "
-                f"{row['peak'] / 2**20:,.0f} |",
-                flush=True,
-            )
-    if options.json:
-        options.json.write_text(json.dumps(facts, indent=1))
+        size = {"method": method, "tokens": options.tokens, "steps": options.steps}
+        sides = {name: {**size, "option": name} for name in names}
+        facts[method] = run_sides(run, sides, options.rounds, threads=options.threads, environment=STEADY)
+        rows = [medians(found) for found in facts[method].values()]
+        for row in rows:
+            print(TABLE.row({**row, "ratio": row["step"] / rows[0]["step"], "mib": row["peak"] / MIB}), flush=True)
+    keep(options.json, {"runs": facts})
 
 
 if __name__ == "__main__":

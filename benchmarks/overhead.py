@@ -11,18 +11,20 @@ further run: matrix products with a side of at most `THIN` are those of LoRA.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from measuring import both_clocks, find_encoder, quiet
+from command import command, set_up
+from data_sets import find_encoder
+from measuring import both_clocks
 from transformers import TrainerCallback
 
 import lightadapt as la
 from lightadapt import sample
+from lightadapt.experiments import markdown
 
 PARTS = {
     "batch": "batch: fetch, collate",
@@ -122,15 +124,14 @@ def train(adapted: la.Adapted, steps: int, callbacks: list[Any], *, base_dropout
 
 def as_table(clocks: Clocks) -> str:
     """The parts of a step as Markdown."""
-    total = sum(cpu for _, cpu in clocks.spent.values())
-    lines = ["| part of a step | ms of the CPU | share | ms on the wall |", "|---|---|---|---|"]
-    for part, title in PARTS.items():
-        wall, cpu = clocks.spent.get(part, (0.0, 0.0))
-        milliseconds = 1000 / clocks.steps
-        lines.append(f"| {title} | {cpu * milliseconds:.1f} | {cpu / total:.1%} | {wall * milliseconds:.1f} |")
-    whole = sum(wall for wall, _ in clocks.spent.values())
-    lines.append(f"| all | {1000 * total / clocks.steps:.1f} | | {1000 * whole / clocks.steps:.1f} |")
-    return "\n".join(lines)
+    parts = {title: clocks.spent.get(part, (0.0, 0.0)) for part, title in PARTS.items()}
+    whole, total = (1000 * sum(column) / clocks.steps for column in zip(*parts.values(), strict=True))
+    milliseconds = {
+        title: (1000 * wall / clocks.steps, 1000 * cpu / clocks.steps) for title, (wall, cpu) in parts.items()
+    }
+    rows = [(title, f"{cpu:.1f}", f"{cpu / total:.1%}", f"{wall:.1f}") for title, (wall, cpu) in milliseconds.items()]
+    head = ["part of a step", "ms of the CPU", "share", "ms on the wall"]
+    return markdown.as_table(head, [*rows, ("all", f"{total:.1f}", "", f"{whole:.1f}")])
 
 
 def kind_of(name: str, shapes: list[Any]) -> str:
@@ -154,24 +155,19 @@ def profile(adapted: la.Adapted, steps: int, *, base_dropout: bool) -> str:
             kind = kind_of(event.key, event.input_shapes)
             spent[kind] = spent.get(kind, 0.0) + event.self_cpu_time_total
     total = sum(spent.values())
-    lines = ["| operations | share |", "|---|---|"]
-    lines += [f"| {kind} | {spent[kind] / total:.1%} |" for kind in sorted(spent, key=spent.__getitem__, reverse=True)]
-    return "\n".join(lines)
+    ordered = sorted(spent, key=spent.__getitem__, reverse=True)
+    return markdown.as_table(["operations", "share"], [(kind, f"{spent[kind] / total:.1%}") for kind in ordered])
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, steps=60, threads=1, model=None)
     parser.add_argument("--task", choices=("ner", "classification"), default="ner")
     parser.add_argument("--method", default="lora")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--base-dropout", action="store_true", help="keep dropout on in the frozen part, too")
-    parser.add_argument("--model", help="folder of another encoder")
     options = parser.parse_args(arguments)
-    quiet()
-    torch.set_num_threads(options.threads)
+    set_up(options.threads)
     adapted = la.adapt(options.model or find_encoder(), options.task, options.method, device="cpu")
     clocks = Clocks()
     with clocks.set(adapted.model):

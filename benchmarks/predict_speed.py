@@ -11,43 +11,43 @@ column is the share of texts for which both say the same; entities differ where 
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-import torch
-from data_sets import choose
-from measuring import both_clocks, describe_machine, find_encoder, quiet
-from train_speed import TASKS
+from command import command, keep, lacks, set_up
+from data_sets import DATA_SETS, Chosen, Work, find_encoder
+from measuring import both_clocks, take_turns
 from transformers import pipeline
 
 import lightadapt as la
+from lightadapt.experiments.markdown import Table
 
-TEST_FILES = {"ner": "ner/conll2003/test.conll", "classification": "classification/banking77/test.jsonl"}
+TASKS = {"ner": replace(DATA_SETS["conll"], test="test.conll"), "classification": DATA_SETS["banking77"]}
 PIPELINES = {"ner": "token-classification", "classification": "text-classification"}
 BATCH = 32
 Predict = Callable[[list[str]], list[Any]]
+TABLE = Table(
+    "task | texts | pipeline, texts/s | lightadapt, texts/s | ratio | ratio of the CPU's | same",
+    "{task} | {texts:,} | {theirs:,.0f} | {ours:,.0f} | {ratio:.2f} | {cpu_ratio:.2f} | {same:.0%}",
+)
 
 
-def make_sides(task: str, model: str, train: list[dict[str, Any]], labels: Any, folder: str) -> dict[str, Predict]:
+def make_sides(task: str, model: str, chosen: Chosen, folder: str) -> dict[str, Predict]:
     """Both sides, each a function of texts whose results can be compared."""
-    adapted = la.adapt(model, task, "lora", labels=labels, device="cpu")
-    adapted.fit(train, epochs=2, args={"disable_tqdm": True})
+    adapted = la.adapt(model, chosen.task, "lora", device="cpu")
+    adapted.fit(chosen.train, epochs=2, args={"disable_tqdm": True})
     adapted.merge().save_pretrained(folder)
     adapted.tokenizer.save_pretrained(folder)
     options = {"aggregation_strategy": "simple"} if task == "ner" else {}
     pipe = pipeline(PIPELINES[task], model=folder, batch_size=BATCH, device="cpu", **options)
     if task == "ner":
         return {"pipeline": lambda texts: list(pipe(texts)), "lightadapt": adapted.predict}
-    return {
-        "pipeline": lambda texts: [found["label"] for found in pipe(texts)],
-        "lightadapt": adapted.predict,
-    }
+    return {"pipeline": lambda texts: [found["label"] for found in pipe(texts)], "lightadapt": adapted.predict}
 
 
 def comparable(task: str, prediction: Any) -> Any:
@@ -57,64 +57,24 @@ def comparable(task: str, prediction: Any) -> Any:
     return {(found["start"], found["end"], found.get("entity_group", found.get("label"))) for found in prediction}
 
 
+def timed(predict: Predict, texts: list[str]) -> dict[str, Any]:
+    """Texts a second on the wall and of the CPU, and what was predicted."""
+    start = both_clocks()
+    found = predict(texts)
+    end = both_clocks()
+    speeds = [len(texts) / (stop - begin) for begin, stop in zip(start, end, strict=True)]
+    return {"wall": speeds[0], "cpu": speeds[1], "found": found}
+
+
 def measure(task: str, sides: dict[str, Predict], texts: list[str], rounds: int) -> dict[str, Any]:
-    """Texts a second of each side, on the wall and of the CPU, and how often the sides agree."""
-    found: dict[str, Any] = {side: {"wall": [], "cpu": []} for side in sides}
-    results: dict[str, list[Any]] = {}
+    """The speeds of each side in each round, and the share of texts for which the sides agree."""
     for predict in sides.values():
         predict(texts[:BATCH])
-    for _ in range(rounds):
-        for side, predict in sides.items():
-            start = both_clocks()
-            results[side] = predict(texts)
-            end = both_clocks()
-            for name, begin, stop in zip(("wall", "cpu"), start, end, strict=True):
-                found[side][name].append(len(texts) / (stop - begin))
-    pairs = zip(*results.values(), strict=True)
+    runs = take_turns({side: partial(timed, predict, texts) for side, predict in sides.items()}, rounds)
+    pairs = zip(*(mine[-1]["found"] for mine in runs.values()), strict=True)
     same = sum(comparable(task, one) == comparable(task, other) for one, other in pairs)
-    return {"sides": found, "same": same / len(texts)}
-
-
-def read(task: str, data: Path, count: int, records: int) -> tuple[list[dict[str, Any]], list[str], Any]:
-    """Training records, texts to predict for, and the labels."""
-    kind = {"ner": la.NER, "classification": la.Classification}[task]()
-    train, test = list(kind.read(data / TASKS[task].train)), list(kind.read(data / TEST_FILES[task]))
-    texts = [record["text"] if task == "classification" else " ".join(record["tokens"]) for record in test]
-    chosen = choose(train, records, balanced=task == "classification")
-    return chosen, texts[:count] if count else texts, train
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Measure and print the table; 1 when the data is not there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--task", choices=list(TEST_FILES), help="default: both")
-    parser.add_argument("--texts", type=int, default=1000, help="of the test set; 0: all")
-    parser.add_argument("--records", type=int, default=400, help="to train on")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--model", help="folder of another encoder")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args(arguments)
-    tasks = [options.task] if options.task else list(TEST_FILES)
-    missing = [task for task in tasks if not (options.data and (options.data / TEST_FILES[task]).is_file())]
-    if missing:
-        print(f"skipped: {options.data} does not hold {TEST_FILES[missing[0]]} (see --help)")
-        return 1
-    quiet()
-    torch.set_num_threads(options.threads)
-    facts: dict[str, Any] = {"machine": describe_machine("cpu")}
-    print("| task | texts | pipeline, texts/s | lightadapt, texts/s | ratio | ratio of the CPU's | same |")
-    print("|---|---|---|---|---|---|---|")
-    for task in tasks:
-        train, texts, labels = read(task, options.data, options.texts, options.records)
-        with tempfile.TemporaryDirectory() as folder:
-            sides = make_sides(task, options.model or find_encoder(), train, labels, folder)
-            facts[task] = measure(task, sides, texts, options.rounds)
-        print(as_row(task, len(texts), facts[task]), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(facts, indent=1))
-    return 0
+    speeds = {side: {clock: [run[clock] for run in mine] for clock in ("wall", "cpu")} for side, mine in runs.items()}
+    return {"sides": speeds, "same": same / len(texts)}
 
 
 def as_row(task: str, count: int, facts: dict[str, Any]) -> str:
@@ -124,10 +84,34 @@ def as_row(task: str, count: int, facts: dict[str, Any]) -> str:
         for side in ("pipeline", "lightadapt")
         for clock in ("wall", "cpu")
     ]
-    return (
-        f"| {task} | {count:,} | {theirs:,.0f} | {ours:,.0f} | {ours / theirs:.2f} | {our_cpu / their_cpu:.2f} | "
-        f"{facts['same']:.0%} |"
-    )
+    ratios = {"ratio": ours / theirs, "cpu_ratio": our_cpu / their_cpu, "same": facts["same"]}
+    return TABLE.row({"task": task, "texts": count, "theirs": theirs, "ours": ours, **ratios})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print the table; 1 when the data is not there."""
+    parser = command(__doc__, data=None, rounds=3, threads=1, model=None, json=None)
+    parser.add_argument("--task", choices=list(TASKS), help="default: both")
+    parser.add_argument("--texts", type=int, default=1000, help="of the test set; 0: all")
+    parser.add_argument("--records", type=int, default=400, help="to train on")
+    options = parser.parse_args(arguments)
+    tasks = [options.task] if options.task else list(TASKS)
+    if lacks(options.data, [file for task in tasks for file in TASKS[task].files]):
+        return 1
+    set_up(options.threads)
+    facts: dict[str, Any] = {}
+    print(TABLE.head)
+    for task in tasks:
+        chosen = Work(TASKS[task], options.records, 0, 2).read(options.data)
+        records = TASKS[task].read(options.data)[1]
+        texts = [record["text"] if task == "classification" else " ".join(record["tokens"]) for record in records]
+        texts = texts[: options.texts or None]
+        with tempfile.TemporaryDirectory() as folder:
+            sides = make_sides(task, options.model or find_encoder(), chosen, folder)
+            facts[task] = measure(task, sides, texts, options.rounds)
+        print(as_row(task, len(texts), facts[task]), flush=True)
+    keep(options.json, facts)
+    return 0
 
 
 if __name__ == "__main__":

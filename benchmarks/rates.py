@@ -10,20 +10,18 @@ first records of each class (Banking77) and the first sentences (CoNLL-2003), on
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
-import warnings
 from dataclasses import fields
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-from measuring import find_encoder
+from command import command, lacks, names_of, renew, run_missing, set_up
+from data_sets import DATA_SETS, Record, find_encoder
 
 import lightadapt as la
+from lightadapt.experiments.kept import Kept
+from lightadapt.experiments.markdown import as_table
 from lightadapt.methods import Method, resolve_method
 
 HEAD = 5e-3
@@ -43,6 +41,8 @@ RATES: dict[str, list[float]] = {
 }
 HEADS: dict[str, list[float]] = {"lora": [1e-2], "full": [5e-3]}
 """Other rates of the head that are tried with the first rate of a method."""
+EPOCHS = {"classification": 5, "ner": 3}
+COLUMNS = ("method", "rate", "head's rate", "accuracy", "entity F1", "seconds")
 
 
 def with_rates(method: Method, rate: float, head_rate: float) -> Method:
@@ -51,19 +51,16 @@ def with_rates(method: Method, rate: float, head_rate: float) -> Method:
     return kind(**{each.name: getattr(method, each.name) for each in fields(method)})  # type: ignore[no-any-return]
 
 
-def read_data(folder: Path, per_class: int, sentences: int) -> dict[str, tuple[Any, Any]]:
+def read_data(folder: Path, per_class: int, sentences: int) -> dict[str, tuple[list[Record], list[Record]]]:
     """Training and test records of both tasks."""
-    banking = folder / "classification" / "banking77"
-    train = [json.loads(line) for line in (banking / "train.jsonl").read_text(encoding="utf-8").splitlines()]
-    test = [json.loads(line) for line in (banking / "test.jsonl").read_text(encoding="utf-8").splitlines()]
-    conll = folder / "ner" / "conll2003"
+    (texts, more), (train, test) = (DATA_SETS[name].read(folder) for name in ("banking77", "conll"))
     return {
-        "classification": (first_of_each(train, per_class), first_of_each(test, 5)),
-        "ner": (read_sentences(conll / "train.conll", sentences), read_sentences(conll / "dev.conll", 300)),
+        "classification": (first_of_each(texts, per_class), first_of_each(more, 5)),
+        "ner": (train[:sentences], test[:300]),
     }
 
 
-def first_of_each(records: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def first_of_each(records: list[Record], count: int) -> list[Record]:
     """The first records of every class."""
     seen: dict[str, int] = {}
     chosen = []
@@ -73,22 +70,17 @@ def first_of_each(records: list[dict[str, Any]], count: int) -> list[dict[str, A
     return chosen
 
 
-def read_sentences(file: Path, count: int) -> list[dict[str, Any]]:
-    """The first sentences of a CoNLL file."""
-    blocks = (block.splitlines() for block in file.read_text(encoding="utf-8").split("\n\n"))
-    rows = ([line.split() for line in block if line and not line.startswith("-DOCSTART-")] for block in blocks)
-    full = ({"tokens": [row[0] for row in rows], "tags": [row[-1] for row in rows]} for rows in rows if rows)
-    return list(islice(full, count))
-
-
-def measure(method: Method, data: dict[str, tuple[Any, Any]], epochs: dict[str, int], model: str) -> dict[str, float]:
-    """Headline metric of each task after training with the method's rates."""
-    scores = {}
+def measure(
+    name: str, rate: float, head_rate: float, *, data: dict[str, tuple[list[Record], list[Record]]], model: str
+) -> dict[str, float]:
+    """Headline metric of each task after training a method with these rates, and the seconds of both."""
+    scores, start = {}, time.perf_counter()
+    method = with_rates(resolve_method(name), rate, head_rate)
     for task, (train, test) in data.items():
         adapted = la.adapt(model, task, method, labels=train, seed=0)
-        adapted.fit(train, epochs=epochs[task], args={"disable_tqdm": True})
+        adapted.fit(train, epochs=EPOCHS[task], args={"disable_tqdm": True})
         scores[task] = next(iter(adapted.evaluate(test).values()))
-    return scores
+    return {**scores, "seconds": time.perf_counter() - start}
 
 
 def trials(names: list[str]) -> list[tuple[str, float, float]]:
@@ -102,19 +94,19 @@ def trials(names: list[str]) -> list[tuple[str, float, float]]:
     return found
 
 
-def as_table(results: list[dict[str, Any]]) -> str:
+def as_cells(row: Record, mark: str = "") -> list[str]:
+    """A line of the table, with this mark around each cell."""
+    cells = [row["method"], f"{row['rate']:g}", f"{row['head_rate']:g}", f"{row['classification']:.3f}"]
+    return [f"{mark}{cell}{mark}" for cell in (*cells, f"{row['ner']:.3f}", f"{row['seconds']:.0f}")]
+
+
+def as_page(rows: list[Record]) -> str:
     """The results as a Markdown table; the best run of each method in bold."""
-    lines = ["| method | rate | head's rate | accuracy | entity F1 | seconds |", "|---|---|---|---|---|---|"]
-    for row in results:
-        same = [other for other in results if other["method"] == row["method"]]
-        mark = "**" if row is chosen(same) else ""
-        cells = [row["method"], f"{row['rate']:g}", f"{row['head_rate']:g}", f"{row['classification']:.3f}"]
-        cells += [f"{row['ner']:.3f}", f"{row['seconds']:.0f}"]
-        lines.append("| " + " | ".join(f"{mark}{cell}{mark}" for cell in cells) + " |")
-    return "\n".join(lines)
+    best = {row["method"]: chosen([each for each in rows if each["method"] == row["method"]]) for row in rows}
+    return as_table(COLUMNS, (as_cells(row, "**" if row is best[row["method"]] else "") for row in rows))
 
 
-def chosen(results: list[dict[str, Any]]) -> dict[str, Any]:
+def chosen(results: list[Record]) -> Record:
     """Of the runs of one method the one with the lowest rate whose sum of scores is within 0.01 of the best."""
     best = max(row["classification"] + row["ner"] for row in results)
     near = [row for row in results if row["classification"] + row["ner"] > best - 0.01]
@@ -123,48 +115,23 @@ def chosen(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> int:
     """Run the sweep; 1 when its data is not there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with classification/ and ner/")
-    parser.add_argument("--model", help="hub id or folder; default: the MiniLM encoder of lightadapt[demo]")
-    parser.add_argument("--methods", default=",".join(RATES))
+    parser = command(__doc__, data=None, model=None, methods=",".join(RATES), json=Path("runs/rates.json"))
     parser.add_argument("--per-class", type=int, default=10, help="training records of each class of Banking77")
     parser.add_argument("--sentences", type=int, default=500, help="training sentences of CoNLL-2003")
-    parser.add_argument("--json", type=Path, default=Path("runs/rates.json"))
     parser.add_argument("--write", action="store_true", help="renew docs/rates.md from the JSON file alone")
     options = parser.parse_args()
-    results = json.loads(options.json.read_text()) if options.json.is_file() else []
+    kept = Kept(options.json, by=("method", "rate", "head_rate"))
     if options.write:
-        write_page(results)
+        renew("rates.md", "table", as_page(kept.rows))
         return 0
-    if not (options.data / "ner").is_dir():
-        print(f"skipped: {options.data} does not hold the data sets (see --help)")
+    names = names_of(parser, options.methods, RATES)
+    if lacks(options.data, [*DATA_SETS["banking77"].files, *DATA_SETS["conll"].files]):
         return 1
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
-    model = options.model or find_encoder()
+    set_up(1)
     data = read_data(options.data, options.per_class, options.sentences)
-    done = {(row["method"], row["rate"], row["head_rate"]) for row in results}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    for name, rate, head_rate in trials(options.methods.split(",")):
-        if (name, rate, head_rate) in done:
-            continue
-        start = time.perf_counter()
-        scores = measure(
-            with_rates(resolve_method(name), rate, head_rate), data, {"classification": 5, "ner": 3}, model
-        )
-        seconds = time.perf_counter() - start
-        results.append({"method": name, "rate": rate, "head_rate": head_rate, **scores, "seconds": seconds})
-        options.json.write_text(json.dumps(results, indent=1))
-        print(as_table(results[-1:]).splitlines()[-1], flush=True)
-    print(as_table(results))
+    run_missing(kept, trials(names), partial(measure, data=data, model=options.model or find_encoder()))
+    print(as_page(kept.rows))
     return 0
-
-
-def write_page(results: list[dict[str, Any]]) -> None:
-    """Renew the table of docs/rates.md, below its first part."""
-    page = Path(__file__).parent.parent / "docs" / "rates.md"
-    text = page.read_text(encoding="utf-8").partition("<!-- table -->")[0]
-    page.write_text(f"{text}<!-- table -->\n\n{as_table(results)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

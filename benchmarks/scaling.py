@@ -11,25 +11,27 @@ resident over what was resident before the records were there (Linux only).
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import torch
-from measuring import describe_machine, find_encoder, peak_since, quiet, run_apart, start_peak
-from recipes import Watch
+from command import command, keep, run_sides
+from data_sets import Record, find_encoder
+from measuring import MIB, medians
+from recipes.watch import Watch
 
 import lightadapt as la
 from lightadapt import sample
+from lightadapt.experiments.apart import STEADY
+from lightadapt.experiments.markdown import Table
+from lightadapt.experiments.peak import peak_since, start_peak
 
-CHILD = "--run"
 FORMS = ("list", "IterableDataset")
-Record = dict[str, Any]
+TABLE = Table(
+    "records | given as | prepared in s | us a record | s per 1,000 tokens | of the CPU | peak, MiB",
+    "{records:,} | {form} | {prepare:.1f} | {per_record:,.0f} | {wall:.2f} | {of_cpu:.2f} | {mib:,.0f}",
+)
 
 
 def draw(count: int) -> Iterator[Record]:
@@ -66,59 +68,32 @@ def run(form: str, count: int, steps: int, model: str) -> Record:
     watch = Watch(0)
     adapted.fit(data, callbacks=[watch], args={"max_steps": steps, "disable_tqdm": True})
     hook.remove()
-    return {
-        "form": form,
-        "records": count,
-        "prepare": watch.begun - start,
-        "seconds": watch.seconds,
-        "cpu": watch.cpu,
-        "tokens": tokens,
-        "peak": peak_since(before),
-    }
+    times = {"prepare": watch.begun - start, "seconds": watch.seconds, "cpu": watch.cpu}
+    return {"form": form, "records": count, **times, "tokens": tokens, "peak": peak_since(before, adapted.model.device)}
 
 
 def as_row(facts: Record) -> str:
     """A line of the table."""
     thousands = facts["tokens"] / 1000
+    speed = {"wall": facts["seconds"] / thousands, "of_cpu": facts["cpu"] / thousands}
     per_record = 1e6 * facts["prepare"] / facts["records"]
-    return (
-        f"| {facts['records']:,} | {facts['form']} | {facts['prepare']:.1f} | {per_record:,.0f} | "
-        f"{facts['seconds'] / thousands:.2f} | {facts['cpu'] / thousands:.2f} | {facts['peak'] / 2**20:,.0f} |"
-    )
+    return TABLE.row({**facts, **speed, "per_record": per_record, "mib": facts["peak"] / MIB})
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Run the sizes and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command(__doc__, steps=40, rounds=1, threads=1, model=None, json=None)
     parser.add_argument("--records", default="1000,10000,100000")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--model", help="folder of another encoder")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument(CHILD, dest="child", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    quiet()
-    torch.set_num_threads(options.threads)
-    model = options.model or find_encoder()
-    if options.child:
-        form, count = options.child.split(",")
-        print(json.dumps(run(form, int(count), options.steps, model)))
-        return
+    options = parser.parse_args()
     sizes = [int(each) for each in options.records.split(",")]
-    same = ["--steps", str(options.steps), "--threads", str(options.threads), "--model", model]
-    print("| records | given as | prepared in s | us a record | s per 1,000 tokens | of the CPU | peak, MiB |")
-    print("|---|---|---|---|---|---|---|")
+    same = {"steps": options.steps, "model": options.model or find_encoder()}
     kinds = [*((FORMS[0], size) for size in sizes), (FORMS[1], max(sizes))]
-    found = [run_apart(*same, CHILD, f"{form},{size}") for _ in range(options.rounds) for form, size in kinds]
-    for form, size in kinds:
-        mine = [facts for facts in found if (facts["form"], facts["records"]) == (form, size)]
-        middle = {
-            name: statistics.median(facts[name] for facts in mine) for name in ("prepare", "seconds", "cpu", "peak")
-        }
-        print(as_row({**mine[0], **middle}))
-    if options.json:
-        options.json.write_text(json.dumps({"machine": describe_machine("cpu"), "runs": found}, indent=1))
+    sides = {(form, size): {"form": form, "count": size, **same} for form, size in kinds}
+    found = run_sides(run, sides, options.rounds, threads=options.threads, environment=STEADY)
+    print(TABLE.head)
+    for rounds in found.values():
+        print(as_row(medians(rounds)))
+    keep(options.json, {"runs": [run for rounds in found.values() for run in rounds]})
 
 
 if __name__ == "__main__":

@@ -9,37 +9,36 @@ the ratio is to PEFT's LoRA on the same model.
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import warnings
 
 import peft
 import torch
-from measuring import stepper
+from command import command, set_up
+from measuring import stepper, take_turns
 from transformers import BertConfig, BertForSequenceClassification
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import read_anatomy
+from lightadapt.experiments.markdown import Table
 from lightadapt.methods import LoRA, Prefix, Prompt, resolve_method
 
 CONFIG = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
-EVERY = ["query", "key", "value", "dense"]
-TASK = peft.TaskType.SEQ_CLS
+SAME = {"task_type": peft.TaskType.SEQ_CLS}
+ON_ALL = {**SAME, "r": 8, "target_modules": ["query", "key", "value", "dense"]}
+BLOCKS_ALONE = {**ON_ALL, "exclude_modules": ".*pooler.*"}
 PAIRS: dict[str, tuple[object, peft.PeftConfig]] = {
-    "lora": (LoRA(), peft.LoraConfig(task_type=TASK, r=8, target_modules=EVERY, exclude_modules=".*pooler.*")),
-    "dora": (
-        LoRA(dora=True),
-        peft.LoraConfig(task_type=TASK, r=8, use_dora=True, target_modules=EVERY, exclude_modules=".*pooler.*"),
-    ),
-    "ia3": ("ia3", peft.IA3Config(task_type=TASK)),
-    "layernorm": ("layernorm", peft.LNTuningConfig(task_type=TASK, target_modules=["LayerNorm"])),
-    "prefix": (Prefix(length=20), peft.PrefixTuningConfig(task_type=TASK, num_virtual_tokens=20)),
-    "prompt": (Prompt(length=20), peft.PromptTuningConfig(task_type=TASK, num_virtual_tokens=20)),
-    "pfeiffer": ("pfeiffer", peft.LoraConfig(task_type=TASK, r=8, target_modules=EVERY)),
-    "houlsby": ("houlsby", peft.LoraConfig(task_type=TASK, r=8, target_modules=EVERY)),
-    "parallel": ("parallel", peft.LoraConfig(task_type=TASK, r=8, target_modules=EVERY)),
-    "bitfit": ("bitfit", peft.LoraConfig(task_type=TASK, r=8, target_modules=EVERY)),
+    "lora": (LoRA(), peft.LoraConfig(**BLOCKS_ALONE)),
+    "dora": (LoRA(dora=True), peft.LoraConfig(use_dora=True, **BLOCKS_ALONE)),
+    "ia3": ("ia3", peft.IA3Config(**SAME)),
+    "layernorm": ("layernorm", peft.LNTuningConfig(target_modules=["LayerNorm"], **SAME)),
+    "prefix": (Prefix(length=20), peft.PrefixTuningConfig(num_virtual_tokens=20, **SAME)),
+    "prompt": (Prompt(length=20), peft.PromptTuningConfig(num_virtual_tokens=20, **SAME)),
+    **{name: (name, peft.LoraConfig(**ON_ALL)) for name in ("pfeiffer", "houlsby", "parallel", "bitfit")},
 }
+TABLE = Table(
+    "method | ms a step | PEFT's | its ms a step | ratio",
+    "{method} | {ours:.1f} | {kind} | {theirs:.1f} | {ratio:.2f}",
+)
 
 
 def build(method: object) -> BertForSequenceClassification:
@@ -67,22 +66,18 @@ def make_batch(rows: int, tokens: int) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--tokens", type=int, default=32)
+    parser = command(__doc__, rounds=30, tokens=32, threads=1)
     parser.add_argument("--rows", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(options.threads)
-    print("| method | ms a step | PEFT's | ms a step | ratio |\n|---|---|---|---|---|")
+    set_up(options.threads)
+    print(TABLE.head)
     for name, (method, config) in PAIRS.items():
         batch = make_batch(options.rows, options.tokens)
-        sides = [stepper(model, batch) for model in (build(method), build_peft(config))]
-        times = [[step() for step in sides] for _ in range(options.rounds + 3)][3:]
-        ours, theirs = (1000 * statistics.median(column) for column in zip(*times, strict=True))
+        sides = {"ours": stepper(build(method), batch), "theirs": stepper(build_peft(config), batch)}
+        found = take_turns(sides, options.rounds + 3)
+        times = {side: 1000 * statistics.median(seconds[3:]) for side, seconds in found.items()}
         kind = str(config.peft_type.value).lower()
-        print(f"| {name} | {ours:.1f} | {kind} | {theirs:.1f} | {ours / theirs:.2f} |", flush=True)
+        print(TABLE.row({"method": name, "kind": kind, **times, "ratio": times["ours"] / times["theirs"]}), flush=True)
 
 
 if __name__ == "__main__":

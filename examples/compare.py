@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from lightadapt import sample
-from lightadapt.experiments.comparison import Run, as_table, compare, draw_plots
+from lightadapt.comparison import Outcome, as_table, compare, draw_plots
 
 
-def tell(run: Run) -> None:
+def tell(run: Outcome) -> None:
     print(f"{run.method}, seed {run.seed}: {run.status} after {run.seconds:.0f} s")
 
 

@@ -28,7 +28,7 @@ LAYERS = [
     {"adapted"},
     {"api"},
     {"demo", "experiments"},
-    {"cli"},
+    {"cli", "comparison"},
     {"__main__"},
 ]
 """A module imports from layers above it in this list only, or from its own folder."""

@@ -1,4 +1,4 @@
-"""What figures of time and memory depend on."""
+"""What figures of time and memory depend on, in words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 import lightadapt
 
 VERSIONS = ("torch", "transformers", "peft")
+"""Of these every figure depends on the version."""
 
 
 def describe_machine(device: str = "cpu") -> dict[str, str]:
@@ -23,12 +24,23 @@ def describe_machine(device: str = "cpu") -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in VERSIONS},
-        "lightadapt": lightadapt.__version__,
+        **versions(),
     }
     if device.startswith("cuda"):
         facts["gpu"] = torch.cuda.get_device_name(device)
     return facts
+
+
+def versions(*others: str) -> dict[str, str]:
+    """The versions of what computes, of these packages too, and of lightadapt."""
+    return {**{name: version(name) for name in (*VERSIONS, *others)}, "lightadapt": lightadapt.__version__}
+
+
+def as_text(machine: dict[str, str], threads: int) -> str:
+    """The machine in one line, with the cores that were used."""
+    parts = [machine["processor"], f"{threads} of {machine['cores']} cores", f"{machine['memory']} of memory"]
+    parts += [machine["gpu"]] if "gpu" in machine else []
+    return ", ".join([*parts, machine["system"], *(f"{name} {machine[name]}" for name in (*VERSIONS, "lightadapt"))])
 
 
 def _processor() -> str:

@@ -20,7 +20,7 @@ def test_threads_and_processes_take_the_same_steps(tiny, tmp_path):
         [sys.executable, str(SCRIPT), "--model", str(tiny("bert")), *options], stdout=subprocess.PIPE, text=True
     )
     assert done.returncode == 0
-    rows = [line.split("|")[1:4] for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+    rows = [line.split("|")[1:4] for line in done.stdout.splitlines() if line.startswith("| ")][2:]
     assert [[int(cell) for cell in row[:2]] for row in rows] == [[1, 2], [2, 1]]
     facts = json.loads(file.read_text())
     assert [(run["processes"], run["threads"]) for run in facts["runs"]] == [(1, 2), (2, 1)]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -18,15 +19,15 @@ import lightadapt as la
 from lightadapt import sample
 from lightadapt.cli import app
 from lightadapt.data import Records
+from lightadapt.experiments import apart, peak
 from lightadapt.experiments.comparison import (
     USUAL_METHODS,
     Comparison,
     Measured,
-    Run,
+    Outcome,
     Setting,
     as_markdown,
     as_table,
-    child,
     compare,
     draw_plots,
     inputs,
@@ -56,7 +57,7 @@ MACHINE = dict.fromkeys(
 
 def run_of(method, seed, score, *, trained=1000, seconds=10.0):
     scores = {"accuracy": score, "macro_f1": score / 2}
-    return Run(
+    return Outcome(
         method=method,
         seed=seed,
         trained=trained,
@@ -80,7 +81,7 @@ def no_run(monkeypatch):
     def fail(*_, **__):
         pytest.fail("a run was started")
 
-    monkeypatch.setattr(runs.subprocess, "run", fail)
+    monkeypatch.setattr(apart.subprocess, "run", fail)
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_results_of_something_else_are_not_mixed(compared, tiny, no_run, tmp_pat
 
 def test_a_method_that_is_refused_does_not_stop_the_others(tiny, monkeypatch, tmp_path):
     pairs = [{"prompt": record["text"], "completion": record["label"]} for record in TRAIN[:8]]
-    monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: FAILED)
+    monkeypatch.setattr(apart.subprocess, "run", lambda *_, **__: FAILED)
     path = tmp_path / "results.json"
     options = {"train": pairs, "test": pairs, "seeds": 1, "path": path}
     found = compare(tiny("gpt2"), "generation", ["probe", "lora"], **options)
@@ -203,7 +204,7 @@ class FAILED:
 
 
 def test_the_order_of_runs_takes_turns(tiny, fake_runs):
-    told: list[Run] = []
+    told: list[Outcome] = []
     options = {"train": TRAIN, "test": TEST, "records": 30, "seeds": 2, "on_run": told.append}
     found = compare(tiny("bert"), "classification", ["full", "probe"], **options)
     assert fake_runs == [("full", 0), ("probe", 0), ("full", 1), ("probe", 1)]
@@ -256,13 +257,13 @@ def test_when_no_method_can_be_had_it_is_an_error(tiny, no_run):
         compare(tiny("gpt2"), "generation", ["probe"], train=[{"text": "a b c"}], test=[{"text": "a b c"}])
 
 
-@pytest.mark.skipif(not child.STATUS.is_file(), reason="the system does not say it")
+@pytest.mark.skipif(not peak.STATUS.is_file(), reason="the system does not say it")
 def test_the_peak_is_over_what_was_there_before():
-    before = child._start_peak()
+    before = peak.start_peak()
     held = np.ones(8 * 2**20)  # 64 MiB
     del held
-    peak = child._peak_over(before, la.History(), child.torch.device("cpu"))
-    assert 60 * 2**20 < peak < 200 * 2**20
+    most = peak.peak_since(before, torch.device("cpu"))
+    assert 60 * 2**20 < most < 200 * 2**20
 
 
 # ---- what is printed and drawn
@@ -272,7 +273,7 @@ SOME = comparison_of(
     run_of("full", 1, 0.8, trained=10_000, seconds=20.0),
     run_of("lora", 0, 0.7),
     run_of("lora", 1, 0.7),
-    Run(method="prefix", seed=0, status="refused", reason="It has no | attention."),
+    Outcome(method="prefix", seed=0, status="refused", reason="It has no | attention."),
 )
 
 
@@ -399,7 +400,7 @@ def test_the_command_says_what_is_wrong(tiny, files, no_run, more, message):
 
 
 def test_the_command_fails_when_a_run_fails(tiny, files, monkeypatch):
-    monkeypatch.setattr(runs.subprocess, "run", lambda *_, **__: FAILED)
+    monkeypatch.setattr(apart.subprocess, "run", lambda *_, **__: FAILED)
     arguments = ["compare", str(tiny("bert")), "--task", "classification", "--methods", "lora", "--seeds", "1"]
     arguments += ["--train", str(files["train"]), "--test", str(files["test"]), "--columns", "text=sentence"]
     done = CliRunner().invoke(app, arguments)

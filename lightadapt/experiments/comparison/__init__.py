@@ -2,7 +2,7 @@
 
 from lightadapt.experiments.comparison.inputs import USUAL_METHODS
 from lightadapt.experiments.comparison.plots import draw_plots
-from lightadapt.experiments.comparison.results import Comparison, Measured, Row, Run, Setting, read_comparison
+from lightadapt.experiments.comparison.results import Comparison, Measured, Outcome, Row, Setting, read_comparison
 from lightadapt.experiments.comparison.runs import compare
 from lightadapt.experiments.comparison.tables import as_markdown, as_table
 
@@ -10,8 +10,8 @@ __all__ = [
     "USUAL_METHODS",
     "Comparison",
     "Measured",
+    "Outcome",
     "Row",
-    "Run",
     "Setting",
     "as_markdown",
     "as_table",

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from lightadapt.experiments.comparison.inputs import USUAL_METHODS
-from lightadapt.experiments.comparison.plots import draw_plots, require_matplotlib
-from lightadapt.experiments.comparison.results import Run
+from lightadapt.experiments.comparison.plots import draw_plots
+from lightadapt.experiments.comparison.results import Outcome
 from lightadapt.experiments.comparison.runs import compare
 from lightadapt.experiments.comparison.tables import as_markdown, as_table, describe_setting
+from lightadapt.experiments.figures import require_matplotlib
 
 
 def run_comparison(model: str, task: str, methods: list[str] | None, *, plots: Path | None, **options: Any) -> bool:
@@ -47,7 +48,7 @@ def run_comparison(model: str, task: str, methods: list[str] | None, *, plots: P
     return all(run.status != "failed" for run in found.runs)
 
 
-def describe_run(run: Run) -> str:
+def describe_run(run: Outcome) -> str:
     """A run in one line."""
     name = f"{run.method}, seed {run.seed}"
     if run.status != "done":

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING
 from lightadapt.errors import LightAdaptError
 from lightadapt.experiments.comparison.results import Comparison, Measured, Row
 from lightadapt.experiments.comparison.tables import LOWER_IS_BETTER, as_epochs, metric_name
+from lightadapt.experiments.figures import RESOLUTION, require_matplotlib, start_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INSTALL = 'Plots need matplotlib. Install it: pip install "lightadapt[plot]"'
-SIZE = (8.0, 5.2)
-"""Inches."""
-RESOLUTION = 130
-"""Dots an inch."""
 COLOUR, FULL_COLOUR = "#1f5fa8", "#b5452c"
 DISTANCES = (9, 14, 20, 28, 38, 50, 66)
 """Points between a mark and its label that are tried."""
@@ -78,14 +74,6 @@ PLOTS = (
 )
 
 
-def require_matplotlib() -> None:
-    """Raise a LightAdaptError that says how to install matplotlib when it is not there."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise LightAdaptError(INSTALL) from error
-
-
 def draw_plots(
     comparison: Comparison, folder: str | Path, *, metric: str | None = None, prefix: str = ""
 ) -> list[Path]:
@@ -115,13 +103,10 @@ def draw_plots(
 
 def draw(comparison: Comparison, rows: Sequence[Row], plot: Plot, metric: str) -> Figure:
     """One plot, with every mark labelled by its method."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE, dpi=RESOLUTION, layout="constrained")
-    FigureCanvasAgg(figure)  # not through pyplot, whose state belongs to the caller
-    axes = figure.add_subplot()
-    _prepare_axes(axes, plot, metric)
+    better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
+    figure, axes = start_figure(x=plot.axis, y=f"{metric_name(metric)} on the test records ({better})")
+    if plot.log:
+        axes.set_xscale("log")
     axes.set_title(f"{comparison.title}: {plot.subject}", fontsize=12, loc="left", pad=24)
     axes.text(0, 1.02, _subtitle(comparison, rows), transform=axes.transAxes, fontsize=9, color="#555555")
     for row in rows:
@@ -133,18 +118,6 @@ def draw(comparison: Comparison, rows: Sequence[Row], plot: Plot, metric: str) -
     figure.set_layout_engine("none")
     _place_labels(axes, [(row.method, plot.value(row), row.score) for row in rows])
     return figure
-
-
-def _prepare_axes(axes: Axes, plot: Plot, metric: str) -> None:
-    if plot.log:
-        axes.set_xscale("log")
-    better = "lower is better" if metric in LOWER_IS_BETTER else "higher is better"
-    axes.set_xlabel(plot.axis)
-    axes.set_ylabel(f"{metric_name(metric)} on the test records ({better})")
-    axes.grid(color="#e4e4e4", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _subtitle(comparison: Comparison, rows: Sequence[Row]) -> str:

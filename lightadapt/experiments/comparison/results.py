@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.experiments.kept import write_json
 
 Status: TypeAlias = Literal["done", "refused", "failed"]
 SCHEMA = 1
@@ -42,7 +41,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Outcome:
     """One method with one seed: what it took and what came of it, or why there is nothing."""
 
     method: str
@@ -109,7 +108,7 @@ class Comparison:
     setting: Setting
     machine: dict[str, str]
     """Processor, memory, system and versions."""
-    runs: tuple[Run, ...] = ()
+    runs: tuple[Outcome, ...] = ()
 
     @property
     def methods(self) -> list[str]:
@@ -122,7 +121,7 @@ class Comparison:
         return next(iter(self._done[0].scores), "") if self._done else ""
 
     @property
-    def _done(self) -> list[Run]:
+    def _done(self) -> list[Outcome]:
         return [run for run in self.runs if run.status == "done"]
 
     def rows(self, metric: str | None = None) -> list[Row]:
@@ -146,7 +145,7 @@ class Comparison:
         done = {run.method for run in self._done}
         return {run.method: f"{run.status}: {run.reason}" for run in self.runs if run.method not in done}
 
-    def with_run(self, run: Run) -> Comparison:
+    def with_run(self, run: Outcome) -> Comparison:
         """The comparison with this run, in the place of an earlier one of the same method and seed."""
         others = [each for each in self.runs if (each.method, each.seed) != (run.method, run.seed)]
         return replace(self, runs=(*others, run))
@@ -159,20 +158,10 @@ class Comparison:
 
     def save(self, path: str | Path) -> None:
         """Write the JSON file, as a whole or not at all."""
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump({"schema": SCHEMA, **asdict(self)}, stream, indent=1, ensure_ascii=False)
-                stream.write("\n")
-            Path(temporary).chmod(0o644)  # a temporary file is its owner's alone
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_json(Path(path), {"schema": SCHEMA, **asdict(self)})
 
 
-def _row(method: str, runs: Sequence[Run], metric: str) -> Row:
+def _row(method: str, runs: Sequence[Outcome], metric: str) -> Row:
     first = runs[0]
     return Row(
         method=method,
@@ -198,7 +187,7 @@ def read_comparison(path: str | Path) -> Comparison:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise ValueError(f"schema {content['schema']}")
-        runs = tuple(Run(**run) for run in content["runs"])
+        runs = tuple(Outcome(**run) for run in content["runs"])
         setting = Setting(**content["setting"])
         found = Comparison(title=content["title"], setting=setting, machine=content["machine"], runs=runs)
     except OSError as error:

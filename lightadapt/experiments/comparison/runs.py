@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +16,7 @@ from lightadapt.anatomy import Layers
 from lightadapt.base.source import find_source
 from lightadapt.data import Data, Records
 from lightadapt.errors import LightAdaptError
+from lightadapt.experiments.apart import ChildError, call_apart
 from lightadapt.experiments.comparison.inputs import (
     USUAL_METHODS,
     Inputs,
@@ -28,7 +26,8 @@ from lightadapt.experiments.comparison.inputs import (
     name_methods,
     read_data,
 )
-from lightadapt.experiments.comparison.results import Comparison, Run, Setting, check_same, read_comparison
+from lightadapt.experiments.comparison.job import run_job
+from lightadapt.experiments.comparison.results import Comparison, Outcome, Setting, check_same, read_comparison
 from lightadapt.experiments.machine import describe_machine
 from lightadapt.methods import Method
 from lightadapt.tasks import LabelledTask, Task
@@ -50,7 +49,7 @@ def compare(
     threads: int | None = None,
     path: str | Path | None = None,
     title: str | None = None,
-    on_run: Callable[[Run], None] | None = None,
+    on_run: Callable[[Outcome], None] | None = None,
 ) -> Comparison:
     """Each method trained and scored on the same data with several seeds, with what it took.
 
@@ -179,14 +178,13 @@ def _write_records(folder: Path, given: Inputs) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def _run_apart(given: Inputs, name: str, seed: int, folder: Path) -> Run:
+def _run_apart(given: Inputs, name: str, seed: int, folder: Path) -> Outcome:
     """The run of a method with a seed, in a process of its own."""
     if name in given.refused:
-        return _without_path(Run(method=name, seed=seed, status="refused", reason=given.refused[name]), given.model)
-    method, result, job_file = given.methods[name], folder / "run.json", folder / "job.json"
-    result.unlink(missing_ok=True)
+        return _without_path(Outcome(method=name, seed=seed, status="refused", reason=given.refused[name]), given.model)
+    method = given.methods[name]
     labels = list(given.task.labels or ()) if isinstance(given.task, LabelledTask) else None
-    content = {
+    job = {
         "name": name,
         "seed": seed,
         "model": given.model,
@@ -197,29 +195,14 @@ def _run_apart(given: Inputs, name: str, seed: int, folder: Path) -> Run:
         "epochs": given.epochs,
         "layers": given.layers,
         "device": given.device,
-        "threads": given.threads,
-        "result": str(result),
     }
-    job_file.write_text(json.dumps(content), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "lightadapt.experiments.child", str(job_file)],
-        env={**os.environ, **_same_imports()},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    if result.is_file():
-        return _without_path(Run(**json.loads(result.read_text(encoding="utf-8"))), given.model)
-    said = (done.stderr.strip().splitlines() or [""])[-1]  # of a traceback the error itself
-    return Run(method=name, seed=seed, status="failed", reason=said or f"the process ended with {done.returncode}")
+    try:
+        found = call_apart(run_job, {"job": job}, threads=given.threads)
+    except ChildError as error:
+        return Outcome(method=name, seed=seed, status="failed", reason=error.reason)
+    return _without_path(Outcome(**found), given.model)
 
 
-def _same_imports() -> dict[str, str]:
-    """What makes another Python find the modules that this one finds, and no file that lies in the current folder."""
-    return {"PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path), "PYTHONSAFEPATH": "1"}
-
-
-def _without_path(run: Run, model: str) -> Run:
+def _without_path(run: Outcome, model: str) -> Outcome:
     """The run with the model's folder by its short name."""
     return replace(run, reason=run.reason.replace(model, _short(model))) if Path(model).is_dir() else run

@@ -6,7 +6,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from lightadapt.experiments import markdown
 from lightadapt.experiments.comparison.results import Comparison, Measured, Row
+from lightadapt.experiments.machine import as_text as machine_text
 
 HEADER = ("method", "trained", "of all", "seconds", "tokens/s", "peak MiB", "saved MiB")
 """Before the score."""
@@ -51,31 +53,19 @@ def as_markdown(comparison: Comparison, metric: str | None = None) -> str:
     Raises:
         LightAdaptError: the runs have no such metric.
     """
-    columns = [*HEADER, _score_column(comparison, metric)]
-    rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in _rows_of(comparison, metric)]
-    lines = [f"| {' | '.join(row)} |" for row in (columns, ["---"] * len(columns), *rows)]
-    return "\n".join([*lines, "", describe_setting(comparison)])
+    table = markdown.as_table([*HEADER, _score_column(comparison, metric)], _rows_of(comparison, metric))
+    return f"{table}\n\n{describe_setting(comparison)}"
 
 
 def describe_setting(comparison: Comparison) -> str:
     """What was compared and on which machine, in two sentences."""
-    setting, machine = comparison.setting, comparison.machine
+    setting = comparison.setting
     seeds = max((row.seeds for row in comparison.rows()), default=0)
     parts = [f"{setting.train:,} training and {setting.test:,} test records"]
     parts += [as_epochs(setting.epochs)] if setting.epochs else []
     parts += [f"layers {setting.layers}"] if setting.layers is not None else []
     parts += [f"{seeds} seeds, ± their standard deviation" if seeds > 1 else "1 seed"]
-    where = ", ".join(
-        [
-            machine["processor"],
-            f"{setting.threads} of {machine['cores']} cores",
-            f"{machine['memory']} of memory",
-            *([machine["gpu"]] if "gpu" in machine else []),
-            machine["system"],
-            *(f"{name} {machine[name]}" for name in ("torch", "transformers", "peft", "lightadapt")),
-        ]
-    )
-    return f"{', '.join(parts)}. Machine: {where}."
+    return f"{', '.join(parts)}. Machine: {machine_text(comparison.machine, setting.threads)}."
 
 
 def as_epochs(epochs: float) -> str:

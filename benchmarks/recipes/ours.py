@@ -1,7 +1,4 @@
-"""lightadapt with its defaults, as one run whose facts are written down like those of benchmarks/recipes.py.
-
-python benchmarks/recipe_lightadapt.py WORK.json FACTS.json
-"""
+"""lightadapt with its defaults, as one run whose facts are those of the guides."""
 
 from __future__ import annotations
 
@@ -11,10 +8,12 @@ from typing import Any
 import torch
 import transformers
 from measuring import peak_since, start_peak
-from recipes import Watch, Work, count_tokens, main
 
 import lightadapt as la
 from lightadapt.data.spans import Span, write_tags
+from recipes.guides import count_tokens
+from recipes.recipe import Work, warm_up
+from recipes.watch import Watch
 
 
 def predict(adapted: la.Adapted, work: Work) -> list[Any]:
@@ -29,6 +28,12 @@ def predict(adapted: la.Adapted, work: Work) -> list[Any]:
     if work["task"] == "qa":
         return [found["text"] for found in adapted.predict([(each["question"], each["context"]) for each in test])]
     return []
+
+
+def run(work: Work) -> dict[str, Any]:
+    """The facts of one run, after a short one that is not counted."""
+    train(warm_up(work))
+    return train(work)
 
 
 def train(work: Work) -> dict[str, Any]:
@@ -56,7 +61,3 @@ def train(work: Work) -> dict[str, Any]:
         "losses": history.losses,
         "versions": {module.__name__: module.__version__ for module in (torch, transformers, la)},
     }
-
-
-if __name__ == "__main__":
-    main(train)
