@@ -20,6 +20,7 @@ from lightadapt.adaptation import artifact
 from lightadapt.anatomy import outermost
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods.method import Plan
+from lightadapt.peft_bridge import ADAPTER, Adapter
 
 NEW_TOKENS, BARE_TRIALS = 4, 16
 
@@ -166,10 +167,13 @@ def check_adapter(
     learned(model, losses)
     check_unchanged(before, {name: tensor for name, tensor in state(model).items() if name not in trained})
 
-    saved = {name: t.detach().contiguous() for name, t in artifact.trained_tensors(model, own, modules).items()}
+    saved = {
+        name: t.detach().contiguous()
+        for name, t in artifact.trained_tensors(Adapter(model, ADAPTER), own, modules).items()
+    }
     again = case.with_new_head(case.anatomy.head)
     insert(again, plan.config, own, seed=1)
-    artifact.restore(again, own, modules, load(save(saved)), Path("artifact"))
+    artifact.restore(Adapter(again, ADAPTER), own, modules, load(save(saved)), Path("artifact"))
     check_same(outputs(model, case.batch), outputs(again, case.batch))
     ready(model)
     for name in checks_of(case):

@@ -63,7 +63,7 @@ class Backbone:
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self._bases[0].model.device
+        return self._bases[0].model.device  # type: ignore[no-any-return]
 
     def check_shareable(self) -> None:
         """Raise when the weights belong to one model alone.

@@ -20,7 +20,8 @@ from lightadapt.base.quantization import Quantization, Quantize, resolve_quantiz
 from lightadapt.base.source import Source, find_source, first_line
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import choose_dtype, planned_device
-from lightadapt.methods import NAMES, Method, Plan, Probe, resolve_method
+from lightadapt.methods import NAMES, Method, Plan, resolve_method
+from lightadapt.methods.probe import Probe
 from lightadapt.tasks import Task, resolve_task
 
 MOST_TOKENS = 2**22

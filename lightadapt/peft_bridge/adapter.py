@@ -188,8 +188,9 @@ def _with_one_adapter(layer: Any, name: str) -> nn.Module:
 
 def _stand_in(module: Any) -> Any:
     """A module of the same class and with the same settings, which holds nothing yet."""
-    shown = type(module).__new__(type(module))
-    empty = {attribute: {} for attribute in ("_modules", "_parameters", "_buffers", "_keys")}
+    kind: Any = type(module)
+    shown = kind.__new__(kind)
+    empty: dict[str, dict[str, Any]] = {attribute: {} for attribute in ("_modules", "_parameters", "_buffers", "_keys")}
     vars(shown).update({**vars(module), **{each: value for each, value in empty.items() if each in vars(module)}})
     return shown
 

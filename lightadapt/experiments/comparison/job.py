@@ -20,8 +20,8 @@ from lightadapt.data import read
 from lightadapt.errors import LightAdaptError
 from lightadapt.experiments.comparison.results import Outcome
 from lightadapt.experiments.peak import peak_since, start_peak
-from lightadapt.methods import METHODS, Method
-from lightadapt.tasks import TASKS, LabelledTask, Task
+from lightadapt.methods import Method, method_of_json
+from lightadapt.tasks import task_of_json
 
 
 def run_job(job: dict[str, Any]) -> dict[str, Any]:
@@ -31,12 +31,12 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
 
 def _run(job: dict[str, Any]) -> Outcome:
     """Adapt, train, score and save; what lightadapt refuses is an outcome, too."""
-    method = METHODS[job["method"]["name"]](**job["method"]["settings"])
+    method = method_of_json(job["method"])
     train, test = (read(job[part]).items for part in ("train", "test"))
     options = {"layers": job["layers"], "device": job["device"], "seed": job["seed"]}
     before = start_peak()
     try:
-        adapted = adapt(job["model"], _task_of(job), method, **options)
+        adapted = adapt(job["model"], task_of_json(job["task"], job["task"]["labels"]), method, **options)
     except LightAdaptError as error:
         return Outcome(method=job["name"], seed=job["seed"], status="refused", reason=str(error))
     try:
@@ -47,12 +47,6 @@ def _run(job: dict[str, Any]) -> Outcome:
     except LightAdaptError as error:
         return Outcome(method=job["name"], seed=job["seed"], status="failed", reason=str(error))
     return _as_outcome(job, adapted, method, history, scores, peak, time.perf_counter() - start)
-
-
-def _task_of(job: dict[str, Any]) -> Task:
-    known = TASKS[job["task"]["name"]]
-    named = {"labels": job["task"]["labels"]} if issubclass(known, LabelledTask) else {}
-    return known(**job["task"]["settings"], **named)
 
 
 def _peak_of(history: History, before: int, device: torch.device) -> int:
