@@ -32,8 +32,7 @@ from lightadapt.experiments.comparison import (
     draw_plots,
     read_comparison,
 )
-from lightadapt.tasks import give_labels
-from lightadapt.tasks.task import LabelledTask
+from lightadapt.tasks import LabelledTask, give_labels
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

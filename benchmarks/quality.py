@@ -33,7 +33,7 @@ from data_sets import DECODERS, ENCODER, PAIR, DataSet, choose, find_model
 from transformers.utils import logging
 
 import lightadapt as la
-from lightadapt.tasks.task import LabelledTask
+from lightadapt.tasks import LabelledTask
 
 SEED = 0
 BEFORE = "before"

@@ -43,7 +43,7 @@ from transformers.utils import logging
 import lightadapt as la
 from lightadapt.base.memory import as_size
 from lightadapt.base.quantization import Quantization
-from lightadapt.tasks.task import LabelledTask, Task
+from lightadapt.tasks import LabelledTask, Task
 
 FORMATS = ("float32", "bfloat16", "8bit", "4bit")
 METHODS = ("lora", "bottleneck")
@@ -170,7 +170,7 @@ def measure_memory(name: str, number_format: str, method: str, data: Path) -> di
     def prepare(tokens: int) -> Callable[[], float]:
         adapted = la.adapt(model, task, method, labels=labels, **as_options(number_format))
         batch = make_batch(adapted.model, adapted.task, tokens)
-        return stepper(adapted.model, batch, adapted.task.objective([], adapted._now.view))  # as `fit` has it
+        return stepper(adapted.model, batch, adapted.task.objective([], adapted.runner.view))  # as `fit` has it
 
     prepare(256)()  # what libraries allocate once, at their first step, is none of the model's
     before = start_peak()

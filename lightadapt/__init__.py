@@ -3,96 +3,78 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lightadapt.errors import ArtifactError, DataError, LightAdaptError
-
-if TYPE_CHECKING:
-    from lightadapt.adaptation.history import History
-    from lightadapt.adapted import Adapted
-    from lightadapt.api import adapt, load
-    from lightadapt.base.inspection import Inspection, inspect
-    from lightadapt.methods import IA3, BitFit, Bottleneck, Full, LayerNorm, LoRA, Prefix, Probe, Prompt
-    from lightadapt.tasks import (
-        NER,
-        QA,
-        Classification,
-        Dialogue,
-        Generation,
-        MultiLabel,
-        MultipleChoice,
-        Regression,
-        Relation,
-        Summarization,
-        Translation,
-    )
+from lightadapt.errors import ArtifactError as ArtifactError
+from lightadapt.errors import DataError as DataError
+from lightadapt.errors import LightAdaptError as LightAdaptError
 
 __version__ = "0.1.0"
 
-# Loaded on first use: torch and transformers take seconds, and `import lightadapt` should not.
-_HOMES = {
+HOMES = {
     "adapt": "api",
     "load": "api",
+    "inspect": "base.inspection",
     "Adapted": "adapted",
     "History": "adaptation.history",
-    "inspect": "base.inspection",
     "Inspection": "base.inspection",
-    **dict.fromkeys(
-        (
-            "Classification",
-            "Dialogue",
-            "Generation",
-            "MultiLabel",
-            "MultipleChoice",
-            "NER",
-            "QA",
-            "Regression",
-            "Relation",
-            "Summarization",
-            "Translation",
-        ),
-        "tasks",
-    ),
-    **dict.fromkeys(
-        ("LoRA", "Prefix", "Bottleneck", "IA3", "BitFit", "LayerNorm", "Prompt", "Probe", "Full"), "methods"
-    ),
+    "LoRA": "methods.lora",
+    "Prefix": "methods.prefix",
+    "Bottleneck": "methods.bottleneck",
+    "IA3": "methods.ia3",
+    "BitFit": "methods.bitfit",
+    "LayerNorm": "methods.layernorm",
+    "Prompt": "methods.prompt",
+    "Probe": "methods.probe",
+    "Full": "methods.full",
+    "Classification": "tasks.classification",
+    "MultiLabel": "tasks.multilabel",
+    "Regression": "tasks.regression",
+    "NER": "tasks.ner",
+    "QA": "tasks.qa",
+    "Relation": "tasks.relation",
+    "MultipleChoice": "tasks.multiple_choice",
+    "Generation": "tasks.generation",
+    "Summarization": "tasks.summarization",
+    "Translation": "tasks.translation",
+    "Dialogue": "tasks.dialogue",
 }
+"""The module of each public name, which is loaded on first use: torch and transformers take seconds, and
+`import lightadapt` should not. Methods and tasks are listed to users in this order."""
 
-__all__ = [
-    "IA3",
-    "NER",
-    "QA",
-    "Adapted",
-    "ArtifactError",
-    "BitFit",
-    "Bottleneck",
-    "Classification",
-    "DataError",
-    "Dialogue",
-    "Full",
-    "Generation",
-    "History",
-    "Inspection",
-    "LayerNorm",
-    "LightAdaptError",
-    "LoRA",
-    "MultiLabel",
-    "MultipleChoice",
-    "Prefix",
-    "Probe",
-    "Prompt",
-    "Regression",
-    "Relation",
-    "Summarization",
-    "Translation",
-    "adapt",
-    "inspect",
-    "load",
-]
+if TYPE_CHECKING:  # the same for readers of types; a test compares the two
+    from lightadapt.adaptation.history import History as History
+    from lightadapt.adapted import Adapted as Adapted
+    from lightadapt.api import adapt as adapt
+    from lightadapt.api import load as load
+    from lightadapt.base.inspection import Inspection as Inspection
+    from lightadapt.base.inspection import inspect as inspect
+    from lightadapt.methods.bitfit import BitFit as BitFit
+    from lightadapt.methods.bottleneck import Bottleneck as Bottleneck
+    from lightadapt.methods.full import Full as Full
+    from lightadapt.methods.ia3 import IA3 as IA3
+    from lightadapt.methods.layernorm import LayerNorm as LayerNorm
+    from lightadapt.methods.lora import LoRA as LoRA
+    from lightadapt.methods.prefix import Prefix as Prefix
+    from lightadapt.methods.probe import Probe as Probe
+    from lightadapt.methods.prompt import Prompt as Prompt
+    from lightadapt.tasks.classification import Classification as Classification
+    from lightadapt.tasks.dialogue import Dialogue as Dialogue
+    from lightadapt.tasks.generation import Generation as Generation
+    from lightadapt.tasks.multilabel import MultiLabel as MultiLabel
+    from lightadapt.tasks.multiple_choice import MultipleChoice as MultipleChoice
+    from lightadapt.tasks.ner import NER as NER
+    from lightadapt.tasks.qa import QA as QA
+    from lightadapt.tasks.regression import Regression as Regression
+    from lightadapt.tasks.relation import Relation as Relation
+    from lightadapt.tasks.summarization import Summarization as Summarization
+    from lightadapt.tasks.translation import Translation as Translation
+
+__all__ = sorted(["ArtifactError", "DataError", "LightAdaptError", *HOMES])
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in HOMES:
         raise AttributeError(f"module 'lightadapt' has no attribute {name!r}")
-    value = getattr(import_module(f"lightadapt.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"lightadapt.{HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -3,88 +3,95 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.artifact import Artifact
+from lightadapt.adaptation.assembly import build, restore
 from lightadapt.adaptation.history import History
+from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.preview import preview
+from lightadapt.adaptation.requests import answer
+from lightadapt.adaptation.runner import Runner
+from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other
 from lightadapt.anatomy import Layers, family_of
-from lightadapt.base.backbone import share_backbone
-from lightadapt.base.quantized_trial import check_quantization
-from lightadapt.base.source import check_tokenizer
-from lightadapt.base.weights import check_room, draw, load_base, plan_for
-from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, is_collection
-from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.base.backbone import Backbone
+from lightadapt.base.blueprint import draw
+from lightadapt.base.design import Design, make_design
+from lightadapt.base.source import check_tokenizer, load_tokenizer
+from lightadapt.data import Data, is_collection
+from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
-from lightadapt.tasks import Task, give_labels, resolve_task
-from lightadapt.tasks.task import Label
+from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
 from lightadapt.training.arguments import read_settings
-from lightadapt.training.checks import (
-    GradientWatch,
-    check_gradients,
-    check_learning_rate,
-    check_padding,
-    check_targets,
-    check_weights,
-)
-from lightadapt.training.frozen import FrozenBase
-from lightadapt.training.job import Job, Validation
-from lightadapt.training.run import Run
+from lightadapt.training.checks import check_all
+from lightadapt.training.fit import fit
 
 
 class Adapted:
     """A base model with a method inserted and a head for a task; made by `adapt` and `load`.
 
-    Several adaptations can share the base: `add` makes another one, `use` says which one is meant from then on.
+    Several adaptations can share the base: `add` and `load(…, onto=…)` make others, `use` says which one is meant.
     """
 
-    def __init__(self, adaptation: Adaptation) -> None:
-        self._all = {adaptation.name: adaptation}
-        self._now = adaptation
+    def __init__(self, runner: Runner) -> None:
+        self._all = {runner.adaptation.name: runner}
+        self._backbone = Backbone(runner.adaptation.base)
+        self._in_use = runner
+        self._of_thread = threading.local()
+        """What a thread that called `use` means, when it is not the one that made this object."""
+        self._owner = threading.get_ident()
+        self._computing = runner
+        """The adaptation for which the shared modules are set."""
         self._disabled = 0
         """How many `disable` blocks are open."""
+        runner.adaptation.prepare_training()
+
+    @property
+    def runner(self) -> Runner:
+        """What runs the task in use in this thread: encodes, infers and decodes, without the checks of `predict`."""
+        chosen: Runner | None = getattr(self._of_thread, "chosen", None)
+        return self._in_use if chosen is None or chosen.adaptation.name not in self._all else chosen
 
     @property
     def model(self) -> PreTrainedModel:
         """A transformers model of the task's own class, for `pipeline`, `Trainer` or a forward of your own."""
-        return self._now.model
+        return self.runner.model
 
     @property
     def tokenizer(self) -> Any:
         """The tokenizer of the base."""
-        return self._now.tokenizer
+        return self.runner.tokenizer
 
     @property
     def task(self) -> Task:
         """The task, with its labels once they are known."""
-        return self._now.task
+        return self.runner.task
 
     @property
     def method(self) -> Method:
         """The method."""
-        return self._now.method
+        return self.runner.adaptation.design.method
 
     @property
     def history(self) -> History | None:
         """The record of the last `fit`; None before."""
-        return self._now.history
+        return self.runner.last_run.history
 
     @property
     def labels(self) -> list[Label] | None:
         """The names of the classes; None as long as they are not known."""
-        return self._now.labels
+        return self.runner.labels
 
     # ---- several adaptations of one base
 
@@ -117,37 +124,65 @@ class Adapted:
             LightAdaptError: the name is taken, or a method trains the base itself, which cannot be shared then.
         """
         self._check_enabled("add")
-        self._check_name(name)
         chosen = self.task if task is None else resolve_task(task)
         if labels is not None:
             chosen = give_labels(chosen, labels)
-        how, first = resolve_method(method), self._all[next(iter(self._all))]
-        source = first.base.blueprint.source
-        blueprint = draw(source, chosen)
-        plan = plan_for(blueprint, how, layers)
-        for each, unfrozen in ((first.method, first.plan.unfrozen), (how, plan.unfrozen)):
-            if unfrozen or each.rewrites_base:
-                raise LightAdaptError(f"Method {each.name!r} changes the base itself, so the base cannot be shared.")
-        if plan.config is not None and peft_bridge.draws_for_the_whole_model(plan.config):
-            raise LightAdaptError(f"Method {how} draws numbers for the model as a whole, which cannot be shared.")
-        if first.base.blueprint.ready is not None:
-            raise LightAdaptError(
-                f"The {type(first.model).__name__} given to adapt(…) carries its own head and is used in place. To "
-                "share a base, give adapt(…) its name, its folder or its bare backbone."
-            )
-        check_tokenizer(first.tokenizer, source, chosen)
-        tokenizer = chosen.fit_tokenizer(first.tokenizer, family_of(source.config))
-        check_room(source.config, first.tokenizer, how)
-        device, quantization = first.model.device, first.base.quantization
-        check_quantization(blueprint.anatomy, how, plan, quantization, device)
-        base = load_base(blueprint, dtype=first.base.dtype, seed=first.seed, device=device, quantization=quantization)
-        share_backbone(base, first.base)
-        try:
-            added = Adaptation(base, how, plan, tokenizer, name=name, layers=layers, seed=first.seed)
-            how.start(added.model, added.tokenizer)
-            self._all[name] = added
-        finally:
-            self._now.activate()
+        blueprint = draw(self._backbone.source, chosen)
+        first = next(iter(self._all.values()))
+        design = make_design(
+            blueprint,
+            resolve_method(method),
+            layers=layers,
+            quantization=self._backbone.quantization,
+            dtype=self._backbone.dtype,
+            device=self._backbone.device,
+            seed=first.adaptation.design.seed,
+        )
+        check_tokenizer(first.tokenizer, blueprint.source, chosen)
+        tokenizer = chosen.fit_tokenizer(first.tokenizer, family_of(blueprint.source.config))
+        self._hang_on(name, design, chosen, tokenizer)
+
+    def hang(self, artifact: Artifact, name: str) -> Adapted:
+        """Hang a saved adaptation on the base, under a name; see `lightadapt.load(…, onto=…)`.
+
+        Raises:
+            ArtifactError: it was trained on other weights, or does not fit this base.
+            LightAdaptError: the name is taken, or its method trains the base itself.
+        """
+        source, quantization = self._backbone.source, self._backbone.quantization
+        task, method = read_objects(artifact)
+        design = design_of(
+            artifact,
+            source,
+            task,
+            method,
+            quantization,
+            dtype=self._backbone.dtype,
+            device=self._backbone.device,
+        )
+        warn_when_other(artifact, quantization, "Load it by itself")
+        self._hang_on(name, design, task, load_tokenizer(source, artifact.path, task), artifact)
+        return self
+
+    def _hang_on(self, name: str, design: Design, task: Task, tokenizer: Any, artifact: Artifact | None = None) -> None:
+        """Hang another adaptation on the base; what is in use stays so."""
+        self._check_enabled("add")
+        self._check_name(name)
+        for each in (next(iter(self._all.values())).adaptation.design, design):
+            if each.plan.unfrozen or each.method.rewrites_base:
+                kind = each.method.name
+                raise LightAdaptError(f"Method {kind!r} changes the base itself, so the base cannot be shared.")
+        config, method = design.plan.config, design.method
+        if config is not None and peft_bridge.draws_for_the_whole_model(config):
+            raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
+        self._backbone.check_shareable()
+        with self._backbone.lock:
+            try:
+                added = build(design, task, tokenizer, name=name, backbone=self._backbone, artifact=artifact)
+                added.adaptation.prepare_training(enabled=False)
+                self._all[name] = added
+            finally:
+                self._computing.adaptation.activate()
 
     def _check_name(self, name: str) -> None:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
@@ -161,33 +196,107 @@ class Adapted:
         if self._disabled:
             raise LightAdaptError(f"{what}(…) inside `with adapted.disable()`: leave the block first.")
 
+    def _named(self, name: str) -> Runner:
+        """The adaptation of that name.
+
+        Raises:
+            LightAdaptError: there is none.
+        """
+        if name not in self._all:
+            known = f"There are: {', '.join(self._all)}."
+            raise LightAdaptError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{known}")
+        return self._all[name]
+
     def use(self, name: str) -> Adapted:
         """Switch to the adaptation of that name: its model, task, labels and history are those of this object now.
+
+        The thread that made this object chooses for all threads that have not chosen for themselves.
 
         Raises:
             LightAdaptError: there is none.
         """
         self._check_enabled("use")
-        if name not in self._all:
-            raise LightAdaptError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{self._known}")
-        self._now = self._all[name]
-        self._now.activate()
+        runner = self._named(name)
+        if threading.get_ident() != self._owner:
+            self._of_thread.chosen = runner
+            return self
+        with self._backbone.lock:
+            self._switch(runner)
         return self
 
-    @property
-    def _known(self) -> str:
-        return f"There are: {', '.join(self._all)}."
+    def _switch(self, runner: Runner) -> None:
+        """Let this adaptation compute and be trained, unless a thread has chosen another for itself."""
+        self._in_use.adaptation.prepare_training(enabled=False)
+        self._in_use = self._computing = runner
+        runner.adaptation.activate()
+        runner.adaptation.prepare_training()
+        runner.model.eval()
+
+    def remove(self, name: str) -> None:
+        """Take an adaptation off the base, and free what it holds.
+
+        Was it the one in use, the first of the others is from then on.
+
+        Raises:
+            LightAdaptError: there is none of that name, or it is the only one.
+        """
+        self._check_enabled("remove")
+        runner = self._named(name)
+        if len(self._all) == 1:
+            raise LightAdaptError(f"remove({name!r}): it is the only adaptation of this base. Drop the whole object.")
+        with self._backbone.lock:
+            del self._all[name]
+            if runner is self._in_use:
+                self._switch(next(iter(self._all.values())))
+            runner.adaptation.adapter.remove()
+            self._backbone.leave(runner.adaptation.base)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an adaptation another name.
+
+        Raises:
+            LightAdaptError: there is none of the old name, or the new one is taken or cannot be used.
+        """
+        self._check_enabled("rename")
+        runner = self._named(old)
+        if new == old:
+            return
+        self._check_name(new)
+        with self._backbone.lock:
+            runner.adaptation.rename(new)
+            self._all = {new if name == old else name: each for name, each in self._all.items()}
 
     @contextmanager
     def disable(self) -> Iterator[Adapted]:
         """The base model without the adapter, under the same head, for the time of a `with` block."""
-        self._disabled += 1
-        self._now.activate(enabled=False)
-        try:
-            yield self
-        finally:
-            self._disabled -= 1
-            self._now.activate(enabled=not self._disabled)
+        with self._backbone.lock:
+            self._disabled += 1
+            self._show(enabled=False)
+            try:
+                yield self
+            finally:
+                self._disabled -= 1
+                self._show(enabled=not self._disabled)
+
+    def _show(self, *, enabled: bool) -> None:
+        self._in_use.adaptation.activate(enabled=enabled)
+        self._in_use.adaptation.prepare_training(enabled=enabled)
+
+    @contextmanager
+    def _set_for(self, runner: Runner) -> Iterator[Runner]:
+        """The shared modules as this adaptation needs them, for this thread alone, for the time of a `with` block."""
+        with self._backbone.lock:
+            before = self._computing
+            if self._disabled or runner is before:
+                yield runner
+                return
+            runner.adaptation.activate()
+            self._computing = runner
+            try:
+                yield runner
+            finally:
+                self._computing = before
+                before.adaptation.activate()
 
     # ---- learning and predicting
 
@@ -251,63 +360,23 @@ class Adapted:
             base_dropout=base_dropout,
             validates=validation is not None,
         )
-        now = self._now
-        check_weights(now)
-        check_learning_rate(settings.learning_rate, self.method.learning_rate, self.method.name)
-        records = self.task.read(train, split="train", columns=columns)
-        examples = self.task.parse(records)
-        task = now.task_of(examples)
-        task.check_answers(examples, records)
-        checked = None if validation is None else task.read_examples(validation, split="validation", columns=columns)
-        view = now.view_with(task.outputs())
-        features = now.encode(examples, records, targets=True, task=task)
-        check_targets(now, features, task)
-        frozen = FrozenBase(now, dropout=base_dropout)
-        job = Job(
-            model=self.model,
-            blocks=now.blocks,
-            first_stack=now.first_stack,
-            trains_base=bool(now.plan.unfrozen),
-            head=now.base.head,
-            features=features,
-            collate=now.collate,
-            objective=task.objective(examples, view),
-            weigh=task.weigher(examples, view),
-            validation=None
-            if checked is None
-            else Validation(
-                score=now.scorer(*checked, task), headline=task.headline, greater_is_better=task.greater_is_better
-            ),
-            rest=frozen.rest,
-            before_step=GradientWatch(now).look,
-            save=now.save,
-            load=now.go_back,
-        )
-        run = Run(
-            job=job,
-            settings=settings,
-            title=f"{task.name}, {self.method.name}",
-            default_rates=(self.method.learning_rate, self.method.head_learning_rate),
-            seed=now.seed,
-        )
-        run.check()  # from here on the model changes
-        now.settle(task)
-        now.metrics = {}
-        now.training = {
-            **run.facts,
-            "records": len(examples),
-            "sequences": len(features),
-            "tokens": job.tokens,
-        }
-        now.start_head(examples)
-        now.fresh_head = False
-        with frozen:
-            history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
-        now.training |= {"steps": history.steps, "seconds": round(history.seconds, 1)}
-        now.metrics, now.history = history.best_scores, history
-        if checked is not None:
-            now.tune(*checked)
-        return history
+        with self._set_for(self.runner) as now:
+            return fit(now, train, validation, settings, columns=columns, callbacks=callbacks)
+
+    def add_labels(self, labels: Sequence[Label]) -> None:
+        """Give a task with labels more of them, behind those that it has, whose part of the head keeps its values.
+
+        Raises:
+            LightAdaptError: the task has no labels or does not know them yet, or a new one is there already.
+        """
+        self._check_enabled("add_labels")
+        now, task = self.runner, self.task
+        if not isinstance(task, LabelledTask):
+            raise LightAdaptError(f"Task {task.name!r} has no labels. Leave them out.")
+        now.require_labels()
+        with self._backbone.lock:
+            now.settle(task.with_labels([*(task.labels or ()), *labels]))
+            now.adaptation.prepare_training()
 
     def preview(self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None) -> None:
         """Print the first `n` records as the model will see them, what is learned between ⟦ and ⟧, and what is cut.
@@ -315,16 +384,12 @@ class Adapted:
         Raises:
             DataError: a record cannot be used.
         """
-        now = self._now
         if type(n) is not int or n < 1:
             raise LightAdaptError(f"n={n!r}: give a whole number above 0.")
-        records = self.task.read(data, columns=columns)
-        examples = self.task.parse(records)
-        task = now.task_of(examples)
-        task.check_answers(examples, records)
-        view = now.view if self.task.ready else now.view_with(task.outputs())
-        count = min(n, len(records))
-        print(preview(task, examples[:count], [records.place(index) for index in range(count)], view))
+        with self._backbone.lock:
+            seen = self.runner.prepare(data, columns=columns)
+            places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
+            print(preview(seen.task, seen.examples[: len(places)], places, seen.view))
 
     def check(self, data: Data | None = None, *, columns: Mapping[str, str] | None = None) -> list[str]:
         """Try up to eight steps without changing anything; what was found to be right, a line each.
@@ -341,21 +406,8 @@ class Adapted:
             LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
         """
         self._check_enabled("check")
-        now, task = self._now, self.task
-        now.require_labels()
-        if data is None:
-            data, columns = task.samples(), {}
-        examples, records = task.read_examples(data, split="train", columns=columns)
-        features = now.encode(examples, records, targets=True)
-        few, plain = features[:8], now.encode(examples[:8], records, targets=False)[:8]
-        with torch.random.fork_rng():  # dropout draws
-            found = [
-                check_weights(now),
-                check_targets(now, features, task),
-                check_gradients(now, now.collate(few), task.objective(examples, now.view)),
-                check_padding(now, plain),
-            ]
-        return [line for line in found if line]
+        with self._set_for(self.runner) as now:
+            return check_all(now, data, columns)
 
     def evaluate(
         self, data: Data, *, report: bool = False, columns: Mapping[str, str] | None = None
@@ -371,10 +423,11 @@ class Adapted:
             DataError: a record cannot be used, or has a label that the model does not know.
             LightAdaptError: the labels are not known yet.
         """
-        now = self._now
-        now.require_labels()
-        examples, records = self.task.read_examples(data, split="test", columns=columns)
-        scores, table = self.task.score(examples, now.decode(examples, now.encode(examples, records, targets=True)))
+        with self._set_for(self.runner) as now:
+            now.require_labels()
+            examples, records = now.task.read_examples(data, split="test", columns=columns)
+            predictions = now.decode(examples, now.encode(examples, records, targets=True))
+            scores, table = now.task.score(examples, predictions)
         if report and table:
             print(format_report(table))
         return scores
@@ -386,6 +439,7 @@ class Adapted:
         scores: bool = False,
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        adapter: str | Sequence[str] | None = None,
     ) -> list[Any]:
         """The predictions, as many as inputs and in their order.
 
@@ -396,31 +450,37 @@ class Adapted:
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
 
+            adapter: the adaptation that answers, or one name for each input; None: the one in use.
+
+        It may be called from many threads at once: one of them computes at a time on a base.
+
         Raises:
             DataError: an input cannot be used.
             LightAdaptError: the labels are not known yet.
         """
-        now = self._now
-        now.require_labels()
-        if isinstance(inputs, str) and Path(inputs).suffix.lower() not in TABLE_SUFFIXES + CONLL_SUFFIXES:
-            raise DataError(f"predict takes a list of inputs. Write predict([{inputs[:40]!r}]).")
-        if isinstance(inputs, Mapping):
-            raise DataError("predict takes a list of inputs. Write predict([{…}]).")
-        if is_collection(inputs):
-            inputs = list(inputs)
-            if not inputs:
-                return []
-            plain = not all(isinstance(item, Mapping) for item in inputs)
-            columns = {} if plain else columns  # a bare text has no columns
-            inputs = [self.task.as_record(item) for item in inputs]
-        records = self.task.read(inputs, split="test", columns=columns, labelled=False)
-        examples = self.task.parse(records, labelled=False)
-        task = self.task if options is None else self.task.with_options(options)
-        predictions = now.decode(examples, now.encode(examples, records, targets=False, task=task), task)
-        return [
-            task.present(example, prediction, scores=scores)
-            for example, prediction in zip(examples, predictions, strict=True)
-        ]
+        if adapter is None or isinstance(adapter, str):
+            with self._set_for(self.runner if adapter is None else self._named(adapter)) as now:
+                return answer(now, inputs, scores=scores, columns=columns, options=options)
+        return self._predict_by_name(inputs, list(adapter), scores=scores, columns=columns, options=options)
+
+    def _predict_by_name(self, inputs: Any, names: list[str], **how: Any) -> list[Any]:
+        """The predictions where each input names the adaptation that answers: those of one name together."""
+        if not is_collection(inputs):
+            raise LightAdaptError("predict(…, adapter=[…]) takes a list of inputs, with a name for each.")
+        items = list(inputs)
+        if len(names) != len(items):
+            raise LightAdaptError(
+                f"predict: adapter has {len(names)} names for {len(items)} inputs. Give one for each."
+            )
+        for name in dict.fromkeys(names):
+            self._named(name)
+        found: dict[int, Any] = {}
+        for name in dict.fromkeys(names):
+            places = [place for place, each in enumerate(names) if each == name]
+            with self._set_for(self._named(name)) as runner:
+                answers = answer(runner, [items[place] for place in places], **how)
+            found |= dict(zip(places, answers, strict=True))
+        return [found[place] for place in range(len(items))]
 
     def save(self, path: str | Path) -> None:
         """Write the artifact: what was trained, its settings, the tokenizer and a model card.
@@ -432,7 +492,7 @@ class Adapted:
             ArtifactError: the folder holds other files, or cannot be written.
             LightAdaptError: the labels are not known yet.
         """
-        self._now.save(path, lambda action: once(action, f"save({str(path)!r})"))
+        save(self.runner, path, lambda action: once(action, f"save({str(path)!r})"))
 
     def restore(self, artifact: Artifact) -> None:
         """Write saved tensors into the model, with what the artifact says of its training.
@@ -440,9 +500,7 @@ class Adapted:
         Raises:
             ArtifactError: they are not exactly the tensors that this model trains.
         """
-        now = self._now
-        now.restore(artifact)
-        now.training, now.metrics = dict(artifact.manifest["training"]), dict(artifact.manifest["metrics"])
+        restore(self.runner, artifact)
 
     def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
         """A plain transformers model with the adapter folded into its weights; this one stays as it is.
@@ -463,11 +521,14 @@ class Adapted:
             raise LightAdaptError(
                 "merge(): the model is in parts, one in each process. Save it, and merge what load gives."
             )
-        merged = merge(self._now, base=base, dtype=dtype, max_drift=max_drift)
-        return merged.requires_grad_(base != "quantized" or self._now.base.quantization is None).eval()
+        with self._set_for(self.runner) as now:
+            merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
+        return merged.requires_grad_(base != "quantized" or self._backbone.quantization is None).eval()
 
     def __str__(self) -> str:
-        others = [name for name in self._all if name != self._now.name]
-        return f"{self._now}\n{'in use':<10} {self._now.name}; also {', '.join(others)}" if others else str(self._now)
+        own = self.runner.adaptation.name
+        others = [name for name in self._all if name != own]
+        shown = describe(self.runner)
+        return f"{shown}\n{'in use':<10} {own}; also {', '.join(others)}" if others else shown
 
     __repr__ = __str__

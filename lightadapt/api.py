@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lightadapt.adaptation import artifact as checkpoint
-from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.adaptation.artifact import Artifact, read_artifact
+from lightadapt.adaptation.assembly import build
+from lightadapt.adaptation.saved import design_of, quantization_for, read_objects
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
-from lightadapt.base.fingerprint import same_base, same_packed
-from lightadapt.base.quantization import Quantization, agree, resolve_quantization
-from lightadapt.base.quantized_trial import check_quantization
+from lightadapt.base.blueprint import draw
+from lightadapt.base.design import make_design
+from lightadapt.base.quantization import agree, resolve_quantization
 from lightadapt.base.source import Model, find_source, load_tokenizer
-from lightadapt.base.weights import Base, Blueprint, check_room, draw, load_base, plan_for
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
-from lightadapt.machine.hardware import choose_device, choose_dtype, require_bitsandbytes
-from lightadapt.methods import METHODS, Method, Plan, resolve_method
-from lightadapt.peft_bridge import ADAPTER
-from lightadapt.tasks import TASKS, Task, give_labels, resolve_task
-from lightadapt.tasks.task import Label
+from lightadapt.methods import Method, resolve_method
+from lightadapt.tasks import Label, Task, give_labels, resolve_task
 
 
 def adapt(
@@ -71,24 +64,24 @@ def adapt(
     if labels is not None:
         chosen_task = give_labels(chosen_task, labels)
     source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
-    blueprint = draw(source, chosen_task)
-    plan = plan_for(blueprint, chosen_method, layers)
-    place = choose_device(device)
-    quantization = agree(quantize, source.config, source.name)
-    check_quantization(blueprint.anatomy, chosen_method, plan, quantization, place)
-    number_format = _number_format(blueprint, plan, dtype, place)
-    chosen_tokenizer = load_tokenizer(source, tokenizer, chosen_task)
-    check_room(source.config, chosen_tokenizer, chosen_method)
-    base = load_base(blueprint, dtype=number_format, seed=seed, device=place, quantization=quantization)
-    made = Adaptation(base, chosen_method, plan, chosen_tokenizer, name=ADAPTER, layers=layers, seed=seed)
-    chosen_method.start(made.model, chosen_tokenizer)
-    return Adapted(made)
+    design = make_design(
+        draw(source, chosen_task),
+        chosen_method,
+        layers=layers,
+        quantization=agree(quantize, source.config, source.name),
+        dtype=dtype,
+        device=device,
+        seed=seed,
+    )
+    return Adapted(build(design, chosen_task, load_tokenizer(source, tokenizer, chosen_task)))
 
 
 def load(
     path: str | Path,
     *,
     base: Model | None = None,
+    onto: Adapted | None = None,
+    name: str | None = None,
     quantize: Any = None,
     dtype: Any = "auto",
     device: Any = "auto",
@@ -98,6 +91,9 @@ def load(
     Args:
         path: the folder that `Adapted.save` wrote.
         base: where the base model is now, when not where it was; None: as the artifact says.
+        onto: an adapted model whose base is to be shared: the saved adaptation is hung on it, and it is returned. Its
+            weights must be those that the artifact was trained on. What is in use there stays so.
+        name: what to call the adaptation among those of `onto`; None: as the folder is called.
         quantize: as in `adapt`; None: as the base is if it is quantized, else as it was trained; `"none"`: not at all.
         dtype: of the frozen weights that are not quantized.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
@@ -107,102 +103,28 @@ def load(
         LightAdaptError: the base model cannot be loaded.
     """
     resolve_quantization(quantize)
-    artifact = checkpoint.read_artifact(path)
-    saved = artifact.manifest
-    trained_on = _saved_quantization(saved.get("quantize"), path)
-    named = {} if saved["labels"] is None else {"labels": saved["labels"]}
-    task = _saved_object(TASKS, saved["task"], path, **named)
-    method = _saved_object(METHODS, saved["method"], path)
-    source = find_source(_base_of(artifact, base), revision=saved["base"]["revision"] if base is None else None)
-    blueprint = draw(source, task, tuple(saved["outputs"]))
-    head = frozenset(saved["head"])
-    unknown = sorted(head - blueprint.anatomy.parameters.keys())
-    if unknown:
-        raise ArtifactError(f"{path} trains {unknown[0]!r}, which {source.name} does not have. Pass the right base=.")
-    plan = replace(method.plan(blueprint.anatomy, saved["layers"]), config=artifact.config)
-    place = choose_device(device)
-    quantization = agree(quantize, source.config, source.name)
-    if quantize is None and quantization is None and trained_on is not None:
-        require_bitsandbytes(f"{path}, trained on {trained_on.name} weights,", "pass quantize='none'")
-        quantization = trained_on
-    check_quantization(blueprint.anatomy, method, plan, quantization, place)
-    number_format = _number_format(blueprint, plan, dtype, place)
-    if quantization != trained_on:
-        warnings.warn(
-            f"{artifact.path} was trained on {_describe(trained_on)} and is loaded on {_describe(quantization)}: its "
-            "predictions may differ a little. "
-            + ("Pass base= with the model as it was then" if quantize is None else "Leave quantize out")
-            + " to have it as it was.",
-            stacklevel=2,
-        )
-    tokenizer = load_tokenizer(source, artifact.path, task)
-    loaded = load_base(
-        blueprint, dtype=number_format, seed=saved["seed"], device=place, head=head, quantization=quantization
-    )
-    _check_base(artifact, loaded, number_format)
-    made = Adaptation(loaded, method, plan, tokenizer, name=ADAPTER, layers=saved["layers"], seed=saved["seed"])
-    adapted = Adapted(made)
-    adapted.restore(artifact)
-    return adapted
+    artifact = read_artifact(path)
+    if onto is not None:
+        _check_alone(base=base, quantize=quantize, dtype=dtype, device=device)
+        return onto.hang(artifact, artifact.path.name if name is None else name)
+    if name is not None:
+        raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model that the adaptation is to be hung on.")
+    task, method = read_objects(artifact)
+    revision = artifact.manifest["base"]["revision"] if base is None else None
+    source = find_source(_base_of(artifact, base), revision=revision)
+    quantization = quantization_for(artifact, source, quantize)
+    design = design_of(artifact, source, task, method, quantization, dtype=dtype, device=device)
+    return Adapted(build(design, task, load_tokenizer(source, artifact.path, task), artifact=artifact))
 
 
-def _saved_quantization(saved: Any, path: str | Path) -> Quantization | None:
-    if saved is None:
-        return None
-    try:
-        return Quantization.of_json(saved)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{path} is damaged: it says quantize={saved!r}.") from error
+def _check_alone(**others: Any) -> None:
+    """Raise for arguments that say how to load a base, where there is one already."""
+    given = [name for name, value in others.items() if value not in (None, "auto")]
+    if given:
+        raise LightAdaptError(f"{given[0]}={others[given[0]]!r} and onto=…: the base is the one of onto. Leave it out.")
 
 
-def _describe(quantization: Quantization | None) -> str:
-    return "weights that are not quantized" if quantization is None else f"{quantization} weights"
-
-
-def _check_base(artifact: checkpoint.Artifact, loaded: Base, number_format: torch.dtype) -> None:
-    """Raise when the artifact was trained on another base; warn when the number format hides it."""
-    saved, name = artifact.manifest["base"], loaded.blueprint.source.name
-    same = same_base(saved["fingerprint"], loaded.fingerprint)
-    if same is None:
-        warnings.warn(
-            f"{artifact.path}: whether {name} is the base it was trained on cannot be checked in {number_format}.",
-            stacklevel=3,
-        )
-    if not same_packed(saved["fingerprint"], loaded.fingerprint):
-        warnings.warn(
-            f"The quantized weights of {name} are not those that {artifact.path} was trained on: it is another base, "
-            "or another device rounded them. Compare its scores.",
-            stacklevel=3,
-        )
-    if same is False:
-        raise ArtifactError(
-            f"{artifact.path} was trained on another base than {name}: the fingerprints of their weights differ. "
-            f"Pass base= with {saved['id'] or 'the model'} as it was then."
-        )
-
-
-def _number_format(blueprint: Blueprint, plan: Plan, dtype: Any, device: torch.device) -> torch.dtype:
-    """The number format of the frozen weights; an instance that carries the task's head keeps its own."""
-    trains_base = bool(plan.unfrozen)
-    if blueprint.ready is None:
-        return choose_dtype(dtype, device, trains_base=trains_base)
-    own = blueprint.ready.dtype
-    if dtype != "auto" and choose_dtype(dtype, device, trains_base=False) != own:
-        raise LightAdaptError(f"dtype={dtype!r}: the model given is in {own} and is used as it is. Leave dtype out.")
-    return choose_dtype(own, device, trains_base=trains_base)
-
-
-def _saved_object(known: dict[str, Any], saved: dict[str, Any], path: str | Path, **more: Any) -> Any:
-    try:
-        return known[saved["name"]](**saved["settings"], **more)
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(
-            f"{path} was saved with {saved['name']!r} and settings {saved.get('settings')}, which this version of "
-            "lightadapt does not know. Upgrade: pip install -U lightadapt"
-        ) from error
-
-
-def _base_of(artifact: checkpoint.Artifact, base: Model | None) -> Model:
+def _base_of(artifact: Artifact, base: Model | None) -> Model:
     saved = artifact.manifest["base"]["id"]
     if base is not None:
         return base

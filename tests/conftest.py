@@ -96,8 +96,8 @@ def settled(tiny):
 
     def build(name, task, **options):
         adapted = la.adapt(tiny(name), task, **options)
-        examples = adapted.task.parse(adapted.task.read(RECORDS[adapted.task.name]))
-        adapted._now.settle(adapted._now.task_of(examples))
-        return adapted, examples
+        seen = adapted.runner.prepare(RECORDS[adapted.task.name])
+        adapted.runner.settle(seen.task)
+        return adapted, seen.examples
 
     return build

@@ -16,6 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 assert len(FILES) > 90
 LAYERS = [
     {"errors"},
+    {"numbers", "registry"},
     {"machine", "sample"},
     {"data", "anatomy"},
     {"heads", "metrics", "peft_bridge"},
@@ -89,6 +90,14 @@ def test_every_public_name_is_there():
     assert set(lightadapt.__all__) <= set(dir(lightadapt))
     with pytest.raises(AttributeError, match="no attribute 'adept'"):
         _ = lightadapt.adept
+
+
+def test_readers_of_types_see_the_same_public_names():
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert seen == {name: f"lightadapt.{home}" for name, home in lightadapt.HOMES.items()}
+    assert set(lightadapt.__all__) == {*seen, "ArtifactError", "DataError", "LightAdaptError"}
 
 
 def test_errors_are_value_errors():

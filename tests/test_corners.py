@@ -9,7 +9,7 @@ import pytest
 from transformers import ByT5Tokenizer, GenerationConfig, Trainer, TrainingArguments
 
 import lightadapt as la
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import ModelView
 
 TEXT = "my order is late and the parcel of my friend is in Rome "
 
@@ -64,9 +64,9 @@ def test_a_label_of_all_records_is_learned_under_balanced_weights(tiny):
     records = [{"text": text, "labels": ["always", *["b"] * (n % 2)]} for n, text in enumerate(["a", "b c", "d", "e"])]
     adapted = la.adapt(tiny("bert"), la.MultiLabel(["always", "b"], class_weights="balanced"))
     examples = adapted.task.parse(adapted.task.read(records))
-    loss = adapted.task.objective(examples, adapted._now.view)
+    loss = adapted.task.objective(examples, adapted.runner.view)
     adapted.model.zero_grad()
-    loss(adapted.model, adapted._now.collate(adapted._now.encode(examples, targets=True))).backward()
+    loss(adapted.model, adapted.runner.collate(adapted.runner.encode(examples, targets=True))).backward()
     assert adapted.model.classifier.bias.grad[0].abs() > 0
 
 
@@ -156,7 +156,7 @@ def test_a_text_keeps_its_start_whatever_side_the_tokenizer_cuts(tiny, tokenizer
     tokenizer.truncation_side = "left"
     adapted = la.adapt(tiny("bert"), "regression", tokenizer=tokenizer)
     with pytest.warns(UserWarning, match="longer than 66 tokens"):
-        (feature,) = adapted._now.encode(
+        (feature,) = adapted.runner.encode(
             adapted.task.parse(adapted.task.read([{"text": "hello " + "my order " * 60, "label": 1}])), targets=True
         )
     assert tokenizer.decode(feature.inputs["input_ids"][:2]).split() == ["[CLS]", "hello"]
@@ -188,7 +188,7 @@ def test_stock_trainer_accumulates_our_own_models_as_any_other(tiny, tmp_path):
     records = [
         {"text": "Maria wrote the letter", "head": [0, 5], "tail": [16, 22], "label": label} for label in ("a", "b")
     ]
-    features = adapted._now.encode(adapted.task.parse(adapted.task.read(records)), targets=True)
+    features = adapted.runner.encode(adapted.task.parse(adapted.task.read(records)), targets=True)
     losses = []
     for size, steps in ((2, 1), (1, 2)):
         model = copy.deepcopy(adapted.model)
@@ -207,7 +207,7 @@ def test_stock_trainer_accumulates_our_own_models_as_any_other(tiny, tmp_path):
             disable_tqdm=True,
             save_strategy="no",
         )
-        trainer = Trainer(model, arguments, train_dataset=features, data_collator=adapted._now.collate)
+        trainer = Trainer(model, arguments, train_dataset=features, data_collator=adapted.runner.collate)
         losses.append(trainer.train().training_loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
@@ -259,7 +259,7 @@ def test_a_regression_learns_labels_of_any_size(tiny, tmp_path, name, unit):
     adapted.save(tmp_path / "saved")
     assert la.load(tmp_path / "saved").predict(["hello", "my order"]) == [low, high]
     merged = adapted.merge()
-    batch = adapted._now.collate(adapted._now.encode(adapted.task.parse(adapted.task.read(records)), targets=False))
+    batch = adapted.runner.collate(adapted.runner.encode(adapted.task.parse(adapted.task.read(records)), targets=False))
     assert merged(**batch).logits[0].item() == pytest.approx(low, rel=1e-3)
 
 

@@ -184,7 +184,7 @@ def test_long_texts_are_cut_with_one_warning(tiny):
 
 def test_positions_behind_a_padding_row_are_not_counted(tiny):
     ner = la.adapt(tiny("roberta"), "ner", labels=["PER"])
-    assert ner._now.max_length == 65  # 66 rows, of which RoBERTa leaves those up to the padding's (here row 0) unused
+    assert ner.runner.max_length == 65  # 66 rows, of which RoBERTa leaves those up to the padding's (here row 0) unused
     assert len(ner.predict([["word"] * 500])) == 1
 
 

@@ -50,7 +50,7 @@ class Artifact:
 
 
 def trained_tensors(
-    model: PreTrainedModel, trained: Iterable[str], modules: Iterable[str], adapter: str = peft_bridge.ADAPTER
+    adapter: peft_bridge.Adapter, trained: Iterable[str], modules: Iterable[str]
 ) -> dict[str, torch.Tensor]:
     """Everything that training changes, under the names of PEFT's files.
 
@@ -59,30 +59,34 @@ def trained_tensors(
     Args:
         trained: parameters of the model itself that are trained.
         modules: modules that are trained as a whole; their buffers belong to them.
-        adapter: the name of the adapter.
     """
-    state = model.state_dict()
-    inside = tuple(f"{path}." for path in modules)
-    owned = {name for named in (model.named_parameters(), model.named_buffers()) for name, _ in named}  # ties once
-    names = set(trained) | {name for name in state.keys() & owned if name.startswith(inside)}
-    tensors = peft_bridge.adapter_tensors(model, adapter) | {name: state[name] for name in names}
+    tensors = adapter.tensors() | _own_tensors(adapter.model, trained, modules)
     return {f"{peft_bridge.PREFIX}{name}": unshard(tensors[name]) for name in sorted(tensors)}
 
 
+def _own_tensors(model: PreTrainedModel, trained: Iterable[str], modules: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The tensors of the model itself that are trained, with the buffers of modules that are trained as a whole."""
+    found = {name: model.get_parameter(name).detach() for name in trained}
+    for path in modules:
+        module = model.get_submodule(path)
+        kept = module.state_dict().keys()
+        found |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers() if name in kept}
+    return found
+
+
 def restore(
-    model: PreTrainedModel,
+    adapter: peft_bridge.Adapter,
     trained: Iterable[str],
     modules: Iterable[str],
     tensors: Mapping[str, torch.Tensor],
     where: Path,
-    adapter: str = peft_bridge.ADAPTER,
 ) -> None:
     """Write saved tensors into the model.
 
     Raises:
         ArtifactError: a tensor is missing, is not known to the model, or has another shape; nothing is written.
     """
-    expected = trained_tensors(model, trained, modules, adapter)
+    expected = trained_tensors(adapter, trained, modules)
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     for names, what in ((missing, "is missing"), (extra, "is not part of this adaptation")):
         if names:
@@ -95,13 +99,13 @@ def restore(
                 f"{list(expected[name].shape)}. The artifact belongs to another base or task."
             )
     plain = {name.removeprefix(peft_bridge.PREFIX): tensor for name, tensor in tensors.items()}
-    inserted = peft_bridge.adapter_tensors(model, adapter).keys()
+    inserted = adapter.tensors().keys()
     if inserted:
-        peft_bridge.load_adapter_tensors(model, {name: plain[name] for name in inserted}, adapter)
-    state = model.state_dict()
-    model.load_state_dict(
-        {name: shard_like(state[name], plain[name]) for name in plain.keys() - inserted}, strict=False
-    )
+        adapter.load_tensors({name: plain[name] for name in inserted})
+    own = _own_tensors(adapter.model, trained, modules)
+    with torch.no_grad():
+        for name, place in own.items():
+            place.copy_(shard_like(place, plain[name]))
 
 
 def write_artifact(

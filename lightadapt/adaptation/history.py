@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,3 +41,15 @@ class History:
             parts.append(f"loss {self.losses[-1][1]:.4f}")
         parts += [f"best {name} {value:.4f}" for name, value in list(self.best_scores.items())[:1]]
         return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What is known of the last training of an adaptation, here or before it was saved."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """As they were used, with the numbers of records and steps."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """On the validation data."""
+    history: History | None = None
+    """The record of it; None where it was not in this process."""

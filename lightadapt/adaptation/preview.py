@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lightadapt.tasks.task import ModelView, Task
+from lightadapt.tasks import ModelView, Task
 
 
 def preview(task: Task, examples: Sequence[Any], places: Sequence[str], view: ModelView) -> str:

@@ -117,6 +117,8 @@ class Anatomy:
     """Whether a dry run of the model confirmed this picture; else it is read from the module tree alone."""
     stopped_by: str = ""
     """What a dry run ended at before its end."""
+    positions: int | None = None
+    """Tokens that the positions allow; None where they are not counted."""
 
     @property
     def backbone(self) -> list[str]:

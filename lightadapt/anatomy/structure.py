@@ -50,13 +50,22 @@ def outermost(model: nn.Module, names: Collection[str]) -> tuple[str, ...]:
 
     A parameter that shares its module with others, or hangs on the model itself, is in none.
     """
+    around = {name[:end] for name in names for end, letter in enumerate(name) if letter == "."}
     found: list[str] = []
-    for path, module in model.named_modules():
-        if not path or any(path.startswith(f"{other}.") for other in found):
-            continue
-        inside = [f"{path}.{name}" for name, _ in module.named_parameters()]
-        if inside and all(name in names for name in inside):
-            found.append(path)
+    seen: set[nn.Module] = set()
+
+    def look_inside(module: nn.Module, path: str) -> None:
+        for name, child in module.named_children():
+            place = f"{path}{name}"
+            if place not in around or child in seen:
+                continue
+            seen.add(child)
+            if all(f"{place}.{each}" in names for each, _ in child.named_parameters()):
+                found.append(place)
+            else:
+                look_inside(child, f"{place}.")
+
+    look_inside(model, "")
     return tuple(found)
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Collection, Mapping
 
 import torch
-from torch import nn
 
 from lightadapt.errors import LightAdaptError
 
@@ -20,7 +19,7 @@ PACKED = "packed/"
 
 
 def take_fingerprint(
-    model: nn.Module, names: Collection[str], linears: Collection[str], *, quantized: str = ""
+    parameters: Mapping[str, torch.Tensor], names: Collection[str], linears: Collection[str], *, quantized: str = ""
 ) -> dict[str, str]:
     """Hashes of the frozen parameters `names`: of matrices of the modules `linears`, and of all others.
 
@@ -29,13 +28,13 @@ def take_fingerprint(
     to bfloat16 and to float16, each where the weights are precise enough, so that a base is known again in another
     number format.
     """
-    parameters = dict(model.named_parameters())
     linear = {f"{path}.weight" for path in linears}
+    first = next(iter(parameters.values())).dtype
     hashes = {
         f"{group}/{name}": hashlib.sha256()
         for group in (("other",) if quantized else ("linear", "other"))
         for name, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16))
-        if next(model.parameters()).dtype in (torch.float32, dtype)
+        if first in (torch.float32, dtype)
     }
     if quantized:
         packed = hashlib.sha256()

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig
 
-from lightadapt import peft_bridge
-from lightadapt.anatomy import Anatomy, Block, Layers, family_of, read_anatomy, read_instance
+from lightadapt.anatomy import Anatomy, Layers
+from lightadapt.base.anatomy_table import describe_blocks
+from lightadapt.base.blueprint import Blueprint, draw, draw_bare
 from lightadapt.base.description import as_rows
-from lightadapt.base.memory import Memory, as_size, estimate_memory
-from lightadapt.base.quantization import Quantization, Quantize, agree, check_device, resolve_quantization
-from lightadapt.base.quantized_trial import check_quantization
+from lightadapt.base.design import Design, make_design
+from lightadapt.base.memory import FLOAT32, Memory, as_size, estimate_memory
+from lightadapt.base.quantization import Quantization, Quantize, agree, resolve_quantization
 from lightadapt.base.source import Source, find_source, first_line
-from lightadapt.base.weights import check_learns, insert_without_weights, task_class, task_config, with_task_head
 from lightadapt.errors import LightAdaptError
-from lightadapt.heads.models import mapped_class
 from lightadapt.machine.hardware import choose_dtype, planned_device
-from lightadapt.methods import NAMES, Method, Plan, resolve_method
+from lightadapt.methods import NAMES, Method, Plan, Probe, resolve_method
 from lightadapt.tasks import Task, resolve_task
 
 MOST_TOKENS = 2**22
@@ -70,7 +68,7 @@ class Inspection:
         if self.memory is not None:
             facts |= self.memory.rows()
         methods = _describe_methods(self.methods, self.total, self.peaks)
-        return "\n".join([as_rows(facts), *_describe_blocks(anatomy), *methods])
+        return "\n".join([as_rows(facts), *describe_blocks(anatomy), *methods])
 
     __repr__ = __str__
 
@@ -109,111 +107,70 @@ def inspect(
     if batch_tokens is not None and (type(batch_tokens) is not int or not 1 <= batch_tokens <= MOST_TOKENS):
         raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number from 1 to {MOST_TOKENS:,}.")
     source = _source_of(model)
-    quantization = agree(quantize, source.config, source.name)
-    model_class, config = _class_of(source, task)
-    ready = source.instance if task is None else None
-    anatomy = read_anatomy(model_class, config) if ready is None else read_instance(ready)
-    if task is not None:
-        anatomy = with_task_head(anatomy, resolve_task(task), family_of(source.config))
-    sizes = {name: prod(shape) for name, shape in anatomy.parameters.items()}
-    lm_head = task is not None and resolve_task(task).uses_lm_head(family_of(source.config))
-    place = planned_device(device)
-    look = _Look(model_class, config, anatomy, layers, quantization, dtype, place, batch_tokens, lm_head, source.name)
-    facts: dict[str, Any] = {
-        "name": source.name,
-        "model_class": model_class.__name__,
-        "anatomy": anatomy,
-        "total": sum(sizes.values()),
-        "head": sum(sizes[name] for name in anatomy.head),
-    }
-    if method is None:
-        counts, peaks = look.at_all_methods()
-        return Inspection(
-            **facts,
-            memory=look.memory_of(Plan(blocks=(), config=None, unfrozen=frozenset())),
-            methods=counts,
-            peaks=peaks,
+    form = agree(quantize, source.config, source.name)
+    blueprint = draw_bare(source) if task is None else draw(source, resolve_task(task))
+
+    def design_of(chosen: Method) -> Design:
+        return make_design(
+            blueprint, chosen, layers=layers, quantization=form, dtype=dtype, device=device, present=False
         )
-    chosen = resolve_method(method)
-    plan = look.plan_of(chosen)
+
+    facts = _facts_of(blueprint)
+    if method is None:
+        counts, peaks = _try_all_methods(blueprint.anatomy, layers, design_of, batch_tokens)
+        return Inspection(
+            **facts, memory=estimate_memory(_untrained(blueprint, form, dtype, device)), methods=counts, peaks=peaks
+        )
+    design = design_of(resolve_method(method))
+    memory = estimate_memory(design, batch_tokens)
     return Inspection(
-        **facts,
-        method=chosen,
-        plan=plan,
-        trainable=look.count(plan),
-        memory=look.memory_of(plan, batch_tokens, chosen.extra_tokens),
+        **facts, method=design.method, plan=design.plan, trainable=memory.adapter // FLOAT32, memory=memory
     )
 
 
-@dataclass(frozen=True)
-class _Look:
-    """A model and how it would be adapted, the method apart."""
+def _untrained(blueprint: Blueprint, quantization: Quantization | None, dtype: Any, device: str) -> Design:
+    """The model in which nothing but its head is trained."""
+    place = planned_device(device)
+    return Design(
+        blueprint=blueprint,
+        method=Probe(),
+        plan=Plan(blocks=(), config=None, unfrozen=frozenset()),
+        layers=None,
+        quantization=quantization,
+        dtype=choose_dtype(dtype, place, trains_base=False),
+        device=place,
+    )
 
-    model_class: type[PreTrainedModel]
-    config: PretrainedConfig
-    anatomy: Anatomy
-    layers: Layers
-    quantization: Quantization | None
-    dtype: Any
-    device: torch.device
-    batch_tokens: int | None
-    lm_head: bool
-    """Whether the task uses the output layer of a language model."""
-    name: str
 
-    def plan_of(self, method: Method) -> Plan:
-        """What a method would do.
+def _facts_of(blueprint: Blueprint) -> dict[str, Any]:
+    """What an inspection says whatever the method."""
+    sizes = {name: prod(shape) for name, shape in blueprint.anatomy.parameters.items()}
+    return {
+        "name": blueprint.source.name,
+        "model_class": blueprint.model_class.__name__,
+        "anatomy": blueprint.anatomy,
+        "total": sum(sizes.values()),
+        "head": sum(sizes[name] for name in blueprint.anatomy.head),
+    }
 
-        Raises:
-            LightAdaptError: it does not fit.
-        """
-        plan = method.plan(self.anatomy, self.layers)
-        check_learns(method, plan, self.name, lm_head=self.lm_head)
-        if self.quantization is not None:
-            check_device(self.quantization, self.device)
-        here = torch.device("cpu")  # the device that is planned for need not be there
-        check_quantization(self.anatomy, method, plan, self.quantization, here)
-        choose_dtype(self.dtype, self.device, trains_base=bool(plan.unfrozen))
-        return plan
 
-    def count(self, plan: Plan) -> int:
-        """The parameters that are trained outside the head, counted in a model of the meta device."""
-        own = sum(prod(self.anatomy.parameters[name]) for name in plan.unfrozen)
-        if plan.config is None:
-            return own
-        model = insert_without_weights(self.model_class, self.config, plan.config)
-        names = peft_bridge.adapter_parameters(model)
-        return own + sum(int(parameter.numel()) for name, parameter in model.named_parameters() if name in names)
-
-    def memory_of(self, plan: Plan, batch_tokens: int | None = None, extra_tokens: int = 0) -> Memory:
-        """What training takes."""
-        return estimate_memory(
-            self.model_class,
-            self.config,
-            self.anatomy,
-            plan,
-            dtype=choose_dtype(self.dtype, self.device, trains_base=bool(plan.unfrozen)),
-            device=self.device,
-            quantization=self.quantization,
-            batch_tokens=batch_tokens,
-            extra_tokens=extra_tokens,
-        )
-
-    def at_all_methods(self) -> tuple[dict[str, int | str], dict[str, int | None]]:
-        """What each method would train or why it cannot, and its peak where a number of tokens is given."""
-        counts: dict[str, int | str] = {}
-        peaks: dict[str, int | None] = {}
-        self.anatomy.choose_blocks(self.layers)  # a wrong choice of layers is no fault of a method
-        for name in NAMES:
-            try:
-                method = resolve_method(name)
-                plan = self.plan_of(method)
-                counts[name] = self.count(plan)
-                if self.batch_tokens is not None:
-                    peaks[name] = self.memory_of(plan, self.batch_tokens, method.extra_tokens).peak
-            except LightAdaptError as error:
-                counts[name] = str(error)
-        return counts, peaks
+def _try_all_methods(
+    anatomy: Anatomy, layers: Layers, design_of: Callable[[Method], Design], batch_tokens: int | None
+) -> tuple[dict[str, int | str], dict[str, int | None]]:
+    """What each method would train or why it cannot, and its peak where a number of tokens is given."""
+    counts: dict[str, int | str] = {}
+    peaks: dict[str, int | None] = {}
+    anatomy.choose_blocks(layers)  # a wrong choice of layers is no fault of a method
+    for name in NAMES:
+        try:
+            memory = estimate_memory(design_of(resolve_method(name)), batch_tokens)
+        except LightAdaptError as error:
+            counts[name] = str(error)
+        else:
+            counts[name] = memory.adapter // FLOAT32
+            if batch_tokens is not None:
+                peaks[name] = memory.peak
+    return counts, peaks
 
 
 def _source_of(model: Any) -> Source:
@@ -227,21 +184,6 @@ def _source_of(model: Any) -> Source:
         except Exception as error:  # as in find_source
             raise LightAdaptError(f"{model} is no config of a model ({first_line(error)}).") from error
     return find_source(model)
-
-
-def _class_of(source: Source, task: str | Task | None) -> tuple[type[PreTrainedModel], PretrainedConfig]:
-    if task is not None:
-        chosen = resolve_task(task)
-        return task_class(source, chosen), task_config(source.config, chosen, chosen.outputs())
-    if source.instance is not None:
-        return type(source.instance), source.config
-    bare = mapped_class("AutoModel", source.config)
-    if bare is None:
-        raise LightAdaptError(f"transformers has no model for the architecture {source.config.model_type!r}.")
-    return bare, source.config
-
-
-# ---- printing
 
 
 def _share(count: int, total: int) -> str:
@@ -260,58 +202,3 @@ def _describe_methods(methods: dict[str, int | str], total: int, peaks: dict[str
             shown = f"{shown:<24}  {'not known' if peak is None else as_size(peak)}"
         lines.append(f"  {name:<{width}}  {shown}")
     return lines
-
-
-def _describe_blocks(anatomy: Anatomy) -> list[str]:
-    """The blocks by kind: those of one stack whose parts have the same names and widths."""
-    lines = []
-    for stack in anatomy.stacks:
-        blocks = [block for block in anatomy.blocks if block.stack == stack]
-        kinds: dict[tuple[Any, ...], list[Block]] = {}
-        for block in blocks:
-            kinds.setdefault(tuple(_describe_block(block, anatomy)), []).append(block)
-        lines += ["", f"{stack}: {len(blocks)} {'block' if len(blocks) == 1 else 'blocks'}, width {blocks[0].width}"]
-        for rows, same in kinds.items():
-            if len(kinds) > 1:
-                lines.append(f"  blocks {_ranges([anatomy.blocks.index(block) for block in same])}")
-            lines += [f"    {row}" for row in rows]
-    return lines
-
-
-def _describe_block(block: Block, anatomy: Anatomy) -> list[str]:
-    rows = []
-    for attention in block.attentions:
-        kind = "cross-attention" if attention.across else "attention"
-        seen = attention.key_values
-        rows.append(f"{kind:<16} {_short(attention.path, block)}" + (f", {seen.heads} heads of keys" if seen else ""))
-        for role in ("query", "key", "value", "fused", "output", "other"):
-            rows += _projections(role, getattr(attention, role), block, anatomy)
-    for part in block.feed_forwards:
-        rows.append(f"{'experts' if part.mixture else 'feed-forward':<16} {_short(part.path or '', block)}".rstrip())
-        for role in ("up", "down", "other", "gates"):
-            rows += _projections(role, getattr(part, role), block, anatomy)
-        rows += [f"  {'experts':<14} {_short(name, block)} {anatomy.parameters[name]}" for name in part.experts]
-    if block.norms:
-        rows.append(f"{'norms':<16} {', '.join(_short(path, block) for path in block.norms)}")
-    return rows
-
-
-def _projections(role: str, paths: Sequence[str], block: Block, anatomy: Anatomy) -> list[str]:
-    shown = [f"{_short(path, block)} ({' -> '.join(map(str, anatomy.linears[path]))})" for path in paths]
-    return [f"  {role:<14} {', '.join(shown)}"] if shown else []
-
-
-def _short(path: str, block: Block) -> str:
-    around = next((each for each in block.paths if path.startswith(f"{each}.")), None)
-    return path if around is None else path.removeprefix(f"{around}.")
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """The numbers with runs written as `0-5`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

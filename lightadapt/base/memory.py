@@ -18,18 +18,17 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lightadapt import peft_bridge
-from lightadapt.anatomy import Anatomy, family_of, outermost
+from lightadapt.anatomy import family_of, outermost
 from lightadapt.anatomy.dry_run import results_of, text_inputs
 from lightadapt.anatomy.without_values import WithoutValues, choose_everything
-from lightadapt.base.quantization import Quantization, is_quantized, quantized_linears, size_of_packed
-from lightadapt.base.weights import insert_without_weights
+from lightadapt.base.design import Design
+from lightadapt.base.quantization import is_quantized, quantized_linears, size_of_packed
 from lightadapt.heads.outputs import keep_float32
 from lightadapt.machine.quiet import quiet
-from lightadapt.methods import Plan
 from lightadapt.tasks.losses.likelihoods import log_likelihoods
 
 LENGTH = 128
@@ -123,35 +122,21 @@ def _count(
     )
 
 
-def estimate_memory(
-    model_class: type[PreTrainedModel],
-    config: PretrainedConfig,
-    anatomy: Anatomy,
-    plan: Plan,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-    quantization: Quantization | None = None,
-    batch_tokens: int | None = None,
-    extra_tokens: int = 0,
-) -> Memory:
-    """What it takes to train a model, told without its weights.
+def estimate_memory(design: Design, batch_tokens: int | None = None) -> Memory:
+    """What it takes to train what is designed, told without its weights.
 
     Args:
-        dtype: of the frozen weights that are not quantized.
-        device: where it is to be trained; a CPU has a fused attention only where no dropout is in it.
-        quantization: the form of the frozen projections of the blocks.
         batch_tokens: tokens of a step, in sequences of 128 or as many as the model takes; None: no step is run.
-        extra_tokens: what the method adds to every sequence.
     """
-    model = insert_without_weights(model_class, config, plan.config)
+    anatomy, plan, quantization = design.blueprint.anatomy, design.plan, design.quantization
+    model = design.blueprint.model_without_weights(plan.config)
     names = {name: peft_bridge.original_name(name) for name, _ in model.named_parameters()}
     head = {name for name, original in names.items() if original in anatomy.head}
     unfrozen = {name for name, original in names.items() if original in plan.unfrozen}
     trained = head | unfrozen | peft_bridge.adapter_parameters(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
-        parameter.data = parameter.data if name in trained else parameter.data.to(dtype)
+        parameter.data = parameter.data if name in trained else parameter.data.to(design.dtype)
     packed: dict[str, tuple[str, int]] = {}
     for path in () if quantization is None else quantized_linears(anatomy, quantization):
         assert quantization is not None
@@ -164,26 +149,19 @@ def estimate_memory(
         return memory
     keep_float32(model, outermost(model, head))
     try:
-        step = _run_step(model, config, batch_tokens, extra_tokens, fused=device.type != "cpu")
+        step = _run_step(model, design, batch_tokens)
     except Exception as error:  # an architecture may ask the meta device for anything
         return replace(memory, batch_tokens=batch_tokens, unknown=f"a step without weights stopped: {error}"[:200])
     return replace(memory, batch_tokens=batch_tokens, step=step)
 
 
-def _run_step(
-    model: PreTrainedModel, config: PretrainedConfig, batch_tokens: int, extra_tokens: int, *, fused: bool
-) -> int:
+def _run_step(model: PreTrainedModel, design: Design, batch_tokens: int) -> int:
     """The most bytes that a step forward and backward takes beside the weights."""
-    longest = getattr(config.get_text_config(), "max_position_embeddings", None) or LENGTH
-    length = max(1, min(LENGTH, longest - extra_tokens, batch_tokens))
-    both = 2 if config.is_encoder_decoder else 1  # the tokens of both sides count
-    rows = ceil(batch_tokens / (both * length))
-    inputs = next(text_inputs(model, rows=rows, length=length, decoder_length=length))
-    inputs["attention_mask"][-1, -1] = 0  # a batch has padding, and a mask
-    if type(model).__name__.endswith("ForMultipleChoice"):
-        inputs = {name: torch.as_tensor(value).unsqueeze(1) for name, value in inputs.items()}  # one choice each
+    config = design.blueprint.config
+    inputs = _inputs_of(model, design, batch_tokens)
     model.train()
     meter = _Meter([*model.parameters(), *model.buffers()])
+    fused = design.device.type != "cpu"  # a CPU has a fused attention only where no dropout is in it
     with torch.random.fork_rng(devices=[]), quiet(), choose_everything(), meter:
         with _Attention(fused=fused):
             if family_of(config) == "decoder" and model.get_output_embeddings() is not None:
@@ -193,6 +171,19 @@ def _run_step(
         loss.backward()  # type: ignore[no-untyped-call]
     gradients = FLOAT32 * sum(int(each.numel()) for each in model.parameters() if each.requires_grad)
     return max(meter.peak, 2 * gradients)  # the optimizer works beside the gradients
+
+
+def _inputs_of(model: PreTrainedModel, design: Design, batch_tokens: int) -> dict[str, Any]:
+    """A batch of so many tokens."""
+    longest = design.blueprint.anatomy.positions or LENGTH
+    length = max(1, min(LENGTH, longest - design.method.extra_tokens, batch_tokens))
+    both = 2 if design.blueprint.config.is_encoder_decoder else 1  # the tokens of both sides count
+    rows = ceil(batch_tokens / (both * length))
+    inputs = next(text_inputs(model, rows=rows, length=length, decoder_length=length))
+    inputs["attention_mask"][-1, -1] = 0  # a batch has padding, and a mask
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        return {name: torch.as_tensor(value).unsqueeze(1) for name, value in inputs.items()}  # one choice each
+    return inputs
 
 
 def _loss_of(logits: Tensor) -> Tensor:

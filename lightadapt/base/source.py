@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
 from lightadapt.anatomy import family_of
 from lightadapt.errors import LightAdaptError
@@ -90,26 +92,56 @@ def _check_folder(folder: Path) -> None:
 
 def tensor_names(source: Source) -> set[str]:
     """The names of the tensors in a checkpoint of safetensors; none where they cannot be told without reading it."""
-    from safetensors import safe_open
-    from transformers.utils import cached_file
+    return set(_tensor_files(source))
 
-    def find(name: str) -> str | None:
-        return cached_file(  # type: ignore[no-any-return]
+
+def stray_tensors(source: Source, known: Collection[str]) -> Mapping[str, Any]:
+    """The tensors of a checkpoint that are not known yet, under their names there; nothing else is read.
+
+    Args:
+        known: names of parameters, in every spelling that a checkpoint may have.
+    """
+    whole = source.state_dict if source.instance is None else source.instance.state_dict()
+    if whole is not None:
+        return {name: tensor for name, tensor in whole.items() if not _belongs_to(name, known)}
+    found: dict[str, Any] = {}
+    for name, file in _tensor_files(source).items():
+        if not _belongs_to(name, known):
+            with safe_open(file, "pt") as tensors:
+                found[name] = tensors.get_tensor(name)
+    return found
+
+
+def _belongs_to(name: str, known: Collection[str]) -> bool:
+    """Whether a tensor is a known parameter, or part of one that is quantized (`….weight.absmax`)."""
+    parts = name.split(".")
+    starts = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+    return not starts.isdisjoint(known)
+
+
+def _tensor_files(source: Source) -> dict[str, Path]:
+    """For each tensor of a checkpoint of safetensors the file that holds it; none where it is in another format."""
+
+    def find(name: str) -> Path | None:
+        found = cached_file(
             source.id,
             name,
             revision=source.revision,
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         )
+        return None if found is None else Path(found)
 
     index = find("model.safetensors.index.json")
     if index is not None:
-        return set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
+        places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = {name: find(name) for name in set(places.values())}
+        return {name: file for name, place in places.items() if (file := files[place]) is not None}
     file = find("model.safetensors")
     if file is None:
-        return set()
+        return {}
     with safe_open(file, "pt") as tensors:
-        return set(tensors.keys())
+        return dict.fromkeys(tensors.keys(), file)
 
 
 def load_tokenizer(source: Source, given: Any, task: Task) -> Any:

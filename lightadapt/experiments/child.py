@@ -30,8 +30,7 @@ from lightadapt.data import read
 from lightadapt.errors import LightAdaptError
 from lightadapt.experiments.comparison.results import Run
 from lightadapt.methods import METHODS, Method
-from lightadapt.tasks import TASKS, Task
-from lightadapt.tasks.task import LabelledTask
+from lightadapt.tasks import TASKS, LabelledTask, Task
 
 STATUS = Path("/proc/self/status")
 """Where Linux says how much memory this process has and had."""

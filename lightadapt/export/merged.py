@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from copy import copy, deepcopy
 from dataclasses import replace
@@ -14,24 +13,25 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.adaptation.assembly import build
+from lightadapt.adaptation.runner import Runner
+from lightadapt.base.blueprint import Blueprint, draw
 from lightadapt.base.quantization import Quantization, dequantized, is_quantized, quantization_of
-from lightadapt.base.weights import Blueprint, draw, load_base
-from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.errors import LightAdaptError, nearest, warn
 from lightadapt.heads.outputs import fold_output_scales
 from lightadapt.machine.hardware import choose_dtype
 
 BASES = ("reload", "dequantize", "quantized")
 
 
-def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) -> PreTrainedModel:
+def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrainedModel:
     """A plain model with the adapter folded in; see `Adapted.merge`."""
     if base not in BASES:
         raise LightAdaptError(f"merge(base={base!r}) is unknown. {nearest(str(base), BASES)}Known: {', '.join(BASES)}")
     if type(max_drift) not in (int, float) or not max_drift >= 0:
         raise LightAdaptError(f"merge(max_drift={max_drift!r}): give a number of at least 0, such as 0.25.")
-    quantization = adaptation.base.quantization
+    adaptation, quantization = runner.adaptation, runner.adaptation.design.quantization
     in_place = quantization is None or base == "quantized"
     if in_place and quantization is not None and dtype != "auto":
         raise LightAdaptError(
@@ -39,22 +39,20 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
             "out, or fold into plain weights with base='dequantize'."
         )
     chosen = None if dtype == "auto" else choose_dtype(dtype, adaptation.model.device, trains_base=False)
-    if chosen is None and adaptation.task.output_scale is not None and base != "quantized":
+    if chosen is None and runner.task.output_scale is not None and base != "quantized":
         chosen = torch.float32  # the mean of the labels goes into the head, and 16 bits round it to three digits
     try:
-        peft_bridge.check_foldable(adaptation.model, adaptation.name, onto_these=in_place)
-        if in_place:
-            model = deepcopy(adaptation.model)
-        else:
-            model = _on_plain_base(adaptation, base, chosen or torch.bfloat16).model
-        peft_bridge.fold(model, adaptation.name)
+        adaptation.adapter.check_foldable(onto_these=in_place)
+        given = runner if in_place else _on_plain_base(runner, base, chosen or torch.bfloat16)
+        model = deepcopy(given.model) if in_place else given.model
+        peft_bridge.Adapter(model, adaptation.name).fold()
     except NotImplementedError as error:
         onto = f"{quantization.name} weights" if in_place and quantization else "the weights"
         way_out = "Ship the artifact instead."
         if in_place and quantization and _folds_into_plain(adaptation):
             way_out = "Write merge(base='reload') or merge(base='dequantize')."
         raise LightAdaptError(
-            f"Method {adaptation.method.name!r} cannot be folded into {onto} "
+            f"Method {adaptation.design.method.name!r} cannot be folded into {onto} "
             f"({str(error) or 'PEFT does not have it'}). {way_out}"
         ) from error
     fold_output_scales(model)
@@ -63,7 +61,7 @@ def merge(adaptation: Adaptation, *, base: str, dtype: Any, max_drift: float) ->
     if in_place and chosen is not None:
         model.to(chosen)  # type: ignore[arg-type]
     if quantization is not None:
-        _check_drift(adaptation, model.eval(), base, max_drift)
+        _check_drift(runner, model.eval(), base, max_drift)
     return model
 
 
@@ -72,77 +70,66 @@ def _describe_packed(model: PreTrainedModel, quantization: Quantization, adaptat
 
     transformers does so of what it quantized itself, which a model given as an instance is not.
     """
-    linears = adaptation.base.blueprint.anatomy.linears
+    linears = adaptation.design.blueprint.anatomy.linears
     kept = [path for path in linears if not is_quantized(model.get_submodule(path))]
-    model.config.quantization_config = quantization.config(kept, adaptation.base.dtype)
+    model.config.quantization_config = quantization.config(kept, adaptation.design.dtype)
 
 
 def _folds_into_plain(adaptation: Adaptation) -> bool:
     """Whether the adapter is a change of weights at all, as far as that can be told without others."""
     try:
-        peft_bridge.check_foldable(adaptation.model, adaptation.name, onto_these=False)
+        adaptation.adapter.check_foldable(onto_these=False)
     except NotImplementedError:
         return False
     return True
 
 
-def _on_plain_base(adaptation: Adaptation, base: str, dtype: torch.dtype) -> Adaptation:
+def _on_plain_base(runner: Runner, base: str, dtype: torch.dtype) -> Runner:
     """The same adaptation on a base that is not quantized."""
-    blueprint = _reloaded(adaptation) if base == "reload" else _dequantized(adaptation, dtype)
-    head, device = adaptation.base.head, adaptation.model.device
-    loaded = load_base(blueprint, dtype=dtype, seed=adaptation.seed, device=device, head=head)
-    for parameter in loaded.model.parameters():  # of an instance it may be the very tensor, and folding adds in place
+    adaptation = runner.adaptation
+    blueprint = _reloaded(runner) if base == "reload" else _dequantized(runner, dtype)
+    design = replace(adaptation.design, blueprint=blueprint, quantization=None, dtype=dtype, device=runner.model.device)
+    plain = build(replace(design, head=adaptation.base.head), runner.task, runner.tokenizer, name=adaptation.name)
+    for parameter in plain.model.parameters():  # of an instance it may be the very tensor, which is to stay as it is
         parameter.data = parameter.data.clone()
-    other = Adaptation(
-        loaded,
-        adaptation.method,
-        adaptation.plan,
-        adaptation.tokenizer,
-        name=adaptation.name,
-        layers=adaptation.layers,
-        seed=adaptation.seed,
-    )
-    tensors = checkpoint.trained_tensors(adaptation.model, adaptation.trained, adaptation.modules, adaptation.name)
-    checkpoint.restore(other.model, other.trained, other.modules, tensors, Path("merge"), other.name)
-    return other
+    plain.adaptation.restore(adaptation.tensors(), Path("merge"))
+    return plain
 
 
-def _reloaded(adaptation: Adaptation) -> Blueprint:
-    source = adaptation.base.blueprint.source
-    if adaptation.base.blueprint.ready is not None or quantization_of(source.config) is not None:
+def _reloaded(runner: Runner) -> Blueprint:
+    blueprint = runner.adaptation.design.blueprint
+    if blueprint.ready is not None or quantization_of(blueprint.source.config) is not None:
         raise LightAdaptError(
-            f"merge(): the weights of {source.name} before they were quantized are not there to be loaded again. Write "
-            "merge(base='dequantize') to fold into the values that the quantized weights stand for."
+            f"merge(): the weights of {blueprint.source.name} before they were quantized are not there to be loaded "
+            "again. Write merge(base='dequantize') to fold into the values that the quantized weights stand for."
         )
-    return draw(source, adaptation.task, adaptation.outputs)
+    return draw(blueprint.source, runner.task, runner.outputs)
 
 
-def _dequantized(adaptation: Adaptation, dtype: torch.dtype) -> Blueprint:
+def _dequantized(runner: Runner, dtype: torch.dtype) -> Blueprint:
     """The base as the values that its quantized weights stand for, which are those that the adapter was trained on."""
-    source = adaptation.base.blueprint.source
+    source = runner.adaptation.design.blueprint.source
     config = copy(source.config)
     config.__dict__.pop("quantization_config", None)
     quantized = {
-        peft_bridge.original_name(path): module
-        for path, module in adaptation.model.named_modules()
-        if is_quantized(module)
+        peft_bridge.original_name(path): module for path, module in runner.model.named_modules() if is_quantized(module)
     }
     state = {
         name: tensor
-        for name, tensor in peft_bridge.base_tensors(adaptation.model).items()
+        for name, tensor in peft_bridge.base_tensors(runner.model).items()
         if name.endswith(".bias") or not name.startswith(tuple(f"{path}." for path in quantized))
     }
     for path, module in quantized.items():
         weight = dequantized(module).to(dtype)
         state[f"{path}.weight"] = weight.T if getattr(module, "source_cls", None) is Conv1D else weight
     plain = replace(source, config=config, instance=None, state_dict=state)
-    return draw(plain, adaptation.task, adaptation.outputs)
+    return draw(plain, runner.task, runner.outputs)
 
 
-def _check_drift(adaptation: Adaptation, merged: PreTrainedModel, base: str, max_drift: float) -> None:
+def _check_drift(runner: Runner, merged: PreTrainedModel, base: str, max_drift: float) -> None:
     """Raise when the merged model gives other outputs than the adapted one; say how much when it stays quantized."""
-    apart = drift(adaptation, merged)
-    quantization = adaptation.base.quantization
+    apart = drift(runner, merged)
+    quantization = runner.adaptation.design.quantization
     assert quantization is not None
     if not apart <= max_drift:
         others = {"reload": "base='dequantize'", "quantized": "base='reload'"}.get(base, "dtype='float32'")
@@ -151,22 +138,21 @@ def _check_drift(adaptation: Adaptation, merged: PreTrainedModel, base: str, max
             f"one, more than max_drift={max_drift:g}. Try {others}, allow more, or ship the artifact."
         )
     if base == "quantized":
-        warnings.warn(
+        warn(
             f"The adapter was folded into {quantization.name} weights, whose rounding took part of it away: on a probe "
             f"batch the outputs moved by {apart:.1%}. merge(base='dequantize') keeps all of it, in 16 bits.",
-            stacklevel=4,
         )
 
 
-def drift(adaptation: Adaptation, other: PreTrainedModel) -> float:
+def drift(runner: Runner, other: PreTrainedModel) -> float:
     """How far the outputs of another model are from those of an adaptation: |other - ours| / |ours|, Euclidean norms.
 
     The batch is the task's own two samples; padding does not count.
     """
-    task = adaptation.task
+    task = runner.task
     examples, _ = task.read_examples(task.samples(), split="train", columns={})
-    batch = adaptation.collate(adaptation.encode(examples, targets=True))
-    ours, theirs = (_outputs(model, batch) for model in (adaptation.model, other))
+    batch = runner.collate(runner.encode(examples, targets=True))
+    ours, theirs = (_outputs(model, batch) for model in (runner.model, other))
     mean = 0.0 if task.output_scale is None else task.output_scale[0]  # however large, it says nothing of the weights
     difference = sum(float((one - two).square().sum()) for one, two in zip(theirs, ours, strict=True))
     return float((difference / sum(float((one - mean).square().sum()) for one in ours)) ** 0.5)

@@ -10,7 +10,6 @@ from inspect import signature
 from typing import Any, ClassVar
 
 import torch
-import transformers
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
@@ -20,6 +19,8 @@ from transformers.modeling_outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
+
+from lightadapt.anatomy.auto_classes import mapped_class
 
 DROPOUT = 0.1
 """Before the head, as transformers' generic heads have it."""
@@ -171,15 +172,6 @@ def _bare_model(config: PretrainedConfig) -> PreTrainedModel:
     bare = mapped_class("AutoModel", config)
     pooled = bare is not None and "add_pooling_layer" in signature(bare).parameters
     return AutoModel.from_config(config, **({"add_pooling_layer": False} if pooled else {}))  # type: ignore[no-any-return]
-
-
-def mapped_class(auto_class: str, config: PretrainedConfig) -> type[PreTrainedModel] | None:
-    """The class that transformers' Auto class of this name has for an architecture; None without one."""
-    known = getattr(transformers, auto_class)._model_mapping if hasattr(transformers, auto_class) else {}
-    if type(config) not in known:
-        return None
-    found = known[type(config)]
-    return found[0] if isinstance(found, tuple) else found  # type: ignore[no-any-return]
 
 
 TASK_MODELS = {

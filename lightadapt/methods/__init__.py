@@ -2,76 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.methods.bitfit import BitFit
-from lightadapt.methods.bottleneck import Bottleneck
-from lightadapt.methods.full import Full
-from lightadapt.methods.ia3 import IA3
-from lightadapt.methods.layernorm import LayerNorm
-from lightadapt.methods.lora import LoRA
-from lightadapt.methods.method import Method, Plan
+from lightadapt.methods.method import KNOWN_METHODS, Method, Plan
 from lightadapt.methods.peft_method import PeftMethod, method_named, method_of, names_of_peft
-from lightadapt.methods.prefix import Prefix
-from lightadapt.methods.probe import Probe
-from lightadapt.methods.prompt import Prompt
 from lightadapt.peft_bridge import PeftConfig
+from lightadapt.registry import own_classes, required_settings
 
-__all__ = [
-    "IA3",
-    "METHODS",
-    "NAMES",
-    "BitFit",
-    "Bottleneck",
-    "Full",
-    "LayerNorm",
-    "LoRA",
-    "Method",
-    "PeftMethod",
-    "Plan",
-    "Prefix",
-    "Probe",
-    "Prompt",
-    "resolve_method",
-]
-
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (LoRA, Prefix, Bottleneck, IA3, BitFit, LayerNorm, Prompt, Probe, Full, PeftMethod)
-}
-"""By the name under which they are saved."""
+METHODS: dict[str, type[Method]] = own_classes(__name__, KNOWN_METHODS)
+"""Ours, by the name under which they are saved."""
 
 NAMES: dict[str, Callable[[], Method]] = {
-    "lora": LoRA,
-    "dora": lambda: LoRA(dora=True),
-    "rslora": lambda: LoRA(rslora=True),
-    "prefix": Prefix,
-    "bottleneck": Bottleneck,
-    "pfeiffer": Bottleneck,
-    "houlsby": lambda: Bottleneck(placement="houlsby"),
-    "parallel": lambda: Bottleneck(placement="parallel"),
-    "ia3": IA3,
-    "bitfit": BitFit,
-    "layernorm": LayerNorm,
-    "prompt": Prompt,
-    "probe": Probe,
-    "full": Full,
+    name: partial(method, **settings)
+    for method in METHODS.values()
+    if not required_settings(method)
+    for name, settings in KNOWN_METHODS.names_of(method).items()
 }
-"""By the names that a caller may write; PEFT's own come on top."""
+"""Ours, by the names that a caller may write; PEFT's own and those of the caller come on top."""
+
+__all__ = ["METHODS", "NAMES", "Method", "PeftMethod", "Plan", "method_of_json", "resolve_method"]
+
+
+def __getattr__(name: str) -> Any:
+    """The classes of the methods themselves, each of which is known from its own file on."""
+    found = {method.__name__: method for method in METHODS.values()}
+    if name not in found:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found[name]
 
 
 def resolve_method(method: Any) -> Method:
     """The method of that name with its defaults, or of a PEFT config, or the given method object.
 
     Raises:
-        LightAdaptError: there is none.
+        LightAdaptError: there is none, or `load` could not find it again.
     """
-    if isinstance(method, Method):
-        return method
     if isinstance(method, type) and issubclass(method, Method) and method not in (Method, PeftMethod):
-        return method()
+        method = KNOWN_METHODS.make(method, {})
+    if isinstance(method, Method):
+        KNOWN_METHODS.check(method)
+        return method
     if isinstance(method, (list, tuple)):
         raise LightAdaptError(
             f"method is a {type(method).__name__}: one adaptation has one method. Several can share a base by "
@@ -79,10 +52,29 @@ def resolve_method(method: Any) -> Method:
         )
     if isinstance(method, PeftConfig):
         return method_of(method)
-    name = str(method).lower()
-    found = NAMES[name]() if name in NAMES else method_named(name) if isinstance(method, str) else None
+    found = _method_called(method) if isinstance(method, str) else None
     if found is None:
-        known = ", ".join(NAMES)
-        near = nearest(name, [*NAMES, *names_of_peft()])
-        raise LightAdaptError(f"Unknown method {method!r}. {near}Methods: {known}; and PEFT's own, such as vera.")
+        names = [*NAMES, *(name for name in KNOWN_METHODS.names if name not in (*NAMES, PeftMethod.name))]
+        near = nearest(str(method), [*names, *names_of_peft()])
+        raise LightAdaptError(
+            f"Unknown method {method!r}. {near}Methods: {', '.join(names)}; and PEFT's own, such as vera."
+        )
     return found
+
+
+def _method_called(name: str) -> Method | None:
+    """The method of that name in any case; what the caller brings goes before what PEFT has."""
+    for spelling in dict.fromkeys((name, name.lower())):
+        found = KNOWN_METHODS.find(spelling)
+        if found is not None and found[0] is not PeftMethod:
+            return KNOWN_METHODS.make(*found)
+    return method_named(name.lower())
+
+
+def method_of_json(saved: Mapping[str, Any]) -> Method:
+    """The method that `Method.as_json` describes.
+
+    Raises:
+        LightAdaptError: it is not known here, or does not know these settings.
+    """
+    return KNOWN_METHODS.of_json(saved)

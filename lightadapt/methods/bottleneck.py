@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Attention, Block
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.methods.method import Method, check_number, check_positive, check_whole
+from lightadapt.methods.method import Method
+from lightadapt.numbers import check_number, check_positive, check_whole
 
 if TYPE_CHECKING:
     from lightadapt.tuners import BottleneckConfig
@@ -25,6 +26,11 @@ class Bottleneck(Method):
     """
 
     name: ClassVar[str] = "bottleneck"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "pfeiffer": {},
+        "houlsby": {"placement": "houlsby"},
+        "parallel": {"placement": "parallel"},
+    }
     learning_rate: ClassVar[float] = 1e-3
 
     reduction: int = 16
@@ -42,16 +48,16 @@ class Bottleneck(Method):
     """Probability with which a value of the bottleneck is dropped in training."""
 
     def __post_init__(self) -> None:
-        check_whole("Bottleneck", "reduction", self.reduction)
+        check_whole("reduction", self.reduction, owner="Bottleneck")
         if self.width is not None:
-            check_whole("Bottleneck", "width", self.width)
+            check_whole("width", self.width, owner="Bottleneck")
         if self.placement not in PLACEMENTS:
             raise LightAdaptError(
                 f"Bottleneck(placement={self.placement!r}) is unknown. {nearest(str(self.placement), PLACEMENTS)}"
                 f"Placements: {', '.join(PLACEMENTS)}"
             )
-        check_positive("Bottleneck", "scaling", self.scaling)
-        check_number("Bottleneck", "dropout", self.dropout, least=0, below=1)
+        check_positive("scaling", self.scaling, owner="Bottleneck")
+        check_number("dropout", self.dropout, owner="Bottleneck", least=0, below=1)
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> BottleneckConfig:
         from transformers.activations import ACT2FN

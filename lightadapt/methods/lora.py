@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.methods.method import Method, check_number, check_positive, check_targets, check_whole, find_targets
+from lightadapt.methods.method import Method, check_targets, find_targets
+from lightadapt.numbers import check_number, check_positive, check_whole
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -31,6 +32,7 @@ class LoRA(Method):
     """
 
     name: ClassVar[str] = "lora"
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"dora": {"dora": True}, "rslora": {"rslora": True}}
     learning_rate: ClassVar[float] = 1e-3
 
     rank: int = 8
@@ -54,9 +56,9 @@ class LoRA(Method):
     """Alphas of single projections, likewise."""
 
     def __post_init__(self) -> None:
-        check_whole("LoRA", "rank", self.rank)
-        check_positive("LoRA", "alpha", self.alpha)
-        check_number("LoRA", "dropout", self.dropout, least=0, below=1)
+        check_whole("rank", self.rank, owner="LoRA")
+        check_positive("alpha", self.alpha, owner="LoRA")
+        check_number("dropout", self.dropout, owner="LoRA", least=0, below=1)
         check_targets("LoRA", self.targets)
         for name in ("dora", "rslora"):
             if not isinstance(getattr(self, name), bool):
@@ -83,7 +85,7 @@ class LoRA(Method):
             if not isinstance(patterns, Mapping):
                 raise LightAdaptError(f"LoRA({name}={patterns!r}): write a dict such as {{'layer.0.*query': 16}}.")
             for pattern, value in patterns.items():
-                check_number("LoRA", f"{name}[{pattern!r}]", value, least=least)
+                check_number(f"{name}[{pattern!r}]", value, owner="LoRA", least=least)
                 try:
                     re.compile(pattern)
                 except (re.error, TypeError) as error:

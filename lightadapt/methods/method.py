@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block, Layers
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.registry import Registry
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -29,13 +30,23 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """A way to adapt the backbone. The head is always trained, whatever the method."""
+    """A way to adapt the backbone. The head is always trained, whatever the method.
+
+    A class that derives from it is known to `adapt` and `load` by its `name` from its definition on.
+    """
 
     name: ClassVar[str]
+    """The name to call it by, under which it is saved."""
+    aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Further names to call it by, each with the settings that it stands for."""
     learning_rate: ClassVar[float]
     """Default learning rate of what the method trains in the backbone."""
     head_learning_rate: ClassVar[float] = 5e-3
     """Default learning rate of the head, which starts from nothing."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        KNOWN_METHODS.add(cls)
 
     @property
     def extra_tokens(self) -> int:
@@ -75,6 +86,14 @@ class Method(ABC):
         """The fields of the method as JSON values."""
         return asdict(self)
 
+    def as_json(self) -> dict[str, Any]:
+        """What `method_of_json` makes the method of again."""
+        return {"name": self.name, "settings": self.settings()}
+
+
+KNOWN_METHODS: Registry[Method] = Registry("method", "lightadapt.methods")
+"""Every method of this process by the names that it declares."""
+
 
 def find_targets(owner: str, targets: str | Sequence[str], blocks: Sequence[Block]) -> list[str]:
     """The full paths of the linear projections that `targets` names: a suffix alone would hit other modules, too.
@@ -112,23 +131,3 @@ def check_targets(owner: str, targets: Any) -> None:
         raise LightAdaptError(
             f"{owner}(targets={targets!r}): write 'all-linear', 'attention', or names such as ['query', 'value']."
         )
-
-
-def check_whole(owner: str, field: str, value: Any) -> None:
-    """Raise unless a field is a whole number of at least 1."""
-    if type(value) is not int or value < 1:
-        raise LightAdaptError(f"{owner}({field}={value!r}): give a whole number of at least 1.")
-
-
-def check_positive(owner: str, field: str, value: Any) -> None:
-    """Raise unless a field is a finite number above 0."""
-    if not (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")):
-        raise LightAdaptError(f"{owner}({field}={value!r}): give a number above 0.")
-
-
-def check_number(owner: str, field: str, value: Any, *, least: float, below: float = float("inf")) -> None:
-    """Raise unless a field is a finite number in [least, below)."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and least <= value < below):
-        limit = f"from {least} to below {below}" if below != float("inf") else f"of at least {least}"
-        raise LightAdaptError(f"{owner}({field}={value!r}): give a number {limit}.")

@@ -10,7 +10,8 @@ import torch
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError
-from lightadapt.methods.method import Method, check_number, check_whole
+from lightadapt.methods.method import Method
+from lightadapt.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,8 +42,8 @@ class Prefix(Method):
     """Standard deviation of the random numbers."""
 
     def __post_init__(self) -> None:
-        check_whole("Prefix", "length", self.length)
-        check_number("Prefix", "deviation", self.deviation, least=0)
+        check_whole("length", self.length, owner="Prefix")
+        check_number("deviation", self.deviation, owner="Prefix", least=0)
         if self.text is not None and not (isinstance(self.text, str) and self.text.strip()):
             raise LightAdaptError(f"Prefix(text={self.text!r}): give a text, or leave it out.")
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError
-from lightadapt.methods.method import Method, check_number, check_whole
+from lightadapt.methods.method import Method
+from lightadapt.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
     from lightadapt.tuners import PromptConfig
@@ -33,8 +34,8 @@ class Prompt(Method):
     """Standard deviation of the random start, in units of that of the embeddings."""
 
     def __post_init__(self) -> None:
-        check_whole("Prompt", "length", self.length)
-        check_number("Prompt", "deviation", self.deviation, least=0)
+        check_whole("length", self.length, owner="Prompt")
+        check_number("deviation", self.deviation, owner="Prompt", least=0)
 
     @property
     def extra_tokens(self) -> int:

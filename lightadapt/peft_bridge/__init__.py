@@ -3,6 +3,18 @@
 from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 
+from lightadapt.peft_bridge.active import activate, active_in
+from lightadapt.peft_bridge.adapter import Adapter
+from lightadapt.peft_bridge.by_name import (
+    adapted_modules,
+    adapter_tensors,
+    check_foldable,
+    fold,
+    folded_if_it_pays,
+    load_adapter_tensors,
+    use,
+    write_config,
+)
 from lightadapt.peft_bridge.configs import (
     CONFIG_NAME,
     PREFIX,
@@ -15,31 +27,24 @@ from lightadapt.peft_bridge.configs import (
     register_tuner,
     targets_of,
     tuner_kind,
-    write_config,
 )
-from lightadapt.peft_bridge.folding import check_foldable, fold, folded_if_it_pays
-from lightadapt.peft_bridge.insertion import insert
-from lightadapt.peft_bridge.layers import (
-    ADAPTER,
-    adapted_modules,
-    adapter_parameters,
-    adapter_tensors,
-    base_layer,
-    base_tensors,
-    load_adapter_tensors,
-    original_name,
-    use,
-)
+from lightadapt.peft_bridge.insertion import insert, without_weights
+from lightadapt.peft_bridge.layers import ADAPTER, adapter_parameters, base_layer, base_tensors, original_name
+from lightadapt.peft_bridge.marks import is_marked, marked
 from lightadapt.peft_bridge.one_layer import try_on
+from lightadapt.peft_bridge.removal import unwrap_empty
 
 __all__ = [
     "ADAPTER",
     "CONFIG_NAME",
     "PREFIX",
     "WEIGHTS_NAME",
+    "Adapter",
     "BaseTuner",
     "BaseTunerLayer",
     "PeftConfig",
+    "activate",
+    "active_in",
     "adapted_modules",
     "adapter_parameters",
     "adapter_tensors",
@@ -51,15 +56,19 @@ __all__ = [
     "fold",
     "folded_if_it_pays",
     "insert",
+    "is_marked",
     "keeps_state_apart",
     "load_adapter_tensors",
     "make_config",
+    "marked",
     "original_name",
     "read_config",
     "register_tuner",
     "targets_of",
     "try_on",
     "tuner_kind",
+    "unwrap_empty",
     "use",
+    "without_weights",
     "write_config",
 ]

@@ -6,17 +6,12 @@ import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from peft import LoraConfig, PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils.constants import DUMMY_TARGET_MODULES
-
-from lightadapt.peft_bridge.layers import adapted_modules
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
@@ -92,13 +87,13 @@ def make_config(content: Mapping[str, Any]) -> PeftConfig:
 
 
 def write_config(
-    path: Path, model: PreTrainedModel, name: str, modules: Sequence[str], base: str | None, revision: str | None
+    path: Path, config: PeftConfig | None, modules: Sequence[str], base: str | None, revision: str | None
 ) -> None:
     """Write adapter_config.json such that stock PEFT restores the adapter and `modules` (head, trained blocks).
 
     Without an adapter it is a LoRA config that targets nothing, which PEFT has for this case.
     """
-    config = copy.deepcopy(model.peft_config[name]) if adapted_modules(model, name) else _config_without_adapter()
+    config = copy.deepcopy(config or LoraConfig(target_modules=DUMMY_TARGET_MODULES))
     content = config.to_dict()
     content.update(modules_to_save=list(modules), base_model_name_or_path=base, revision=revision, inference_mode=True)
     path.write_text(json.dumps(content, indent=2, sort_keys=True, default=_as_json) + "\n", encoding="utf-8")
@@ -111,10 +106,6 @@ def read_config(path: Path) -> PeftConfig | None:
         return None
     content.update(modules_to_save=None, inference_mode=False)
     return make_config(content)
-
-
-def _config_without_adapter() -> LoraConfig:
-    return LoraConfig(target_modules=DUMMY_TARGET_MODULES)
 
 
 def _as_json(value: Any) -> Any:

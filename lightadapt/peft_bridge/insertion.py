@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +17,11 @@ from peft.tuners.ln_tuning.layer import LNTuningLayer
 from torch import nn
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.peft_bridge.layers import ADAPTER, adapter_parameters, layers_in, tensors_in
+from lightadapt.peft_bridge.active import activate
+from lightadapt.peft_bridge.adapter import Adapter
+from lightadapt.peft_bridge.layers import ADAPTER, containers_in, contents, layers_in
 from lightadapt.peft_bridge.lean_lora import make_lean
+from lightadapt.peft_bridge.marks import mark
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,14 +30,16 @@ QUANTIZED = ("is_loaded_in_8bit", "is_loaded_in_4bit")
 """Attributes of a model by which PEFT tells that its linear modules may be quantized."""
 
 
-def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> None:
-    """Insert an adapter into the model in place; the model keeps its class and its forward.
+def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> Adapter:
+    """Insert an adapter into the model in place and activate it; the model keeps its class and its forward.
+
+    No other thread may use the model meanwhile.
 
     Raises:
         LightAdaptError: the config does not fit the model.
     """
     config = copy.deepcopy(config)  # PEFT changes the config it is given
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _others_aside(model):
         warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
         warnings.filterwarnings("ignore", "fan_in_fan_out is set", UserWarning)  # PEFT sees by itself what it is
         tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]
@@ -44,22 +51,47 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> N
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
             kind = type(config).__name__
             raise LightAdaptError(f"{kind} does not fit this model ({type(error).__name__}: {error}).") from error
-    model.peft_config = {**getattr(model, "peft_config", {}), name: config}
-    model._hf_peft_config_loaded = True
-    for layer in layers_in(model):
+    mark(model, name, config)
+    adapter = Adapter(model, name)
+    for layer in adapter.layers:
         make_lean(layer)
-        if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
+        if isinstance(layer, LNTuningLayer):
             _take_out_attached(layer.ln_tuning_layers[name])
-    _check_saved(model, name)
+    _check_saved(adapter)
     if model.dtype != torch.float32:
-        for layer in layers_in(model):
-            if isinstance(layer, LNTuningLayer) and name in layer.ln_tuning_layers:
-                _compute_in_float32(layer.ln_tuning_layers[name])
-            if isinstance(layer, IA3Layer) and name in layer.ia3_l:
-                layer.register_forward_hook(partial(_return_as, model.dtype))  # on quantized weights it gives float32
-            for path, buffer in layer.named_buffers():
-                if not path.startswith("base_layer.") and buffer.is_floating_point():
-                    buffer.data = buffer.data.float()
+        _compute_in_full(adapter)
+    activate(model, (name,))
+    return adapter
+
+
+def without_weights(config: PeftConfig) -> PeftConfig:
+    """A copy of the config that can be inserted into a model of the meta device: some starts compute with weights."""
+    config = copy.deepcopy(config)
+    if hasattr(config, "init_lora_weights"):
+        config.init_lora_weights = True
+    return config
+
+
+@contextmanager
+def _others_aside(model: nn.Module) -> Iterator[None]:
+    """Layers without the adapters that they hold, for the time of a `with` block.
+
+    PEFT walks several times over all that is in the model; with a hundred adapters that would take seconds.
+    """
+    kept = []
+    for layer in layers_in(model):
+        for _, container in containers_in(layer):
+            if isinstance(container, (nn.ModuleDict, nn.ParameterDict)):
+                kept += [(entries, dict(entries)) for entries in contents(container)]
+    for entries, _ in kept:
+        entries.clear()
+    try:
+        yield
+    finally:
+        for entries, before in kept:
+            fresh = dict(entries)
+            entries.clear()
+            entries.update(before | fresh)
 
 
 def _take_out_attached(norm: nn.Module) -> None:
@@ -69,13 +101,10 @@ def _take_out_attached(norm: nn.Module) -> None:
             layer.detach_from_host()
 
 
-def _check_saved(model: PreTrainedModel, name: str) -> None:
+def _check_saved(adapter: Adapter) -> None:
     """Raise when PEFT would not save all that the adapter trains."""
-    saved = {tensor.data_ptr() for tensor in tensors_in(model, name).values()}
-    trained = adapter_parameters(model, name)
-    lost = [
-        path for path, parameter in model.named_parameters() if path in trained and parameter.data_ptr() not in saved
-    ]
+    saved = {tensor.data_ptr() for tensor in adapter.tensors().values()}
+    lost = [path for path, parameter in adapter.named_parameters() if parameter.data_ptr() not in saved]
     if lost:
         raise LightAdaptError(f"PEFT does not save {lost[0]} with the adapter, so its training would be lost.")
 
@@ -87,6 +116,19 @@ def _hide_config(model: nn.Module) -> nn.Module:
     for name in QUANTIZED:
         setattr(holder, name, getattr(model, name, False))
     return holder
+
+
+def _compute_in_full(adapter: Adapter) -> None:
+    """Let what is trained compute in float32 inside a model of half precision."""
+    for layer in adapter.layers:
+        if isinstance(layer, LNTuningLayer):
+            _compute_in_float32(layer.ln_tuning_layers[adapter.name])
+        if isinstance(layer, IA3Layer) and len(layer.ia3_l) == 1:
+            # on quantized weights it gives float32
+            layer.register_forward_hook(partial(_return_as, adapter.model.dtype))
+        for path, buffer in layer.named_buffers():
+            if not path.startswith("base_layer.") and buffer.is_floating_point():
+                buffer.data = buffer.data.float()
 
 
 def _compute_in_float32(norm: nn.Module) -> None:

@@ -1,32 +1,50 @@
-"""Where adapters are in a model: their layers, their parameters and tensors, and which of them works."""
+"""Where adapters are in a model: their layers, and what a layer keeps by an adapter's name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from peft import get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from lightadapt.machine.processes import shard_like
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 ADAPTER = "default"
 """The name of the first adapter."""
+NOT_BY_NAME = {*vars(nn.Module()), "kwargs"}
+"""Dicts of a layer whose keys are something else than names of adapters."""
+
+
+def outer_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The model's modules with their paths, without what adapters hold inside, however many there are."""
+    seen: set[int] = set()
+
+    def walk(module: nn.Module, path: str) -> Iterator[tuple[str, nn.Module]]:
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        yield path, module
+        inside = attributes_by_name(module) if isinstance(module, BaseTunerLayer) else ()
+        for name, child in list(module.named_children()):
+            if name not in inside:
+                yield from walk(child, f"{path}.{name}" if path else name)
+
+    return walk(model, "")
+
+
+def named_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The layers of all adapters with their paths."""
+    return ((path, module) for path, module in outer_modules(model) if isinstance(module, BaseTunerLayer))
 
 
 def layers_in(model: nn.Module) -> list[Any]:
     """The layers of all adapters."""
-    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    return [layer for _, layer in named_layers(model)]
 
 
-def layers_of(model: nn.Module, name: str) -> list[Any]:
-    """The layers that hold this adapter."""
-    return [layer for layer in layers_in(model) if name in names_in(layer)]
+def attributes_by_name(layer: Any) -> tuple[str, ...]:
+    """The attributes of a layer that PEFT declares to hold something for each adapter."""
+    return (*layer.adapter_layer_names, *layer.other_param_names)
 
 
 def names_in(layer: Any) -> set[str]:
@@ -34,71 +52,54 @@ def names_in(layer: Any) -> set[str]:
     return set(layer._all_available_adapter_names())
 
 
-def adapted_modules(model: nn.Module, name: str = ADAPTER) -> list[str]:
-    """The paths of the modules that the adapter works on."""
-    return [
-        path
-        for path, module in model.named_modules()
-        if isinstance(module, BaseTunerLayer) and name in names_in(module)
-    ]
+def holds(layer: Any, name: str) -> bool:
+    """Whether a layer holds this adapter."""
+    for attribute in attributes_by_name(layer):
+        held = getattr(layer, attribute)
+        if hasattr(held, "keys") and name in held:
+            return True
+    return False
 
 
-def use(model: nn.Module, name: str | None) -> None:
-    """Let the layers that hold this adapter apply it, and all others none; None: the base model alone."""
-    for layer in layers_in(model):
-        if name in names_in(layer):
-            layer.enable_adapters(True)
-            layer.set_adapter(name)
-        else:
-            layer.enable_adapters(False)
+def containers_in(layer: Any) -> Iterator[tuple[str, nn.Module]]:
+    """The modules of a layer that hold modules or tensors by the names of adapters, with their own names."""
+    for attribute in attributes_by_name(layer):
+        container = getattr(layer, attribute)
+        if isinstance(container, nn.Module) and hasattr(container, "keys"):
+            yield attribute, container
 
 
-def adapter_tensors(model: PreTrainedModel, name: str = ADAPTER) -> dict[str, torch.Tensor]:
-    """The adapter's tensors under the names of PEFT's files, without their prefix; none without an adapter."""
-    return {_without_foreign_layers(model, key, name): tensor for key, tensor in tensors_in(model, name).items()}
+def contents(container: nn.Module) -> list[dict[str, Any]]:
+    """The dicts in which torch keeps what such a module holds."""
+    listed = [vars(container)["_keys"]] if isinstance(container, nn.ParameterDict) else []
+    return [container._modules, container._parameters, container._buffers, *listed]
 
 
-def tensors_in(model: PreTrainedModel, name: str) -> dict[str, torch.Tensor]:
-    """The adapter's tensors as PEFT names them, with the layers of other adapters in their paths."""
-    if not adapted_modules(model, name):
-        return {}
-    others = tuple(  # PEFT tells adapters apart by the model's own list, which knows none of those that share its base
-        f"{path}.{attribute}.{other}"
-        for path, module in model.named_modules()
-        if isinstance(module, BaseTunerLayer)
-        for attribute in (*module.adapter_layer_names, *module.other_param_names)
-        for other in names_in(module) - {name}
-    )
-    state = model.state_dict()
-    if others:
-        state = {key: value for key, value in state.items() if not _lies_in(key, others)}
-    return dict(get_peft_model_state_dict(model, state, adapter_name=name, save_embedding_layers=False))
+def kept_by_name(layer: Any) -> Iterator[dict[str, Any]]:
+    """Every dict of a layer whose keys are names of adapters, declared or not."""
+    for _, container in containers_in(layer):
+        yield from contents(container)
+    for attribute, value in vars(layer).items():
+        if isinstance(value, dict) and attribute not in NOT_BY_NAME:
+            yield value
 
 
-def _without_foreign_layers(model: nn.Module, key: str, name: str) -> str:
-    """The key as it would be without the layers that other adapters have wrapped around the module."""
-    kept: list[str] = []
-    module: Any = model
-    for part in key.split("."):
-        foreign = part == "base_layer" and isinstance(module, BaseTunerLayer) and name not in names_in(module)
-        kept += [] if foreign else [part]
-        module = getattr(module, part, None)
-    return ".".join(kept)
-
-
-def _lies_in(key: str, paths: Sequence[str]) -> bool:
-    return any(key == path or key.startswith(f"{path}.") for path in paths)
+def named_parameters_of(model: nn.Module, name: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """An adapter's own parameters, by their names in `model.named_parameters()`."""
+    for path, layer in named_layers(model):
+        for attribute in layer.adapter_layer_names:
+            held = getattr(layer, attribute)
+            own = held[name] if hasattr(held, "keys") and name in held else None
+            place = ".".join(part for part in (path, attribute, name) if part)
+            if isinstance(own, nn.Parameter):
+                yield place, own
+            elif isinstance(own, nn.Module):
+                yield from own.named_parameters(place)
 
 
 def adapter_parameters(model: nn.Module, name: str = ADAPTER) -> set[str]:
     """The names in `named_parameters()` of the adapter's own parameters."""
-    names = set()
-    for path, module in model.named_modules():
-        if isinstance(module, BaseTunerLayer):
-            own = [f"{path}.{attribute}.{name}" for attribute in module.adapter_layer_names]
-            inside = {f"{path}.{inner}" for inner, _ in module.named_parameters()}
-            names |= {each for each in inside if _lies_in(each, own)}
-    return names
+    return {path for path, _ in named_parameters_of(model, name)}
 
 
 def base_layer(module: nn.Module) -> Any:
@@ -111,19 +112,10 @@ def original_name(parameter: str) -> str:
     return ".".join(part for part in parameter.split(".") if part != "base_layer")
 
 
-def load_adapter_tensors(model: PreTrainedModel, tensors: Mapping[str, torch.Tensor], name: str = ADAPTER) -> None:
-    """Write tensors named as by `adapter_tensors` into the inserted adapter."""
-    with torch.no_grad():  # PEFT's own way to load renames what it takes for a mixture of experts of transformers 4
-        for key, place in tensors_in(model, name).items():
-            place.copy_(shard_like(place, tensors[_without_foreign_layers(model, key, name)]))
-
-
 def base_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of the model itself, under the names that they have without adapters."""
-    inserted = [
-        f"{path}.{attribute}"
-        for path, layer in model.named_modules()
-        if isinstance(layer, BaseTunerLayer)
-        for attribute in (*layer.adapter_layer_names, *layer.other_param_names)
-    ]
-    return {original_name(key): value for key, value in model.state_dict().items() if not _lies_in(key, inserted)}
+    inserted = tuple(
+        f"{path}.{attribute}." for path, layer in named_layers(model) for attribute in attributes_by_name(layer)
+    )
+    state = model.state_dict()
+    return {original_name(key): value for key, value in state.items() if not f"{key}.".startswith(inserted)}

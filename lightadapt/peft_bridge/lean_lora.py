@@ -19,6 +19,8 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor
 from transformers.pytorch_utils import Conv1D
 
+from lightadapt.peft_bridge.active import active_in
+
 
 class LeanLinear(lora.Linear):
     """PEFT's LoRA on a linear layer, with a forward of its own wherever it would give the same."""
@@ -50,12 +52,12 @@ def make_lean(layer: Any) -> None:
 
 def lean_adapter(layer: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
     """The one adapter that the layer applies, when what it does is the plain formula; None: PEFT knows what else."""
-    active = layer.active_adapters
     if x.dtype == torch.float16:  # B is small, and B' times a small gradient is 0 in this format; PEFT uses float32
         return None
-    if args or kwargs or layer.disable_adapters or layer.merged_adapters or len(active) != 1:
+    active = active_in(layer)
+    if args or kwargs or len(active) != 1:
         return None
-    name: str = active[0]
+    name = active[0]
     if name not in layer.lora_A or name in layer.lora_variant or _autocasts(x.device.type):
         return None
     dropout, a, b = layer.lora_dropout[name], layer.lora_A[name], layer.lora_B[name]

@@ -1,81 +1,82 @@
 """The tasks, one file each, and how a name finds one."""
 
-import json
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from inspect import isabstract
 from typing import Any
 
 from lightadapt.data import is_collection
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.tasks.classification import Classification
-from lightadapt.tasks.dialogue import Dialogue
-from lightadapt.tasks.generation import Generation
-from lightadapt.tasks.multilabel import MultiLabel
-from lightadapt.tasks.multiple_choice import MultipleChoice
-from lightadapt.tasks.ner import NER
-from lightadapt.tasks.qa import QA
-from lightadapt.tasks.regression import Regression
-from lightadapt.tasks.relation import Relation
-from lightadapt.tasks.summarization import Summarization
-from lightadapt.tasks.task import Label, LabelledTask, Task
-from lightadapt.tasks.translation import Translation
+from lightadapt.registry import own_classes
+from lightadapt.tasks.encoding.features import Count, Encoded, Feature
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.labels import Label, LabelledTask
+from lightadapt.tasks.task import EVERY_FAMILY, KNOWN_TASKS, Fitted, Task
 
 __all__ = [
-    "NER",
-    "QA",
+    "EVERY_FAMILY",
     "TASKS",
-    "Classification",
-    "Dialogue",
-    "Generation",
-    "MultiLabel",
-    "MultipleChoice",
-    "Regression",
-    "Relation",
-    "Summarization",
+    "Count",
+    "Encoded",
+    "Feature",
+    "Fitted",
+    "Label",
+    "LabelledTask",
+    "ModelView",
     "Task",
-    "Translation",
     "give_labels",
     "resolve_task",
+    "task_of_json",
 ]
 
-TASKS: dict[str, type[Task]] = {
-    task.name: task
-    for task in (
-        Classification,
-        MultiLabel,
-        Regression,
-        NER,
-        QA,
-        Relation,
-        MultipleChoice,
-        Generation,
-        Summarization,
-        Translation,
-        Dialogue,
-    )
-}
+TASKS: dict[str, type[Task]] = own_classes(__name__, KNOWN_TASKS)
+"""Ours, by name; those of the caller come on top."""
 
 
-def resolve_task(task: str | Task) -> Task:
+def __getattr__(name: str) -> Any:
+    """The classes of the tasks themselves, each of which is known from its own file on."""
+    found = {task.__name__: task for task in TASKS.values()}
+    if name not in found:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found[name]
+
+
+def resolve_task(task: Any) -> Task:
     """The task of that name with its defaults, or the given task object.
 
     Raises:
-        LightAdaptError: there is no such task, or its options cannot be saved.
+        LightAdaptError: there is no such task, `load` could not find it again, or its options cannot be saved.
     """
-    if isinstance(task, type) and issubclass(task, Task):
-        task = task()
-    if isinstance(task, str) and task in TASKS:
-        return TASKS[task]()
+    found = KNOWN_TASKS.find(task) if isinstance(task, str) else None
+    if found is not None:
+        task, _ = found
+    if isinstance(task, type) and issubclass(task, Task) and not isabstract(task):
+        task = KNOWN_TASKS.make(task, {})
     if not isinstance(task, Task):
-        raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), TASKS)}Tasks: {', '.join(TASKS)}")
-    for name, value in task.settings().items():
-        try:
-            json.dumps(value)
-        except TypeError as error:
-            raise LightAdaptError(
-                f"{type(task).__name__}({name}={value!r}) cannot be saved ({error}). Give plain numbers, texts, lists "
-                "and dicts."
-            ) from error
+        names = [*TASKS, *(name for name in KNOWN_TASKS.names if name not in TASKS)]
+        raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), names)}Tasks: {', '.join(names)}")
+    KNOWN_TASKS.check(task)
     return task
+
+
+def task_of_json(saved: Mapping[str, Any], labels: Sequence[Label] | None = None) -> Task:
+    """The task that `Task.as_json` describes, with the labels that are kept beside it.
+
+    Raises:
+        LightAdaptError: it is not known here, or does not know these settings, or labels.
+    """
+    settings, fitted = saved.get("settings"), saved.get("fitted")
+    if fitted is None and isinstance(settings, Mapping):  # version 0.1.0 had no place of its own for it
+        found = {name for name in settings if name.startswith("found_")}
+        fitted = {name.removeprefix("found_"): settings[name] for name in found}
+        saved = {**saved, "settings": {name: value for name, value in settings.items() if name not in found}}
+    task = KNOWN_TASKS.of_json(saved, **({} if labels is None else {"labels": labels}))
+    try:
+        return replace(task, fitted=replace(task.fitted, **(fitted or {})))
+    except TypeError as error:
+        raise LightAdaptError(f"Task {task.name!r} does not know what it has learned: {fitted!r} ({error}).") from error
 
 
 def give_labels(task: Task, labels: Any) -> LabelledTask:

@@ -10,18 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, LightAdaptError
+from lightadapt.errors import LightAdaptError
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.tasks.encoding.fields import check_characters, required
-from lightadapt.tasks.encoding.texts import (
-    Example,
-    Overflow,
-    as_pair,
-    check_overflow,
-    encode_texts,
-    mean_of_windows,
-    read_texts,
-)
+from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable, softmax
+from lightadapt.tasks.encoding.features import Encoded, Feature
+from lightadapt.tasks.encoding.fields import required
+from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.labels import Label, LabelledTask, clean_label, sorted_labels
+from lightadapt.tasks.losses.objective import Objective, Weigher
 from lightadapt.tasks.losses.weighting import (
     ClassWeights,
     balanced_weights,
@@ -30,7 +27,7 @@ from lightadapt.tasks.losses.weighting import (
     weight_of_labels,
     weighted_cross_entropy,
 )
-from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Feature, Label, LabelledTask, ModelView, Objective, Weigher
+from lightadapt.tasks.task import EVERY_FAMILY
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Classification(LabelledTask):
         return super().as_record(as_pair(item))
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Any:
-        return Example(*read_texts(records, index), self.read_label(records, index) if labelled else None)
+        return TextExample(*read_texts(records, index), self.read_label(records, index) if labelled else None)
 
     def read_label(self, records: Records, index: int) -> Label:
         """The label of a record, a class number as the labels name it."""
@@ -140,42 +137,3 @@ class Classification(LabelledTask):
 
     def present(self, example: Any, prediction: dict[Label, float], *, scores: bool) -> Any:
         return prediction if scores else most_probable(prediction)
-
-
-def clean_label(records: Records, index: int, name: str, label: Any, known: Sequence[Label] | None) -> Label:
-    """A label from a field of a record, checked, and as the known labels write it.
-
-    Raises:
-        DataError: it is neither a name nor a class number.
-    """
-    place = records.place(index)
-    label = label.item() if isinstance(label, np.generic) else label
-    if type(label) not in (str, int):
-        raise DataError(
-            f"{place}: {name} is {label!r} ({type(label).__name__}). "
-            "A label is a name or a class number; convert it with str() or int()."
-        )
-    if label == "":
-        raise DataError(f"{place}: {name} is empty. Remove the record or fill it in.")
-    if isinstance(label, str):
-        check_characters(place, name, label)
-    if known is not None and label not in known:
-        # A text file cannot tell the class number 1 from the name '1'.
-        return next((other for other in known if str(other) == str(label)), label)
-    return label  # type: ignore[no-any-return]
-
-
-def sorted_labels(labels: Any) -> tuple[Label, ...]:
-    """The labels that occur, each once, numbers before names."""
-    return tuple(sorted(set(labels), key=lambda label: (isinstance(label, str), label)))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities `(K,)` from logits `(K,)`."""
-    scores = np.exp(logits.astype(np.float64) - logits.max())
-    return scores / scores.sum()  # type: ignore[no-any-return]
-
-
-def most_probable(probabilities: dict[Label, float]) -> Label:
-    """The label with the highest probability; of equal ones the first."""
-    return max(probabilities, key=probabilities.__getitem__)

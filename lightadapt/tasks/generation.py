@@ -5,18 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, text_scores
-from lightadapt.tasks.encoding.conversation import read_messages, turn_end
-from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
-from lightadapt.tasks.encoding.sequences import Example, GenerationFeature, for_decoder, for_encoder_decoder, new_tokens
+from lightadapt.numbers import check_whole
+from lightadapt.tasks.decoding.writing import GREEDY, Generated, Inferred, check_options, write_on
+from lightadapt.tasks.encoding.conversation import turn_end
+from lightadapt.tasks.encoding.features import IGNORED, Encoded
+from lightadapt.tasks.encoding.fields import text_field
+from lightadapt.tasks.encoding.sequences import (
+    GenerationExample,
+    GenerationFeature,
+    for_decoder,
+    for_encoder_decoder,
+    new_tokens,
+    read_conversation,
+    read_references,
+)
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
-from lightadapt.tasks.task import IGNORED, Encoded, ModelView, Objective, Task, Weigher, filler
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.losses.objective import Objective, Weigher
+from lightadapt.tasks.task import Task
 
 if TYPE_CHECKING:
     import torch
@@ -25,35 +37,6 @@ if TYPE_CHECKING:
 
 HIGHEST_LOSS = 700.0
 """Beyond it the perplexity would overflow."""
-GREEDY = {"num_beams": 1, "min_length": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1.0}
-"""What a checkpoint may say otherwise, for the data that it was made for."""
-ONE_TEXT = (
-    "num_return_sequences",
-    "return_dict_in_generate",
-    "output_scores",
-    "output_logits",
-    "output_attentions",
-    "prompt_lookup_num_tokens",
-)
-"""Options that give something else than one text for each prompt of a batch."""
-
-
-class Inferred(NamedTuple):
-    """What a model gives for one sequence."""
-
-    loss: float
-    """Sum of the negative log probabilities of the tokens to be learned."""
-    tokens: int
-    generated: list[int] | None
-
-
-class Generated(NamedTuple):
-    """The text generated for an example, and how likely the model found the references."""
-
-    text: str | None
-    loss: float
-    """As a sum over `tokens`."""
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -99,10 +82,9 @@ class Generation(Task):
         check_overflow(self.overflow, CUTS)
         if not isinstance(self.instruction, str):
             raise LightAdaptError(f"instruction={self.instruction!r}: give a text.")
-        if type(self.max_new_tokens) is not int or self.max_new_tokens < 1:
-            raise LightAdaptError(f"max_new_tokens={self.max_new_tokens!r}: give a whole number above 0.")
+        check_whole("max_new_tokens", self.max_new_tokens, wanted="a whole number above 0")
         if self.options is not None:
-            _check_options(self.options)
+            check_options(self.options)
 
     def with_options(self, options: Mapping[str, Any]) -> Generation:
         if not isinstance(options, Mapping):
@@ -131,31 +113,15 @@ class Generation(Task):
                 return [name for name in form if labelled or name not in self.answer_fields]
         return super().known_fields(records, labelled=labelled)
 
-    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> GenerationExample:
         item = records.items[index]
         if "messages" in self.fields and item.get("messages") is not None:
-            return self._conversation(records, index, labelled)
+            return read_conversation(records, index, labelled=labelled)
         if "text" in self.fields and item.get(self.source_field) is None and item.get("text") is not None:
             text = text_field(records, index, "text")
-            return Example([], text=text) if labelled else Example([], source=text)
+            return GenerationExample([], text=text) if labelled else GenerationExample([], source=text)
         source = text_field(records, index, self.source_field)
-        return Example(_references(records, index, self.target_field) if labelled else [], source=source)
-
-    def _conversation(self, records: Records, index: int, labelled: bool) -> Example:
-        messages = read_messages(records, index)
-        spoken = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
-        if not labelled:
-            asked = messages[:-1] if spoken and spoken[-1] == len(messages) - 1 else messages
-            if not asked:
-                raise DataError(
-                    f"{records.place(index)}: messages holds the assistant's reply alone; give the question."
-                )
-            return Example([], messages=asked)
-        if not spoken:
-            raise DataError(
-                f"{records.place(index)}: no message is of the role 'assistant', so nothing is to be learned."
-            )
-        return Example([messages[spoken[-1]]["content"]], messages=messages[: spoken[-1] + 1])
+        return GenerationExample(read_references(records, index, self.target_field) if labelled else [], source=source)
 
     def samples(self) -> list[Record]:
         return [
@@ -175,7 +141,7 @@ class Generation(Task):
 
     # ---- to features
 
-    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+    def encode(self, examples: Sequence[GenerationExample], view: ModelView, *, targets: bool) -> Encoded:
         features: list[GenerationFeature] = []
         cut: dict[int, str] = {}
         for index, example in enumerate(examples):
@@ -191,7 +157,7 @@ class Generation(Task):
                 cut[index] = lost
         return Encoded(features, count_cut(cut, view, self.overflow))
 
-    def _prompted(self, example: Example, separator: str) -> Example:
+    def _prompted(self, example: GenerationExample, separator: str) -> GenerationExample:
         """The example with what stands before and behind its source."""
         if example.source is None:
             return example
@@ -202,7 +168,7 @@ class Generation(Task):
         ends = [view.tokenizer.eos_token_id, *turn_end(view.tokenizer)]
         return frozenset(number for number in ends if number is not None)
 
-    def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
+    def objective(self, examples: Sequence[GenerationExample], view: ModelView) -> Objective | None:
         """Of a decoder the model's own loss, the mean over what is to be learned, without the logits of the rest."""
         if view.family != "decoder":
             return None
@@ -214,7 +180,7 @@ class Generation(Task):
 
         return loss
 
-    def weigher(self, examples: Sequence[Example], view: ModelView) -> Weigher:
+    def weigher(self, examples: Sequence[GenerationExample], view: ModelView) -> Weigher:
         if view.family != "decoder":
             return super().weigher(examples, view)
         return lambda batch: (batch["labels"][:, 1:] != IGNORED).sum()  # nothing stands before the first
@@ -248,55 +214,40 @@ class Generation(Task):
         return [Inferred(losses[place], counts[place], written.get(place)) for place in range(len(features))]
 
     def _generate(self, model: PreTrainedModel, prompts: Sequence[list[int]], view: ModelView) -> list[list[int]]:
-        """The tokens that follow each prompt; the prompts are padded on the left, where nothing follows."""
-        import torch
-
-        length = max(map(len, prompts))
-        padding = filler("input_ids", view.tokenizer)
-        left = view.family == "decoder"
-
-        def padded(row: list[int], value: int) -> list[int]:
-            rest = [value] * (length - len(row))
-            return rest + row if left else row + rest
-
-        ids = torch.tensor([padded(prompt, padding) for prompt in prompts], device=model.device)
-        mask = torch.tensor([padded([1] * len(prompt), 0) for prompt in prompts], device=model.device)
-        options = self._generation_options(model, view)
-        positions = getattr(model.config, "max_position_embeddings", None)  # T5 counts none
-        if left:
-            options["max_new_tokens"] = new_tokens(self.max_new_tokens, view)  # the same whatever else is in the batch
-        elif isinstance(positions, int):
-            options["max_new_tokens"] = min(self.max_new_tokens, positions - 1)  # the first one starts the decoder
+        """The tokens that follow each prompt."""
         try:
-            given = model.generate(  # type: ignore[operator]
-                input_ids=ids, attention_mask=mask, tokenizer=view.tokenizer, **options
-            )
+            return write_on(model, prompts, view, self._generation_options(model, view))
         except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as error:
             if not self.options:
                 raise
             raise LightAdaptError(
                 f"Generating with the options {dict(self.options)} failed ({type(error).__name__}: {error})."
             ) from error
-        return [row[length:].tolist() if left else row.tolist() for row in given]
 
     def _generation_options(self, model: PreTrainedModel, view: ModelView) -> dict[str, Any]:
         chosen = dict(self.options or {})
         sampled = any(chosen.get(name) is not None for name in ("temperature", "top_p", "top_k", "min_p"))
         own = model.generation_config.eos_token_id if model.generation_config is not None else None
         ends = self.end_tokens(view) | set(own if isinstance(own, list) else [own]) - {None}
+        positions = getattr(model.config, "max_position_embeddings", None)  # T5 counts none
+        most = self.max_new_tokens
+        if view.family == "decoder":
+            most = new_tokens(most, view)  # the same whatever else is in the batch
+        elif isinstance(positions, int):
+            most = min(most, positions - 1)  # the first one starts the decoder
         return {
-            "max_new_tokens": self.max_new_tokens,
             **GREEDY,
             "do_sample": sampled,
             "pad_token_id": view.tokenizer.pad_token_id,
             "eos_token_id": sorted(ends) or None,
             **self.language_options(view),
             **chosen,
+            "max_new_tokens": most,
         }
 
     def decode(
         self,
-        examples: Sequence[Example],
+        examples: Sequence[GenerationExample],
         features: Sequence[GenerationFeature],
         inferred: Sequence[Inferred],
         view: ModelView,
@@ -317,7 +268,9 @@ class Generation(Task):
             text = text.split(stop)[0]
         return text.strip()
 
-    def score(self, examples: Sequence[Example], predictions: Sequence[Generated]) -> tuple[dict[str, float], Report]:
+    def score(
+        self, examples: Sequence[GenerationExample], predictions: Sequence[Generated]
+    ) -> tuple[dict[str, float], Report]:
         found: dict[str, float] = {}
         tokens = sum(prediction.tokens for prediction in predictions)
         if tokens:
@@ -333,53 +286,5 @@ class Generation(Task):
             found |= text_scores([references for references, _ in pairs], [text for _, text in pairs], wanted)
         return {name: found[name] for name in self.metrics if name in found}, {}
 
-    def present(self, example: Example, prediction: Generated, *, scores: bool) -> str:
+    def present(self, example: GenerationExample, prediction: Generated, *, scores: bool) -> str:
         return prediction.text or ""
-
-
-def _references(records: Records, index: int, name: str) -> list[str]:
-    """The texts of a field that holds one or several."""
-    value = required(records, index, name)
-    if isinstance(value, str):
-        return [text_field(records, index, name)]
-    place = records.place(index)
-    texts = as_list(place, name, value)
-    if not texts:
-        raise DataError(f"{place}: {name} is []. Give a text, or a list of several.")
-    for text in texts:
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{place}: {name} holds {text!r}, which is empty or no text.")
-        check_characters(place, name, text)
-    return texts
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    from transformers import GenerationConfig
-
-    if not isinstance(options, Mapping):
-        raise LightAdaptError(f"options is a {type(options).__name__}. Give a dict such as {{'num_beams': 4}}.")
-    known = GenerationConfig().to_dict().keys()
-    for name in options:
-        if name not in known:
-            raise LightAdaptError(
-                f"options holds {name!r}, which generation does not know. {nearest(str(name), known)}Such as: "
-                "num_beams, temperature, top_p, do_sample, stop_strings, repetition_penalty."
-            )
-        if name in ONE_TEXT:
-            raise LightAdaptError(
-                f"options holds {name!r}, but a prediction is one text for each prompt. Leave it out."
-            )
-        if name == "max_length":
-            raise LightAdaptError("options holds max_length, which counts the prompt, too. Give max_new_tokens.")
-        if name == "max_new_tokens":
-            raise LightAdaptError("options holds max_new_tokens, which is an option of the task itself: set that.")
-    beams, stops = options.get("num_beams", 1), options.get("stop_strings", ["."])
-    if type(beams) is not int or beams < 1:
-        raise LightAdaptError(f"num_beams={beams!r}: give a whole number above 0.")
-    stops = [stops] if isinstance(stops, str) else stops
-    if not isinstance(stops, (list, tuple)) or not stops or not all(isinstance(stop, str) and stop for stop in stops):
-        raise LightAdaptError(f"stop_strings={stops!r}: give a text or a list of texts.")
-    for name in ("temperature", "repetition_penalty"):
-        value = options.get(name, 1.0)
-        if value is not None and (not isinstance(value, Real) or not float(value) > 0):
-            raise LightAdaptError(f"{name}={value!r}: give a number above 0.")

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,17 +13,14 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.metrics import Report, multilabel_scores
-from lightadapt.tasks.classification import clean_label, sorted_labels
+from lightadapt.numbers import check_positive
+from lightadapt.tasks.decoding.probabilities import mean_of_windows
+from lightadapt.tasks.encoding.features import Encoded
 from lightadapt.tasks.encoding.fields import as_list, required
-from lightadapt.tasks.encoding.texts import (
-    Example,
-    Overflow,
-    as_pair,
-    check_overflow,
-    encode_texts,
-    mean_of_windows,
-    read_texts,
-)
+from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.labels import Label, LabelledTask, clean_label, sorted_labels
+from lightadapt.tasks.losses.objective import Objective
 from lightadapt.tasks.losses.weighting import (
     ClassWeights,
     check_weighting,
@@ -32,7 +28,7 @@ from lightadapt.tasks.losses.weighting import (
     resolve_weights,
     weighted_binary_cross_entropy,
 )
-from lightadapt.tasks.task import EVERY_FAMILY, Encoded, Label, LabelledTask, ModelView, Objective
+from lightadapt.tasks.task import EVERY_FAMILY
 
 
 @dataclass(frozen=True)
@@ -69,14 +65,13 @@ class MultiLabel(LabelledTask):
         super().__post_init__()
         check_weighting(self.class_weights, self.label_smoothing)
         check_overflow(self.overflow)
-        if not isinstance(self.threshold, Real) or not 0 < self.threshold < 1:
-            raise LightAdaptError(f"threshold={self.threshold!r}: give a number between 0 and 1.")
+        check_positive("threshold", self.threshold, below=1, wanted="a number between 0 and 1")
 
     def as_record(self, item: Any) -> Any:
         return super().as_record(as_pair(item))
 
-    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
-        return Example(*read_texts(records, index), self._labels(records, index) if labelled else None)
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> TextExample:
+        return TextExample(*read_texts(records, index), self._labels(records, index) if labelled else None)
 
     def _labels(self, records: Records, index: int) -> tuple[Label, ...]:
         found = as_list(records.place(index), "labels", required(records, index, "labels"))
@@ -94,13 +89,13 @@ class MultiLabel(LabelledTask):
         held = [name for name, value in zip(view.outputs, feature.targets["labels"], strict=True) if value]
         return ", ".join(held) or "none"
 
-    def find_labels(self, examples: Sequence[Example]) -> tuple[Label, ...]:
+    def find_labels(self, examples: Sequence[TextExample]) -> tuple[Label, ...]:
         found = sorted_labels(label for example in examples for label in example.label)
         if not found:
             raise LightAdaptError("No record has a label, so there is nothing to learn. Check labels, or columns={…}.")
         return found
 
-    def check_answers(self, examples: Sequence[Example], records: Records) -> None:
+    def check_answers(self, examples: Sequence[TextExample], records: Records) -> None:
         known = set(self.labels or ())
         for index, example in enumerate(examples):
             for label in example.label:
@@ -110,7 +105,7 @@ class MultiLabel(LabelledTask):
     def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
         return tuple(outputs)
 
-    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+    def encode(self, examples: Sequence[TextExample], view: ModelView, *, targets: bool) -> Encoded:
         encoded = encode_texts(examples, view, self.overflow)
         if targets:
             for feature in encoded.features:
@@ -118,23 +113,23 @@ class MultiLabel(LabelledTask):
                 feature.targets = {"labels": [float(name in present) for name in view.outputs]}
         return encoded
 
-    def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
+    def objective(self, examples: Sequence[TextExample], view: ModelView) -> Objective | None:
         if self.class_weights is None and not self.label_smoothing:
             return None
         return weighted_binary_cross_entropy(self._weights(examples, view), self.label_smoothing)
 
-    def first_outputs(self, examples: Sequence[Example], view: ModelView) -> np.ndarray:
+    def first_outputs(self, examples: Sequence[TextExample], view: ModelView) -> np.ndarray:
         """The log odds of each label, so that the first steps do not go into how rare it is (Lin et al., 2017)."""
         present, weights = _counts(examples, view), self._weights(examples, view)
         odds = (present + 0.5) / (len(examples) - present + 0.5)  # finite for a label of none, or of all
         return np.log(odds if weights is None else odds * weights)
 
-    def _weights(self, examples: Sequence[Example], view: ModelView) -> np.ndarray | None:
+    def _weights(self, examples: Sequence[TextExample], view: ModelView) -> np.ndarray | None:
         balanced = partial(presence_weights, _counts(examples, view), len(examples))
         return resolve_weights(self.class_weights, view.outputs, balanced)
 
     def decode(
-        self, examples: Sequence[Example], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
+        self, examples: Sequence[TextExample], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
     ) -> list[dict[Label, float]]:
         assert self.labels is not None
         order = [view.outputs.index(str(label)) for label in self.labels]
@@ -143,20 +138,20 @@ class MultiLabel(LabelledTask):
         return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
 
     def score(
-        self, examples: Sequence[Example], predictions: Sequence[dict[Label, float]]
+        self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]
     ) -> tuple[dict[str, float], Report]:
         assert self.labels is not None
         gold = [example.label for example in examples]
         return multilabel_scores(gold, [self._chosen(prediction) for prediction in predictions], self.labels)
 
-    def present(self, example: Example, prediction: dict[Label, float], *, scores: bool) -> Any:
+    def present(self, example: TextExample, prediction: dict[Label, float], *, scores: bool) -> Any:
         return prediction if scores else self._chosen(prediction)
 
     def _chosen(self, probabilities: dict[Label, float]) -> list[Label]:
         return [label for label, probability in probabilities.items() if probability >= self.threshold]
 
 
-def _counts(examples: Sequence[Example], view: ModelView) -> np.ndarray:
+def _counts(examples: Sequence[TextExample], view: ModelView) -> np.ndarray:
     """How many examples have each of the head's labels, `(K,)`."""
     counts = Counter(str(label) for example in examples for label in example.label)
     return np.array([counts[name] for name in view.outputs])

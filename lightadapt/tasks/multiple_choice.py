@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from numbers import Integral
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -14,17 +13,21 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.tasks.classification import softmax
+from lightadapt.numbers import is_whole
+from lightadapt.tasks.decoding.probabilities import softmax
 from lightadapt.tasks.encoding.completions import (
     encode_completion,
     target_tokens,
     truncate_left,
     truncate_source,
 )
+from lightadapt.tasks.encoding.features import IGNORED, Encoded, Feature, filler, pad
 from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, required
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
-from lightadapt.tasks.task import IGNORED, Encoded, Feature, ModelView, Objective, Task, Weigher, filler, pad
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.losses.objective import Objective, Weigher
+from lightadapt.tasks.task import Task
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +38,7 @@ START, END = "the start of the question", "the end of a choice"
 """What is left out of records that are too long."""
 
 
-class Example(NamedTuple):
+class ChoiceExample(NamedTuple):
     """A question, the answers to choose from, and the index of the right one."""
 
     question: str
@@ -93,7 +96,7 @@ class MultipleChoice(Task):
             return known
         return [name for name in known if name in first or name not in asked]
 
-    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> ChoiceExample:
         place = records.place(index)
         parts = [optional_text(records, index, name) for name in ("context", "premise", "question")]
         question = " ".join(part for part in parts if part)
@@ -106,7 +109,7 @@ class MultipleChoice(Task):
             check_characters(place, "choices", choice)
         if len(choices) < 2:
             raise DataError(f"{place}: choices holds {len(choices)}. Give two or more.")
-        return Example(question, choices, _answer(records, index, len(choices)) if labelled else None)
+        return ChoiceExample(question, choices, _answer(records, index, len(choices)) if labelled else None)
 
     def samples(self) -> list[Record]:
         return [
@@ -126,7 +129,7 @@ class MultipleChoice(Task):
             lines.append(f"{number} ({right}): {text}")
         return lines
 
-    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+    def encode(self, examples: Sequence[ChoiceExample], view: ModelView, *, targets: bool) -> Encoded:
         rows_of = {"encoder": _pairs, "decoder": _continuations, "encoder-decoder": _targets_of}[view.family]
         features: list[Choices] = []
         cut: dict[int, str] = {}
@@ -163,7 +166,7 @@ class MultipleChoice(Task):
             batch["answer" if flat else "labels"] = torch.tensor([feature.targets["answer"] for feature in features])
         return batch
 
-    def objective(self, examples: Sequence[Example], view: ModelView) -> Objective | None:
+    def objective(self, examples: Sequence[ChoiceExample], view: ModelView) -> Objective | None:
         from torch.nn.functional import cross_entropy
 
         answers = "labels" if view.family == "encoder" else "answer"
@@ -174,7 +177,7 @@ class MultipleChoice(Task):
 
         return loss
 
-    def weigher(self, examples: Sequence[Example], view: ModelView) -> Weigher:
+    def weigher(self, examples: Sequence[ChoiceExample], view: ModelView) -> Weigher:
         answers = "labels" if view.family == "encoder" else "answer"
         return lambda batch: batch[answers].new_tensor(len(batch[answers]))
 
@@ -185,16 +188,22 @@ class MultipleChoice(Task):
         return [row[: len(feature.inputs["input_ids"])].copy() for row, feature in zip(scores, features, strict=True)]
 
     def decode(
-        self, examples: Sequence[Example], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
+        self,
+        examples: Sequence[ChoiceExample],
+        features: Sequence[Any],
+        inferred: Sequence[np.ndarray],
+        view: ModelView,
     ) -> list[np.ndarray]:
         return [softmax(scores) for scores in inferred]
 
-    def score(self, examples: Sequence[Example], predictions: Sequence[np.ndarray]) -> tuple[dict[str, float], Report]:
+    def score(
+        self, examples: Sequence[ChoiceExample], predictions: Sequence[np.ndarray]
+    ) -> tuple[dict[str, float], Report]:
         gold = [int(example.answer or 0) for example in examples]
         scores, _ = classification_scores(gold, [int(prediction.argmax()) for prediction in predictions])
         return {"accuracy": scores["accuracy"]}, {}
 
-    def present(self, example: Example, prediction: np.ndarray, *, scores: bool) -> Any:
+    def present(self, example: ChoiceExample, prediction: np.ndarray, *, scores: bool) -> Any:
         return dict(enumerate(map(float, prediction))) if scores else int(prediction.argmax())
 
 
@@ -204,14 +213,14 @@ def _answer(records: Records, index: int, count: int) -> int:
         value = int(value)
     elif isinstance(value, str) and len(value.strip()) == 1 and value.strip() in ascii_uppercase:
         value = ascii_uppercase.index(value.strip())  # A, B, C, …
-    if not isinstance(value, Integral) or isinstance(value, bool) or not 0 <= int(value) < count:
+    if not is_whole(value) or not 0 <= int(value) < count:
         raise DataError(
             f"{place}: answer is {value!r}. Give the index of the right choice, 0 to {count - 1}, or its letter."
         )
     return int(value)
 
 
-def _pairs(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str]:
+def _pairs(example: ChoiceExample, view: ModelView) -> tuple[list[dict[str, Any]], str]:
     """The question with each choice as a pair of texts, and what had to be left out."""
     tokenizer, lost, rows = view.tokenizer, "", []
     for choice in example.choices:
@@ -228,7 +237,7 @@ def _pairs(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str
     return rows, lost
 
 
-def _continuations(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str]:
+def _continuations(example: ChoiceExample, view: ModelView) -> tuple[list[dict[str, Any]], str]:
     """The question continued with each choice; only the tokens of the choice count."""
     rows, lost = [], ""
     for choice in example.choices:
@@ -240,7 +249,7 @@ def _continuations(example: Example, view: ModelView) -> tuple[list[dict[str, An
     return rows, lost
 
 
-def _targets_of(example: Example, view: ModelView) -> tuple[list[dict[str, Any]], str]:
+def _targets_of(example: ChoiceExample, view: ModelView) -> tuple[list[dict[str, Any]], str]:
     """The question for the encoder, and each choice for the decoder."""
     ids, cut = truncate_source(list(view.tokenizer(example.question, verbose=False)["input_ids"]), view)
     rows, lost = [], START if cut else ""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,20 +11,30 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, regression_scores
-from lightadapt.tasks.encoding.fields import required
-from lightadapt.tasks.encoding.texts import (
-    Example,
-    Overflow,
-    as_pair,
-    check_overflow,
-    encode_texts,
-    mean_of_windows,
-    read_texts,
-)
-from lightadapt.tasks.task import EVERY_FAMILY, Encoded, ModelView, Task
+from lightadapt.tasks.decoding.probabilities import mean_of_windows
+from lightadapt.tasks.encoding.features import Encoded
+from lightadapt.tasks.encoding.fields import number_field
+from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.task import EVERY_FAMILY, Fitted, Task
 
 LARGEST = 1e15
 """Labels are below it: the square of their error must fit into a float32."""
+
+
+@dataclass(frozen=True)
+class FittedScale(Fitted):
+    """The unit of the labels, as the first `fit` finds it.
+
+    The head learns what is left when it is taken out; the model's outputs have it in again.
+    """
+
+    scale: tuple[float, float] | None = None
+    """Mean and standard deviation of the labels."""
+
+    def __post_init__(self) -> None:
+        if self.scale is not None:  # JSON knows no tuples
+            object.__setattr__(self, "scale", tuple(self.scale))
 
 
 @dataclass(frozen=True)
@@ -51,30 +59,26 @@ class Regression(Task):
     """What happens to a text longer than the model takes: cut, read in windows whose values are averaged, or
     refused."""
 
-    found_scale: tuple[float, float] | None = field(default=None, kw_only=True)
-    """Mean and standard deviation of the labels of the first `fit`. The head learns what is left when they are taken
-    out, whatever the unit of the labels; the model's outputs have them in again. It is not meant to be given."""
+    fitted: FittedScale = field(default=FittedScale(), kw_only=True)
 
     def __post_init__(self) -> None:
         check_overflow(self.overflow)
-        if self.found_scale is not None:  # JSON knows no tuples
-            object.__setattr__(self, "found_scale", tuple(self.found_scale))
 
-    def prepare(self, examples: Sequence[Example], *, fresh_head: bool) -> Regression:
-        if self.found_scale is not None or not fresh_head:
+    def prepare(self, examples: Sequence[TextExample], *, fresh_head: bool) -> Regression:
+        if self.fitted.scale is not None or not fresh_head:
             return self
         labels = np.array([example.label for example in examples])
-        return replace(self, found_scale=(float(labels.mean()), float(labels.std()) or 1.0))
+        return replace(self, fitted=FittedScale((float(labels.mean()), float(labels.std()) or 1.0)))
 
     @property
     def output_scale(self) -> tuple[float, float] | None:
-        return self.found_scale
+        return self.fitted.scale
 
     def as_record(self, item: Any) -> Any:
         return super().as_record(as_pair(item))
 
-    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
-        return Example(*read_texts(records, index), _number(records, index) if labelled else None)
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> TextExample:
+        return TextExample(*read_texts(records, index), _number(records, index) if labelled else None)
 
     def samples(self) -> list[Record]:
         return [{"text": "It came on time.", "label": 1.0}, {"text": "It is late, and it is broken.", "label": 0.0}]
@@ -85,7 +89,7 @@ class Regression(Task):
     def outputs(self) -> tuple[str, ...]:
         return ("value",)
 
-    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+    def encode(self, examples: Sequence[TextExample], view: ModelView, *, targets: bool) -> Encoded:
         encoded = encode_texts(examples, view, self.overflow)
         if targets:
             for feature in encoded.features:
@@ -93,25 +97,19 @@ class Regression(Task):
         return encoded
 
     def decode(
-        self, examples: Sequence[Example], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
+        self, examples: Sequence[TextExample], features: Sequence[Any], inferred: Sequence[np.ndarray], view: ModelView
     ) -> list[float]:
         return [float(row[0]) for row in mean_of_windows(features, inferred, len(examples))]
 
-    def score(self, examples: Sequence[Example], predictions: Sequence[float]) -> tuple[dict[str, float], Report]:
+    def score(self, examples: Sequence[TextExample], predictions: Sequence[float]) -> tuple[dict[str, float], Report]:
         return regression_scores([example.label for example in examples], predictions), {}
-
-    def present(self, example: Example, prediction: float, *, scores: bool) -> float:
-        return prediction
 
 
 def _number(records: Records, index: int) -> float:
-    value, place = required(records, index, "label"), records.place(index)
-    try:
-        number = float(value) if isinstance(value, (Real, str)) and not isinstance(value, bool) else math.nan
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(f"{place}: label is {value!r}, but a number is needed. Correct it, or remove the record.")
+    number = number_field(records, index, "label")
     if abs(number) >= LARGEST:
-        raise DataError(f"{place}: label is {value!r}, beyond {LARGEST:g}. Give the labels in a larger unit.")
+        label = records.items[index]["label"]
+        raise DataError(
+            f"{records.place(index)}: label is {label!r}, beyond {LARGEST:g}. Give the labels in a larger unit."
+        )
     return number

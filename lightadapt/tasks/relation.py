@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, RecordError, nearest
 from lightadapt.metrics import Report, relation_scores
-from lightadapt.tasks.classification import Classification, most_probable
+from lightadapt.numbers import is_whole
+from lightadapt.tasks.classification import Classification
+from lightadapt.tasks.decoding.probabilities import most_probable
+from lightadapt.tasks.encoding.features import Encoded, Feature
 from lightadapt.tasks.encoding.fields import as_list, required, text_field
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
-from lightadapt.tasks.task import Encoded, Feature, Label, ModelView
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.labels import Label
 
 HEAD_MARKER, TAIL_MARKER = "@", "#"
 """Stand around the arguments: punctuation that every vocabulary has, so that none is added (Zhou and Chen, 2021)."""
@@ -25,7 +28,7 @@ NO_RELATION = frozenset(("other", "no_relation", "no relation", "none", "na", "n
 TAGS = re.compile(r"<(/?)e([12])>")
 
 
-class Example(NamedTuple):
+class RelationExample(NamedTuple):
     """A text with two arguments, `[start, end)` in characters, and the relation of the first to the second."""
 
     text: str
@@ -78,14 +81,14 @@ class Relation(Classification):
             return tuple(self.no_relation)
         return tuple(name for name in names if name.lower() in NO_RELATION)
 
-    def parse_record(self, records: Records, index: int, *, labelled: bool) -> Example:
+    def parse_record(self, records: Records, index: int, *, labelled: bool) -> RelationExample:
         text = text_field(records, index, "text")
         label = self.read_label(records, index) if labelled else None
         item, place = records.items[index], records.place(index)
         if item.get("head") is None and item.get("tail") is None and TAGS.search(text):
-            return Example(*_read_tags(place, text), label)
+            return RelationExample(*_read_tags(place, text), label)
         head, tail = (_read_argument(records, index, name, text) for name in ("head", "tail"))
-        return Example(text, head, tail, label)
+        return RelationExample(text, head, tail, label)
 
     def prepare(self, examples: Sequence[Any], *, fresh_head: bool) -> Relation:
         known = list(map(str, self.labels or ()))
@@ -104,7 +107,7 @@ class Relation(Classification):
             {"text": "The letter came to Rome.", "head": [0, 10], "tail": [19, 23], "label": last},
         ]
 
-    def encode(self, examples: Sequence[Example], view: ModelView, *, targets: bool) -> Encoded:
+    def encode(self, examples: Sequence[RelationExample], view: ModelView, *, targets: bool) -> Encoded:
         last = view.family == "decoder"  # whose closing marker has seen the argument
         encoded = [_encode(example, index, view, last) for index, example in enumerate(examples)]
         cut = {index: "what is far from the arguments" for index, (_, was_cut) in enumerate(encoded) if was_cut}
@@ -127,7 +130,7 @@ class Relation(Classification):
 def _read_argument(records: Records, index: int, name: str, text: str) -> tuple[int, int]:
     place = records.place(index)
     value = as_list(place, name, required(records, index, name))
-    if len(value) != 2 or not all(isinstance(offset, Integral) and not isinstance(offset, bool) for offset in value):
+    if len(value) != 2 or not all(map(is_whole, value)):
         raise DataError(f"{place}: {name} is {value!r}. Give [start, end) in characters of the text, such as [4, 11].")
     start, end = map(int, value)
     if not 0 <= start < end <= len(text) or not text[start:end].strip():
@@ -176,7 +179,7 @@ def _mark(text: str, head: tuple[int, int], tail: tuple[int, int]) -> tuple[str,
     return marked + text[position:], {name: (first, second) for name, (first, second) in places.items()}
 
 
-def _encode(example: Example, index: int, view: ModelView, last: bool) -> tuple[Feature, bool]:
+def _encode(example: RelationExample, index: int, view: ModelView, last: bool) -> tuple[Feature, bool]:
     """The feature of an example, and whether its text had to be cut."""
     shown, room = example, len(example.text)
     while True:
@@ -204,7 +207,7 @@ def _encode(example: Example, index: int, view: ModelView, last: bool) -> tuple[
     return Feature({**inputs, "anchors": anchors}, index), shown is not example
 
 
-def _crop(example: Example, room: int) -> Example:
+def _crop(example: RelationExample, room: int) -> RelationExample:
     """The example with `room` characters around its arguments; what is longest is cut first.
 
     Before the first argument the start is left out, behind the second one the end, and between them the middle.
@@ -227,7 +230,7 @@ def _crop(example: Example, room: int) -> Example:
         return span[0] - shift, span[1] - over
 
     cropped = left + middle + text[second_start : end + behind]
-    return Example(cropped, moved(example.head), moved(example.tail), example.label)
+    return RelationExample(cropped, moved(example.head), moved(example.tail), example.label)
 
 
 def _share(sizes: Sequence[int], room: int) -> list[int]:

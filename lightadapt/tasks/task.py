@@ -3,123 +3,47 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
 from lightadapt.data.stored import stored_like
 from lightadapt.errors import DataError, LightAdaptError, nearest
 from lightadapt.metrics import Report
+from lightadapt.registry import Registry
+from lightadapt.tasks.encoding.features import Encoded, filler, pad
 from lightadapt.tasks.encoding.showing import show_tokens
+from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.losses.objective import Objective, Weigher, count_targets
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Label: TypeAlias = str | int
-Objective: TypeAlias = "Callable[[PreTrainedModel, dict[str, torch.Tensor]], torch.Tensor]"
-"""Computes the loss of a batch with a model."""
-Weigher: TypeAlias = "Callable[[dict[str, torch.Tensor]], torch.Tensor]"
-"""Tells what the loss of a batch is divided by: the number of targets, or the sum of their weights."""
-
 EVERY_FAMILY: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
-IGNORED = -100
-"""The target that no loss counts, by the convention of torch's cross entropy."""
 
 
 @dataclass(frozen=True)
-class ModelView:
-    """What a task knows of the model that serves it."""
+class Fitted:
+    """What a task has learned from data beside the weights; a task that learns something has a class with fields.
 
-    tokenizer: PreTrainedTokenizerBase
-    max_length: int
-    """The most tokens that a sequence may have, specials included."""
-    family: Family
-    outputs: tuple[str, ...] = ()
-    """The names of the head's outputs, in order."""
-
-    @property
-    def leading_specials(self) -> list[int]:
-        """The special tokens that the tokenizer puts before a text."""
-        return self._specials[0]
-
-    @property
-    def trailing_specials(self) -> list[int]:
-        """The special tokens that the tokenizer puts behind a text."""
-        return self._specials[1]
-
-    @cached_property  # every record asks
-    def _specials(self) -> tuple[list[int], list[int]]:
-        def ids(text: str, *, specials: bool) -> list[int]:
-            return list(self.tokenizer(text, add_special_tokens=specials)["input_ids"])
-
-        # A small vocabulary may lack a letter and drop it.
-        text = next((text for text in ("a", "A", "0", ".") if ids(text, specials=False)), "a")
-        bare, full = ids(text, specials=False), ids(text, specials=True)
-        start = next(place for place in range(len(full)) if full[place : place + len(bare)] == bare)
-        return full[:start], full[start + len(bare) :]
-
-
-@dataclass
-class Feature:
-    """One sequence as the model sees it."""
-
-    inputs: dict[str, Any]
-    """Arguments of the model, a list of numbers a token or one number: `input_ids`, `attention_mask`, …"""
-    example: int
-    """Index of the example that it is cut from; a long one gives several features."""
-    targets: dict[str, Any] = field(default_factory=dict)
-    """What is to be learned, named as the arguments of the model (`labels`; `start_positions` and `end_positions`), or
-    as the task's own loss reads it."""
-
-    def __len__(self) -> int:
-        return len(self.inputs["input_ids"])
-
-
-@dataclass(frozen=True)
-class Count:
-    """How many could not be encoded as they are; the counts of several pieces of the data add up."""
-
-    text: str
-    """The sentence for the user, with `{count}` and `{total}`."""
-    count: int
-    total: int | None = None
-    """Of how many, also where none was found; None: of all examples."""
-
-
-@dataclass
-class Encoded:
-    """The features of some examples, and what has to be said of them."""
-
-    features: list[Any]
-    counts: list[Count] = field(default_factory=list)
-
-    @property
-    def notes(self) -> list[str]:
-        """The sentences about these examples alone."""
-        return as_notes(self.counts, len({feature.example for feature in self.features}))
-
-
-def as_notes(counts: Iterable[Count], examples: int) -> list[str]:
-    """A sentence for each text of which something was counted, over all pieces of so many examples."""
-    found: dict[str, tuple[int, int]] = {}
-    for each in counts:
-        count, total = found.get(each.text, (0, 0))
-        found[each.text] = (count + each.count, examples if each.total is None else total + each.total)
-    return [text.format(count=count, total=total) for text, (count, total) in found.items() if count]
+    It is kept beside the settings: those are what the caller chose, this is what `fit` found.
+    """
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A kind of problem. Its methods form one line: `parse`, `encode`, `infer`, `decode`, `score`."""
+    """A kind of problem. Its methods form one line: `parse`, `encode`, `infer`, `decode`, `score`.
+
+    A class that derives from it is known to `adapt` and `load` by its `name` from its definition on.
+    """
 
     name: ClassVar[str]
+    """The name to call it by, under which it is saved."""
     auto_classes: ClassVar[Mapping[Family, str]]
     """For each family that can serve the task, the transformers Auto class for it, or a name made like theirs."""
     fields: ClassVar[tuple[str, ...]]
@@ -141,12 +65,22 @@ class Task(ABC):
 
     columns: Mapping[str, str] | None = field(default=None, kw_only=True)
     """`{field: column}` for fields that have another name in the data."""
+    fitted: Fitted = field(default=Fitted(), kw_only=True, repr=False)
+    """What the task has learned from data; `fit` sets it."""
 
-    # ---- records
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        KNOWN_TASKS.add(cls)
 
     def settings(self) -> dict[str, Any]:
-        """The fields of the task as JSON values, labels left out."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "labels"}
+        """What the caller chose of the task, as JSON values; labels and what is learned are no settings."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("labels", "fitted")}
+
+    def as_json(self) -> dict[str, Any]:
+        """What `task_of_json` makes the task of again, with its labels, which are kept apart."""
+        return {"name": self.name, "settings": self.settings(), "fitted": asdict(self.fitted)}
+
+    # ---- records
 
     def as_record(self, item: Any) -> Any:
         """The record that an input of `predict` stands for: a text stands for `{"text": …}`."""
@@ -335,9 +269,9 @@ class Task(ABC):
         return [show_tokens(ids, [False] * len(ids), view.tokenizer), f"label: {self.show_target(feature, view)}"]
 
     def show_target(self, feature: Any, view: ModelView) -> str:
-        """What a sequence as a whole is to give: the name of an output."""
-        number: int = feature.targets["labels"]
-        return view.outputs[number]
+        """What a sequence as a whole is to give: the name of an output, or what is learned as it is."""
+        target = feature.targets["labels"]
+        return view.outputs[target] if isinstance(target, int) else str(target)
 
     @abstractmethod
     def samples(self) -> list[Record]:
@@ -347,98 +281,10 @@ class Task(ABC):
     def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> tuple[dict[str, float], Report]:
         """The metrics, headline first, and the report per class."""
 
-    @abstractmethod
     def present(self, example: Any, prediction: Any, *, scores: bool) -> Any:
-        """A prediction as the user sees it."""
+        """A prediction as the user sees it; `scores` asks for the probability of each answer, where there are any."""
+        return prediction
 
 
-@dataclass(frozen=True)
-class LabelledTask(Task):
-    """A task whose head has outputs with names, which are given or read from data."""
-
-    labels: Sequence[Label] | None = None
-    """The names of the classes; None: read from the data of the first `fit`."""
-
-    def __post_init__(self) -> None:
-        if self.labels is not None:
-            object.__setattr__(self, "labels", self.clean_labels(self.labels))
-
-    @property
-    def ready(self) -> bool:
-        return self.labels is not None
-
-    def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
-        """The given labels, checked: at least one, all names or all numbers, none twice."""
-        if isinstance(labels, str):
-            raise LightAdaptError(f"labels={labels!r} is one text. Give a list of names: labels=[{labels!r}, …]")
-        labels = tuple(label.item() if isinstance(label, np.generic) else label for label in labels)
-        if not labels:
-            raise LightAdaptError("labels is empty. Name at least one label, or leave labels out to infer them.")
-        kinds = {type(label) for label in labels}
-        if kinds not in ({str}, {int}):
-            names = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise LightAdaptError(f"labels holds values of type {names}. Give names only, or class numbers only.")
-        if "" in labels:
-            raise LightAdaptError("labels holds an empty name. Give every label a name.")
-        twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
-        if twice:
-            raise LightAdaptError(f"labels names {twice[0]!r} twice. Name each label once.")
-        return labels
-
-    def with_labels(self, labels: Sequence[Label]) -> LabelledTask:
-        """The same task with these labels."""
-        return replace(self, labels=self.clean_labels(labels))
-
-    def outputs(self) -> tuple[str, ...]:
-        return tuple(map(str, self.labels or ()))
-
-    @abstractmethod
-    def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
-        """The labels that occur, sorted."""
-
-    @abstractmethod
-    def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:
-        """The labels behind the outputs of a head trained elsewhere; None when it is not of this task's form."""
-
-    def unknown_label(self, place: str, label: Label) -> DataError:
-        """The error for a label that is none of the task's."""
-        known = list(map(str, self.labels or ()))
-        names = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
-        return DataError(
-            f"{place}: label {label!r} is not among the labels. {nearest(str(label), known)}Labels: {names}. "
-            "Correct the record, or adapt with labels=[…] that include it."
-        )
-
-
-def count_targets(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The targets of a batch: the labels that are not ignored where every token may have one, else the rows."""
-    labels = batch.get("labels")
-    if labels is None or labels.ndim == 1 or labels.is_floating_point():
-        some = next(iter(batch.values()))
-        return some.new_tensor(len(some))
-    return (labels != IGNORED).sum()
-
-
-def filler(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """What stands at padded positions of this argument of a model."""
-    known: dict[str, int] = {
-        "input_ids": int(tokenizer.pad_token_id or 0),
-        "token_type_ids": tokenizer.pad_token_type_id,
-        "labels": IGNORED,
-    }
-    return known.get(name, 0)
-
-
-def pad(rows: Sequence[Any], filler: int) -> torch.Tensor:
-    """Rows of numbers as `(B, T)`, the shorter ones filled up on the right; single numbers as `(B,)`."""
-    import torch
-
-    if not isinstance(rows[0], (list, np.ndarray)):
-        return torch.tensor(rows)
-    if isinstance(rows[0][0], float):  # one number a label
-        return torch.tensor(rows)
-    length = max(map(len, rows))
-    padded = np.full((len(rows), length), filler, dtype=np.int64)
-    for number, row in enumerate(rows):
-        padded[number, : len(row)] = row
-    return torch.from_numpy(padded)
+KNOWN_TASKS: Registry[Task] = Registry("task", "lightadapt.tasks")
+"""Every task of this process by the name that it declares."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Family
 from lightadapt.errors import LightAdaptError
+from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.generation import Generation
-from lightadapt.tasks.task import ModelView
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -70,6 +70,8 @@ class Settings:
     """Where checkpoints are kept."""
     checkpoint: Path | None
     """The checkpoint to go on from."""
+    base_dropout: bool
+    """Whether dropout stays on in the frozen part of the model."""
     others: dict[str, Any]
     """Further arguments of Trainer."""
 
@@ -161,7 +163,14 @@ def read_settings(
     if not isinstance(cache, bool) and cache not in CACHES:
         raise LightAdaptError(f"cache={cache!r} is unknown. Known: True, False, {', '.join(map(repr, CACHES))}.")
     folder = Path(chosen["output_dir"]) if chosen["output_dir"] else None
-    return Settings(cache=cache, folder=folder, checkpoint=_find_checkpoint(folder, resume), others=others, **numbers)
+    return Settings(
+        cache=cache,
+        folder=folder,
+        checkpoint=_find_checkpoint(folder, resume),
+        base_dropout=base_dropout,
+        others=others,
+        **numbers,
+    )
 
 
 def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,12 @@ from transformers import PreTrainedModel
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.adaptation import Adaptation
-from lightadapt.errors import LightAdaptError
-from lightadapt.tasks.task import IGNORED, Objective, Task
+from lightadapt.adaptation.runner import Runner
+from lightadapt.data import Data
+from lightadapt.errors import LightAdaptError, warn
+from lightadapt.tasks import Task
+from lightadapt.tasks.encoding.features import IGNORED
+from lightadapt.tasks.losses.objective import Objective
 
 DOUBTFUL, ABSURD = 20.0, 1000.0
 """Factors between a learning rate and that of the method from which it is doubted, and refused."""
@@ -21,8 +24,9 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, tor
 """Difference between a logit in a batch and alone, in units of the largest logit, that rounding explains."""
 
 
-def check_weights(adaptation: Adaptation) -> str:
+def check_weights(runner: Runner) -> str:
     """What is trained; raise when something that should be trained is frozen, in half precision, or not finite."""
+    adaptation = runner.adaptation
     parameters = dict(adaptation.model.named_parameters())
     trained = {name: parameters[name] for name in sorted(adaptation.all_trained)}
     frozen = [name for name, parameter in trained.items() if not parameter.requires_grad]
@@ -45,9 +49,9 @@ def check_weights(adaptation: Adaptation) -> str:
     return f"weights: {len(trained)} tensors are trained, in float32"
 
 
-def check_targets(adaptation: Adaptation, features: Sequence[Any], task: Task) -> str:
+def check_targets(runner: Runner, features: Sequence[Any], task: Task) -> str:
     """How much is to be learned; raise when no token is to be learned, or never the one that ends a text."""
-    ends = task.end_tokens(adaptation.view_with(task.outputs()))
+    ends = task.end_tokens(runner.view_of(task))
     count, rows, ended = 0, 0, False
     for feature in features:  # once: they may lie in a file
         row = feature.targets.get("labels")
@@ -59,7 +63,7 @@ def check_targets(adaptation: Adaptation, features: Sequence[Any], task: Task) -
         raise LightAdaptError("Every label is masked, so there is nothing to learn. Look at adapted.preview(data).")
     if rows and ends and not ended:
         raise LightAdaptError(
-            f"The end token ({adaptation.tokenizer.eos_token}) is nowhere among what is learned, so the model would "
+            f"The end token ({runner.tokenizer.eos_token}) is nowhere among what is learned, so the model would "
             "never stop. Look at adapted.preview(data): most often the records are cut, or the chat template ends no "
             "turn."
         )
@@ -80,7 +84,7 @@ def check_learning_rate(given: float | None, usual: float, method: str) -> None:
     )
     if max(factor, 1 / factor) >= ABSURD:
         raise LightAdaptError(message)
-    warnings.warn(message, stacklevel=3)
+    warn(message)
 
 
 class GradientWatch:
@@ -91,13 +95,13 @@ class GradientWatch:
 
     def __init__(self, adaptation: Adaptation) -> None:
         self.model: PreTrainedModel = adaptation.model
-        inserted = peft_bridge.adapter_parameters(self.model, adaptation.name)
+        inserted = adaptation.adapter.parameters
         self.waiting = set(inserted or adaptation.all_trained)
         self.watched = len(self.waiting)
         self.each = bool(inserted)
         self.experts = tuple(
             part.path
-            for block in adaptation.base.blueprint.anatomy.blocks
+            for block in adaptation.design.blueprint.anatomy.blocks
             for part in block.feed_forwards
             if part.mixture and part.path
         )
@@ -158,12 +162,12 @@ def check_gradients(
     return f"gradients: they reach {watch.watched - len(watch.waiting)} of {watch.watched} tensors"
 
 
-def check_padding(adaptation: Adaptation, features: Sequence[Any]) -> str:
+def check_padding(runner: Runner, features: Sequence[Any]) -> str:
     """That padding changes nothing; raise when a feature gives something else in a batch than alone.
 
     Empty where that cannot be seen: there is one feature only, or the task infers no array.
     """
-    model, task, view = adaptation.model, adaptation.task, adaptation.view
+    model, task, view = runner.model, runner.task, runner.view
     if len(features) < 2 or not task.comparable:
         return ""
     with torch.no_grad():
@@ -178,3 +182,26 @@ def check_padding(adaptation: Adaptation, features: Sequence[Any]) -> str:
             "neighbours; choose another architecture for this task."
         )
     return "padding: a batch gives what its records give alone"
+
+
+def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | None) -> list[str]:
+    """What was found to be right, a line each; see `Adapted.check`.
+
+    Raises:
+        LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
+    """
+    runner.require_labels()
+    task = runner.task
+    if data is None:
+        data, columns = task.samples(), {}
+    examples, records = task.read_examples(data, split="train", columns=columns)
+    features = runner.encode(examples, records, targets=True)
+    few, plain = features[:8], runner.encode(examples[:8], records, targets=False)[:8]
+    with torch.random.fork_rng():  # dropout draws
+        found = [
+            check_weights(runner),
+            check_targets(runner, features, task),
+            check_gradients(runner.adaptation, runner.collate(few), task.objective(examples, runner.view)),
+            check_padding(runner, plain),
+        ]
+    return [line for line in found if line]

@@ -26,7 +26,7 @@ class FrozenBase:
     """
 
     def __init__(self, adaptation: Adaptation, *, dropout: bool = False) -> None:
-        """`dropout` keeps it on: then nothing rests."""
+        """`dropout` keeps it on: then no module is put into evaluation mode."""
         self.adaptation = adaptation
         self.dropout = dropout
         self.modules: list[nn.Module] = []
@@ -80,8 +80,8 @@ def _run_resting(block: nn.Module, run: Callable[..., Any], *args: Any) -> Any:
 
 
 def _frozen_modules(adaptation: Adaptation) -> Iterator[nn.Module]:
-    anatomy, head = adaptation.base.blueprint.anatomy, adaptation.base.head
-    matrices = {name for name in adaptation.plan.unfrozen if len(anatomy.parameters[name]) > 1}
+    anatomy, head = adaptation.design.blueprint.anatomy, adaptation.base.head
+    matrices = {name for name in adaptation.design.plan.unfrozen if len(anatomy.parameters[name]) > 1}
     blocks = {path for block in anatomy.blocks for path in block.paths}
     learning = tuple(f"{path}." for path in blocks & _holders(matrices))
     if any(not name.startswith(learning) for name in matrices):

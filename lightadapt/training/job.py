@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,14 +54,19 @@ class Job:
     """Puts what is frozen into evaluation mode; called when a step has put all into training mode."""
     before_step: Callable[[], None]
     """Called when the gradients of a step are there."""
-    save: Callable[[Path, Gate], None]
-    """Writes an artifact; all processes call it, and what is passed to it decides which of them writes."""
+    save: Callable[[Path, Gate, Mapping[str, float] | None], None]
+    """Writes an artifact with these validation metrics; all processes call it, and the gate decides which writes."""
     load: Callable[[Path], None]
 
     @cached_property
     def lengths(self) -> list[int]:
         """Tokens of every feature; told once, since features may lie in a file."""
         return list(map(len, self.features))
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Sequences and tokens of an epoch."""
+        return {"sequences": len(self.features), "tokens": self.tokens}
 
     @property
     def tokens(self) -> int:

@@ -88,7 +88,7 @@ class Run:
     seed: int
 
     @cached_property
-    def facts(self) -> dict[str, Any]:
+    def used(self) -> dict[str, Any]:
         """The settings as they are used."""
         budget = self.settings.budget(self.job.tokens, len(self.job.features))
         rate, head_rate = self.default_rates
@@ -124,7 +124,7 @@ class Run:
     @property
     def _steps(self) -> int:
         """Steps of the whole run."""
-        return self._max_steps or round(self.facts["epochs"] * self._steps_per_epoch(self.facts["batch_tokens"]))
+        return self._max_steps or round(self.used["epochs"] * self._steps_per_epoch(self.used["batch_tokens"]))
 
     def _steps_per_epoch(self, budget: int) -> int:
         """The steps of the optimizer, each of one batch or more in every process."""
@@ -159,8 +159,8 @@ class Run:
                 trainer = AdaptTrainer(
                     self.job,
                     arguments,
-                    batch_tokens=self.facts["batch_tokens"],
-                    head_rate=self.facts["head_learning_rate"],
+                    batch_tokens=self.used["batch_tokens"],
+                    head_rate=self.used["head_learning_rate"],
                     score=self._score,
                     cache=cache,
                     callbacks=[memory, *self._watchers(arguments), *callbacks],
@@ -179,10 +179,10 @@ class Run:
                 self.job.model.eval()
                 if cache is not None:
                     cache.close()
-        facts = {**self.facts, "cached_blocks": cache.cached_blocks if cache is not None else 0}
+        used = {**self.used, "cached_blocks": cache.cached_blocks if cache is not None else 0}
         if cache is not None and cache.reason:
-            facts["not_cached"] = cache.reason
-        return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=facts)
+            used["not_cached"] = cache.reason
+        return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=used)
 
     def _arguments(self, output_dir: str) -> TrainingArguments:
         """Trainer's arguments."""
@@ -192,9 +192,9 @@ class Run:
             self.job.model,
             trains_base=self.job.trains_base,
             output_dir=output_dir,
-            epochs=self.facts["epochs"],
+            epochs=self.used["epochs"],
             steps=self._steps,
-            learning_rate=self.facts["learning_rate"],
+            learning_rate=self.used["learning_rate"],
             headline=validation.headline if validation else None,
             greater_is_better=validation is None or validation.greater_is_better,
             seed=self.seed,
@@ -218,7 +218,7 @@ class Run:
         wanted = self.settings.cache
         if not wanted or not self.job.first_stack or self._why_no_cache:
             return None
-        if wanted == "auto" and self.facts["epochs"] <= 1:
+        if wanted == "auto" and self.used["epochs"] <= 1:
             return None
         return TrunkCache(
             self.job.first_stack,

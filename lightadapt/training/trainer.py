@@ -6,8 +6,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import sort_checkpoints
 from transformers.training_args import OptimizerNames
 
+from lightadapt import peft_bridge
 from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import gather
@@ -51,7 +51,7 @@ class AdaptTrainer(Trainer):
         """`head_rate` is the learning rate of the head's parameters, the others take that of `args`; `score` computes
         the validation metrics.
         """
-        with _as_adapted(job.model):
+        with peft_bridge.marked(job.model):
             super().__init__(
                 model=job.model,
                 args=args,
@@ -73,6 +73,7 @@ class AdaptTrainer(Trainer):
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
         self.training_seconds = 0.0
+        self.last_scores: dict[str, float] = {}
         # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
         cached = "use_cache" in inspect.signature(job.model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
@@ -187,7 +188,7 @@ class AdaptTrainer(Trainer):
         """The task's scores of the validation records, decoded as for the user."""
         assert self.score is not None
         start = time.perf_counter()
-        scores = self.score()
+        scores = self.last_scores = self.score()
         self.training_seconds -= time.perf_counter() - start
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))
@@ -226,9 +227,8 @@ class AdaptTrainer(Trainer):
             super().save_model(output_dir, _internal_call)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        self.job.save(
-            Path(output_dir or self.args.output_dir), lambda write: write() if self.args.should_save else None
-        )
+        folder = Path(output_dir or self.args.output_dir)
+        self.job.save(folder, lambda write: write() if self.args.should_save else None, self.last_scores)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:
@@ -268,17 +268,6 @@ def _collate_numbered(
     """The batch of these features, with their numbers."""
     rows, features = zip(*numbered, strict=True)
     return {**collate(features), ROWS: torch.tensor(rows)}
-
-
-@contextmanager
-def _as_adapted(model: Any) -> Iterator[None]:
-    """Let Trainer take a quantized model of which the head alone is trained; it asks for an adapter of PEFT."""
-    before = getattr(model, "_hf_peft_config_loaded", False)
-    model._hf_peft_config_loaded = True
-    try:
-        yield
-    finally:
-        model._hf_peft_config_loaded = before
 
 
 def last_checkpoint(folder: str | os.PathLike[str]) -> Path | None:

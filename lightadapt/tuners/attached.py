@@ -7,13 +7,14 @@ classes and attributes of the model stay as they are, whatever else is inserted.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.peft_bridge import BaseTuner, BaseTunerLayer, PeftConfig
+from lightadapt.peft_bridge import BaseTuner, BaseTunerLayer, PeftConfig, active_in
 
 
 class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
@@ -27,6 +28,9 @@ class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         super().__init__()
         self._host: Any = (host,)  # in a tuple, because the host is no child of its child
         self._handles: list[RemovableHandle] = []
+        self._elsewhere: dict[str, nn.Module] = {}
+        """The module beside the host that an adapter works through, by the adapter's name."""
+        self._handles_elsewhere: list[tuple[nn.Module, list[RemovableHandle]]] = []
         self._disable_adapters = False
         self.merged_adapters: list[str] = []
         host.add_module(self.attribute, self)
@@ -40,13 +44,9 @@ class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return self.host
 
     @property
-    def running(self) -> str | None:
-        """The adapter to apply now; None when there is none, or it is switched off or folded in."""
-        if self.disable_adapters or self.merged_adapters:
-            return None
-        own: Any = getattr(self, self.adapter_layer_names[0])
-        active: Any = self.active_adapters
-        return next((name for name in active if name in own), None)
+    def running(self) -> tuple[str, ...]:
+        """The adapters to apply now, in order; none where it is switched off or folded in."""
+        return active_in(self)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         raise NotImplementedError(f"{type(self).__name__} is no change of weights")
@@ -54,11 +54,35 @@ class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     def unmerge(self) -> None:
         raise NotImplementedError(f"{type(self).__name__} is no change of weights")
 
+    def work_through(
+        self, name: str, module: nn.Module, hook: Callable[[nn.Module], Sequence[RemovableHandle]]
+    ) -> None:
+        """Let an adapter work through hooks on another module, too; adapters that name the same one share them."""
+        self._elsewhere[name] = module
+        if not any(module is known for known, _ in self._handles_elsewhere):
+            self._handles_elsewhere.append((module, list(hook(module))))
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Let an adapter go, and the modules that it alone worked through."""
+        super().delete_adapter(adapter_name)
+        self._elsewhere.pop(adapter_name, None)
+        used = [id(module) for module in self._elsewhere.values()]
+        for module, handles in self._handles_elsewhere:
+            if id(module) not in used:
+                _remove(handles)
+        self._handles_elsewhere = [each for each in self._handles_elsewhere if id(each[0]) in used]
+
     def detach_from_host(self) -> None:
         """Leave the host as it was before."""
-        for handle in self._handles:
-            handle.remove()
+        _remove(self._handles)
+        for _, handles in self._handles_elsewhere:
+            _remove(handles)
         delattr(self.host, self.attribute)
+
+
+def _remove(handles: Sequence[RemovableHandle]) -> None:
+    for handle in handles:
+        handle.remove()
 
 
 class AttachingTuner(BaseTuner):  # type: ignore[misc]

@@ -41,19 +41,20 @@ class BitFitLayer(AttachedLayer):
         self._handles.append(host.register_forward_hook(self._add))
 
     def _add(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        name = self.running
-        return output if name is None else output + self.change[name].to(output.dtype)
+        for name in self.running:
+            output = output + self.change[name].to(output.dtype)
+        return output
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        name = adapter_names[0] if adapter_names else self.running
-        if name is None or name not in self.change:
-            return
         bias = getattr(self.host, "bias", None)
-        if bias is None:
-            raise NotImplementedError("the architecture has no biases to add the trained ones to")
-        with torch.no_grad():
-            bias += self.change[name].to(bias.dtype)
-        self.merged_adapters.append(name)
+        for name in adapter_names or self.running:
+            if name not in self.change:
+                continue
+            if bias is None:
+                raise NotImplementedError("the architecture has no biases to add the trained ones to")
+            with torch.no_grad():
+                bias += self.change[name].to(bias.dtype)
+            self.merged_adapters.append(name)
 
     def unmerge(self) -> None:
         while self.merged_adapters:

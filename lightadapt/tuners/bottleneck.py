@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers.activations import ACT2FN
 
 from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
@@ -56,7 +57,6 @@ class BottleneckLayer(AttachedLayer):
         self.settings: dict[str, BottleneckConfig] = {}
         self._activations: dict[str, Any] = {}
         self._input: Tensor | None = None
-        self._watched: list[nn.Module] = []
         self._handles.append(host.register_forward_hook(self._add, with_kwargs=True))
 
     def fill(self, name: str, config: BottleneckConfig, hidden_size: int, source: nn.Module | None) -> None:
@@ -69,26 +69,28 @@ class BottleneckLayer(AttachedLayer):
         self.down[name], self.up[name] = down, up
         self.settings[name] = config
         self._activations[name] = ACT2FN[config.activation]
-        if source is not None and not any(source is module for module in self._watched):
-            self._watched.append(source)
-            self._handles.append(source.register_forward_pre_hook(self._keep_input, with_kwargs=True))
+        if source is not None:
+            self.work_through(name, source, self._watch)
+
+    def _watch(self, source: nn.Module) -> list[RemovableHandle]:
+        return [source.register_forward_pre_hook(self._keep_input, with_kwargs=True)]
 
     def _keep_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        name = self.running
-        if name is not None and self.settings[name].parallel:
+        if any(self.settings[name].parallel for name in self.running):
             self._input = _first(args, kwargs)
 
     def _add(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        name = self.running
-        if name is None:
+        names = self.running
+        if not names:
             return output
         hidden = output[0] if isinstance(output, tuple) else output
-        if self.settings[name].parallel:
-            source = _first(args, kwargs) if self._input is None else self._input
-            self._input = None
-            hidden = hidden + self(source, name).reshape(hidden.shape)
-        else:
-            hidden = hidden + self(hidden, name)
+        source, self._input = self._input, None
+        for name in names:  # each reads what the one before it gives, or in parallel the input
+            if self.settings[name].parallel:
+                source = _first(args, kwargs) if source is None else source
+                hidden = hidden + self(source, name).reshape(hidden.shape)
+            else:
+                hidden = hidden + self(hidden, name)
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
     def forward(self, inputs: Tensor, name: str) -> Tensor:

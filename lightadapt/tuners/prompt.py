@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
@@ -57,7 +58,6 @@ class PromptLayer(AttachedLayer):
         super().__init__(host)
         self.prompts = nn.ParameterDict()
         self.settings: dict[str, PromptConfig] = {}
-        self._hooked: list[nn.Module] = []
         self._ids: Tensor | None = None
         """The ids with the placeholders, from the trunk's entrance until they are embedded."""
         self._lengths: list[int | None] = []
@@ -88,27 +88,38 @@ class PromptLayer(AttachedLayer):
         self.prompts[name] = nn.Parameter((start * spread).to(weight.device))
         self.settings[name] = config
 
-    def reach(self, trunk: nn.Module, reader: nn.Module | None) -> None:
+    def reach(self, name: str, trunk: nn.Module, reader: nn.Module | None) -> None:
         """Lengthen what goes into the trunk, shorten what comes out, and tell the reader of the difference."""
-        if any(trunk is module for module in self._hooked):
-            return
-        self._hooked.append(trunk)
-        self._handles.append(trunk.register_forward_pre_hook(self._enter, with_kwargs=True))
-        if reader is None:
-            self._handles.append(trunk.register_forward_hook(self._leave, with_kwargs=True))
-        else:
-            self._handles.append(trunk.register_forward_hook(self._leave_long, with_kwargs=True))
-            self._handles.append(reader.register_forward_pre_hook(self._inform, with_kwargs=True))
+
+        def hook(trunk: nn.Module) -> list[RemovableHandle]:
+            entrance = trunk.register_forward_pre_hook(self._enter, with_kwargs=True)
+            if reader is None:
+                return [entrance, trunk.register_forward_hook(self._leave, with_kwargs=True)]
+            leave = trunk.register_forward_hook(self._leave_long, with_kwargs=True)
+            return [entrance, leave, reader.register_forward_pre_hook(self._inform, with_kwargs=True)]
+
+        self.work_through(name, trunk, hook)
+
+    def current(self) -> tuple[Tensor, int] | None:
+        """The vectors to put in now, (length, width), and how many tokens stand before them; None: there are none."""
+        names = self.running
+        if not names:
+            return None
+        positions = {self.settings[name].position for name in names}
+        if len(positions) > 1:
+            raise LightAdaptError(f"The prompts {', '.join(names)} stand at different positions. Use one at a time.")
+        prompts = [self.prompts[name] for name in names]
+        return (prompts[0] if len(prompts) == 1 else torch.cat(prompts)), positions.pop()
 
     # ---- the entrance
 
     def _enter(self, trunk: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-        name = self.running
+        current = self.current()
         self._lengths.append(None)
-        if name is None:
+        if current is None:
             return None
         kwargs = dict(zip(inspect.signature(trunk.forward).parameters, args, strict=False)) | kwargs
-        length, position = len(self.prompts[name]), self.settings[name].position
+        length, position = len(current[0]), current[1]
         if any(self._is_prompted(kwargs.get(cache)) for cache in CACHES):
             return (), self._go_on(kwargs, length, position)
         ids = kwargs.get("input_ids")
@@ -154,10 +165,10 @@ class PromptLayer(AttachedLayer):
 
     def _embed(self, embedding: nn.Module, args: Any, output: Tensor) -> Tensor:
         """Put the prompt in the place of its placeholders."""
-        name, ids = self.running, self._ids
-        if name is None or ids is None or not args:
+        current, ids = self.current(), self._ids
+        if current is None or ids is None or not args:
             return output
-        prompt, position = self.prompts[name].to(output.dtype), self.settings[name].position
+        prompt, position = current[0].to(output.dtype), current[1]
         after = position + len(prompt)
         rows, tokens = ids.shape  # the ids may have been padded to a multiple of a window
         if args[0].shape[:1] == (rows,) and torch.equal(args[0][:, :tokens], ids):
@@ -183,7 +194,7 @@ class PromptLayer(AttachedLayer):
                 f"The prompt did not reach the model: {type(trunk).__name__} does not embed its input_ids as they are. "
                 "Use method='prefix' or 'lora'."
             )
-        if isinstance(output, dict) and self.running is not None:
+        if isinstance(output, dict) and self.running:
             for cache in CACHES:
                 self._remember(output.get(cache))
         return self._lengths.pop()
@@ -191,16 +202,16 @@ class PromptLayer(AttachedLayer):
     def _leave(self, trunk: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         """The output without the tokens of the prompt."""
         length = self._close(trunk, output)
-        name = self.running
-        if name is None or length is None:
+        current = self.current()
+        if current is None or length is None:
             return output
-        position = self.settings[name].position
+        prompt, position = current
 
         def cut(value: Any) -> Any:
             if isinstance(value, tuple) and type(value) is tuple:
                 return tuple(map(cut, value))
             if torch.is_tensor(value) and value.dim() == 3 and value.shape[1] == length:
-                return torch.cat([value[:, :position], value[:, position + len(self.prompts[name]) :]], 1)
+                return torch.cat([value[:, :position], value[:, position + len(prompt) :]], 1)
             return value
 
         if isinstance(output, dict):
@@ -212,12 +223,11 @@ class PromptLayer(AttachedLayer):
 
     def _inform(self, reader: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
         """Let the mask of what the decoder attends to cover the prompt."""
-        name = self.running
-        if name is None:
+        current = self.current()
+        if current is None:
             return None
         kwargs = dict(zip(inspect.signature(reader.forward).parameters, args, strict=False)) | kwargs
-        hidden, position = kwargs["encoder_hidden_states"], self.settings[name].position
-        length = len(self.prompts[name])
+        hidden, length, position = kwargs["encoder_hidden_states"], len(current[0]), current[1]
         masks = {key: value for key, value in kwargs.items() if key.startswith("encoder_") and torch.is_tensor(value)}
         for key, mask in masks.items():
             if mask.dim() == 2 and mask.shape[1] + length in hidden.shape[:2]:
@@ -255,7 +265,7 @@ class PromptTuner(AttachingTuner):
 
     def fill(self, layer: Any, config: Any, name: str, path: str) -> None:
         trunk = self.model.get_submodule(config.trunk)
-        layer.reach(trunk, None if config.reader is None else self.model.get_submodule(config.reader))
+        layer.reach(name, trunk, None if config.reader is None else self.model.get_submodule(config.reader))
         layer.fill(name, config)
 
 

@@ -13,7 +13,6 @@ from learned import stir, trainable, without_dropout
 from tiny_models import ARCHITECTURES
 
 import lightadapt as la
-from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.methods import NAMES
 
 TASKS = ("classification", "ner")
@@ -32,8 +31,8 @@ def make(tiny, messages):
 
     def build(name, task, method, **options):
         adapted = la.adapt(tiny(name), task, method, labels=messages, **options)
-        features = adapted._now.encode(adapted.task.parse(adapted.task.read(messages[:8])), targets=True)
-        return adapted, adapted._now.collate(features)
+        features = adapted.runner.encode(adapted.task.parse(adapted.task.read(messages[:8])), targets=True)
+        return adapted, adapted.runner.collate(features)
 
     return build
 
@@ -153,8 +152,10 @@ def test_layers_choose_the_blocks(make, name):
     assert counts[2] == 3 * counts[0]
     assert counts[0] == counts[1]
     full, _ = make(name, "classification", "full", layers="last:1")
-    block = full._now.plan.blocks[0].path
-    assert all(entry.startswith(f"{block}.") or entry in full._now.base.head for entry in trainable(full.model))
+    block = full.runner.adaptation.design.plan.blocks[0].path
+    assert all(
+        entry.startswith(f"{block}.") or entry in full.runner.adaptation.base.head for entry in trainable(full.model)
+    )
     assert any(entry.startswith(f"{block}.") for entry in trainable(full.model))
 
 
@@ -174,6 +175,6 @@ def test_half_precision_bases_train_float32(make, tmp_path, dtype):
 def test_saved_tensors_are_those_that_train(make):
     for method in METHODS:
         adapted, _ = make("bert", "ner", method)
-        saved = checkpoint.trained_tensors(adapted.model, adapted._now.trained, adapted._now.modules)
+        saved = adapted.runner.adaptation.tensors()
         plain = {entry.replace(".default.", ".") for entry in trainable(adapted.model)}
         assert {entry.removeprefix("base_model.model.") for entry in saved} == plain

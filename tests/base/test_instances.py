@@ -54,7 +54,7 @@ def test_a_trained_ner_head_keeps_its_own_order_of_tags(tiny, messages):
     assert adapted.labels == ["A", "B"]
     adapted.fit([{"tokens": ["x", "y"], "tags": ["B-A", "O"]}], epochs=1)
     assert [model.config.id2label[number] for number in range(5)] == tags
-    (feature,) = adapted._now.encode(
+    (feature,) = adapted.runner.encode(
         adapted.task.parse(adapted.task.read([{"tokens": ["x"], "tags": ["B-A"]}])), targets=True
     )
     assert feature.targets == {"labels": [-100, 4, -100]}

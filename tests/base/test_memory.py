@@ -28,10 +28,10 @@ def real_peak(adapted: la.Adapted) -> int:
     ids = inputs["input_ids"]
     labels = {"classification": torch.zeros(len(ids), dtype=torch.long), "ner": torch.zeros_like(ids)}
     meter = _Meter([*model.parameters(), *model.buffers()])
-    objective = adapted.task.objective([], adapted._now.view) or (lambda model, batch: model(**batch).loss)
+    objective = adapted.task.objective([], adapted.runner.view) or (lambda model, batch: model(**batch).loss)
     with meter:
         objective(model, {**inputs, "labels": labels.get(adapted.task.name, ids)}).backward()
-    memory = adapted._now.memory
+    memory = adapted.runner.adaptation.memory()
     return memory.weights + memory.optimizer + meter.peak
 
 
@@ -65,7 +65,7 @@ def test_weights_are_counted_as_they_are(tiny, name, quantize):
     labels = None if TASKS[name] == "generation" else ["a", "b"]
     adapted = la.adapt(tiny(name), TASKS[name], "lora", labels=labels, quantize=quantize)
     found = la.inspect(tiny(name), task=adapted.task, method="lora", quantize=quantize, device="cpu").memory
-    assert found == adapted._now.memory
+    assert found == adapted.runner.adaptation.memory()
     assert quantize is None or quantize in found.base
 
 
@@ -197,7 +197,7 @@ def test_a_checkpoint_that_is_quantized_is_seen_to_be(tiny, tmp_path):
     AutoModel.from_pretrained(tiny("bert"), quantization_config=config).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(tiny("bert")).save_pretrained(tmp_path)
     found = la.inspect(tmp_path, task="ner", method="lora", device="cpu")
-    assert found.memory.base == la.adapt(tmp_path, "ner", labels=["A"])._now.memory.base
+    assert found.memory.base == la.adapt(tmp_path, "ner", labels=["A"]).runner.adaptation.memory().base
     assert "4bit" in found.memory.base
     assert la.inspect(tmp_path).methods["full"].startswith("Method Full() changes the weights")
     with pytest.raises(la.LightAdaptError, match="quantized already"):

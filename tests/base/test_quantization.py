@@ -124,7 +124,7 @@ def batch_of(texts):
         task = adapted.task.name
         records = RECORDS[task] if task in ("generation", "summarization") else [{"text": text} for text in texts]
         examples = adapted.task.parse(adapted.task.read(records, labelled=False), labelled=False)
-        batch = adapted._now.collate(adapted._now.encode(examples, targets=False))
+        batch = adapted.runner.collate(adapted.runner.encode(examples, targets=False))
         if task == "summarization":
             batch["decoder_input_ids"] = batch["input_ids"][:, :4]
         return batch
@@ -249,7 +249,7 @@ def test_a_config_of_transformers_keeps_what_it_says(tiny, messages, texts, tmp_
 def test_learns_after_an_evaluation_and_comes_back(tiny, messages, texts, tmp_path, name, method, form):
     adapted = la.adapt(tiny(name), "classification", METHODS[method], labels=messages, quantize=form)
     adapted.evaluate(messages[:2])
-    trained = adapted._now.all_trained
+    trained = adapted.runner.adaptation.all_trained
     before = state(adapted.model)
     losses = learn(adapted, messages[:6])
     assert losses[-1] < losses[0]
@@ -382,7 +382,7 @@ def test_a_quantized_head_is_trained_in_float32(checkpoint, messages, texts, tmp
     batch = AutoTokenizer.from_pretrained(folder)(texts, return_tensors="pt", padding=True)
     expected = logits(model, batch)
     adapted = la.adapt(folder if from_folder else model, "classification", labels=messages)
-    assert adapted._now.base.trained_head
+    assert adapted.runner.adaptation.base.trained_head
     assert type(adapted.model.classifier) is nn.Linear
     torch.testing.assert_close(logits(adapted.model, batch), expected, atol=1e-2, rtol=0)
     losses = learn(adapted, messages[:4])
@@ -399,7 +399,7 @@ def test_a_quantized_head_of_another_task_or_labels_starts_anew(checkpoint, form
     folder = checkpoint("bert", form, head=True)
     adapted = la.adapt(folder, task, labels=labels)
     head, again = adapted.model.classifier, la.adapt(folder, task, labels=labels).model.classifier
-    assert not adapted._now.base.trained_head
+    assert not adapted.runner.adaptation.base.trained_head
     assert (type(head), head.out_features) == (nn.Linear, outputs)
     assert 0 < head.weight.std() < 0.1
     assert torch.equal(head.weight, again.weight)

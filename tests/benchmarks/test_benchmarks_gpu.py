@@ -93,7 +93,7 @@ def test_both_sides_see_the_same_tokens(gpu, work, name, monkeypatch):
     options = {"labels": list(gpu.LABELS)} if name == "tiny-bert" else {}
     adapted = la.adapt(task.folder, "classification" if options else "generation", **options)
     examples = adapted.task.parse(adapted.task.read(texts))
-    ours = [feature.inputs["input_ids"] for feature in adapted._now.encode(examples, targets=True)]
+    ours = [feature.inputs["input_ids"] for feature in adapted.runner.encode(examples, targets=True)]
     assert ours == theirs
     assert {len(ids) for ids in ours} == {32}
 

@@ -29,8 +29,8 @@ def make(tiny, messages):
     def build(name, method, **options):
         method = BOTTLENECKS.get(method, method) if isinstance(method, str) else method
         adapted = la.adapt(tiny(name), "classification", method, labels=messages, **options)
-        features = adapted._now.encode(adapted.task.parse(adapted.task.read(messages[:6])), targets=True)
-        return adapted, adapted._now.collate(features)
+        features = adapted.runner.encode(adapted.task.parse(adapted.task.read(messages[:6])), targets=True)
+        return adapted, adapted.runner.collate(features)
 
     return build
 
@@ -39,10 +39,11 @@ def make(tiny, messages):
 def test_learns_saves_and_loads(make, tmp_path, name, method):
     adapted, batch = make(name, method)
     model = adapted.model
-    frozen = {key: value.clone() for key, value in model.state_dict().items() if key not in adapted._now.all_trained}
+    learning = adapted.runner.adaptation.all_trained
+    frozen = {key: value.clone() for key, value in model.state_dict().items() if key not in learning}
     trained = {key: p for key, p in model.named_parameters() if p.requires_grad}
-    assert trained.keys() == adapted._now.all_trained
-    assert trained.keys() - adapted._now.base.head
+    assert trained.keys() == learning
+    assert trained.keys() - adapted.runner.adaptation.base.head
     optimizer = torch.optim.Adam(trained.values(), lr=1e-2)
     reached: set[str] = set()
     for _ in range(6):
@@ -145,7 +146,7 @@ def test_a_config_of_peft_keeps_what_it_says(make):
     inserted = [name for name in peft_bridge.adapter_parameters(adapted.model) if "lora_A" in name]
     assert len(inserted) == 6
     assert {p.shape[0] for name, p in adapted.model.named_parameters() if "lora_A" in name} == {4}
-    assert "bert.encoder.layer.0.output.LayerNorm.weight" in adapted._now.all_trained
+    assert "bert.encoder.layer.0.output.LayerNorm.weight" in adapted.runner.adaptation.all_trained
     assert config.target_modules == {"query", "value"}  # the caller's object is as it was
     open_targets, _ = make("bert", peft.LoraConfig(r=2))
     assert len([n for n in peft_bridge.adapter_parameters(open_targets.model) if "lora_A" in n]) == 18
@@ -245,7 +246,7 @@ def test_ranks_by_pattern(make, pattern):
 
 def test_a_prompt_leaves_its_positions_to_the_text(make, messages):
     adapted, _ = make("bert", la.Prompt(length=10))
-    assert adapted._now.max_length == 66 - 10
+    assert adapted.runner.max_length == 66 - 10
     long = " ".join(record["text"] for record in messages)
     with pytest.warns(UserWarning, match="56 tokens"):
         adapted.predict([long])

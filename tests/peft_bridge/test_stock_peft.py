@@ -10,9 +10,10 @@ import torch
 from inserted import BERT, build, shake, tokens
 from transformers import BertForSequenceClassification
 
-from lightadapt.adaptation import artifact as checkpoint
+from lightadapt.adaptation.artifact import trained_tensors
 from lightadapt.anatomy import read_anatomy
 from lightadapt.methods import resolve_method
+from lightadapt.peft_bridge import ADAPTER, Adapter
 
 
 @pytest.mark.parametrize("method", ["prefix", "pfeiffer", "parallel", "bitfit", "prompt"])
@@ -44,5 +45,5 @@ def test_stock_peft_saves_loads_switches_and_disables(tmp_path, method):
 
 def test_saved_tensors_have_the_names_of_peft():
     model = build(BertForSequenceClassification, BERT, "houlsby")
-    names = checkpoint.trained_tensors(model, [], [])
+    names = trained_tensors(Adapter(model, ADAPTER), [], [])
     assert "base_model.model.bert.encoder.layer.0.output.dense.lightadapt_bottleneck_layer.up.weight" in names

@@ -13,7 +13,7 @@ from task_records import KINDS
 from transformers import AutoModelForSequenceClassification
 
 import lightadapt as la
-from lightadapt.tasks.task import LabelledTask, ModelView
+from lightadapt.tasks import LabelledTask, ModelView
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "granite", "qwen3"])
@@ -71,8 +71,8 @@ def test_class_weights_and_smoothing_are_those_of_torch_and_sklearn(tiny, weight
     task = la.Classification(labels=["a", "b", "c"], class_weights=weights, label_smoothing=smoothing)
     adapted = la.adapt(tiny("bert"), task, "probe")
     examples = task.parse(task.read(TEXTS))
-    batch = adapted._now.collate(adapted._now.encode(examples, targets=True))
-    objective = task.objective(examples, adapted._now.view)
+    batch = adapted.runner.collate(adapted.runner.encode(examples, targets=True))
+    objective = task.objective(examples, adapted.runner.view)
     with torch.no_grad():
         logits = adapted.model(**batch).logits
         loss = adapted.model(**batch).loss if objective is None else objective(adapted.model, batch)
@@ -90,9 +90,9 @@ def test_multilabel_weights_count_presence_against_absence(tiny):
     records = [{"text": "x", "labels": ["a"]}, {"text": "y", "labels": ["a", "b"]}, {"text": "z", "labels": []}]
     adapted = la.adapt(tiny("bert"), la.MultiLabel(labels=["a", "b"], class_weights="balanced", label_smoothing=0.1))
     examples = adapted.task.parse(adapted.task.read(records))
-    batch = adapted._now.collate(adapted._now.encode(examples, targets=True))
+    batch = adapted.runner.collate(adapted.runner.encode(examples, targets=True))
     with torch.no_grad():
-        loss = adapted.task.objective(examples, adapted._now.view)(adapted.model, batch)
+        loss = adapted.task.objective(examples, adapted.runner.view)(adapted.model, batch)
         p = torch.sigmoid(adapted.model(**batch).logits)
     target = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]) * 0.9 + 0.05
     weight = torch.tensor([0.5, 2.0])  # absent / present
@@ -125,7 +125,7 @@ def test_long_texts_are_cut_read_in_windows_or_refused_and_it_is_said_once(settl
     long = " ".join(f"word{number}" for number in range(90))
     adapted, _ = settled(name, copy.copy(kind))
     stir(trainable(adapted.model).values())
-    limit = adapted._now.max_length
+    limit = adapted.runner.max_length
     start = adapted.tokenizer.decode(adapted.tokenizer(long)["input_ids"][:8], skip_special_tokens=True)
     with pytest.warns(UserWarning, match=rf"2 of 3 texts are longer than {limit} tokens; .* sees its start") as caught:
         cut, other, _ = adapted.predict([long, f"{long} and more", start], scores=True)
@@ -136,13 +136,13 @@ def test_long_texts_are_cut_read_in_windows_or_refused_and_it_is_said_once(settl
     with pytest.warns(UserWarning, match=r"1 of 1 texts .* is read in windows"):
         (averaged,) = windows.predict([long], scores=True)
     example = windows.task.parse(windows.task.read([{"text": long}], labelled=False), labelled=False)
-    features = windows.task.encode(example, windows._now.view, targets=False).features
+    features = windows.task.encode(example, windows.runner.view, targets=False).features
     assert len(features) > 1
     assert all(len(feature) <= limit for feature in features)
     with torch.no_grad():
-        singles = windows.task.infer(windows.model, features, windows._now.view)
+        singles = windows.task.infer(windows.model, features, windows.runner.view)
     parts = [
-        windows.task.decode(example, [feature], [row], windows._now.view)[0]
+        windows.task.decode(example, [feature], [row], windows.runner.view)[0]
         for feature, row in zip(features, singles, strict=True)
     ]
     if task == "regression":

@@ -11,8 +11,7 @@ from tiny_models import ENCODER_DECODERS
 from transformers import MBart50Tokenizer
 
 import lightadapt as la
-from lightadapt.tasks import Dialogue, Generation, Summarization, Translation
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import Dialogue, Generation, ModelView, Summarization, Translation
 
 DECODERS = ("llama", "gpt2")
 PAIRS = [
@@ -71,13 +70,13 @@ def test_only_the_completion_and_its_end_are_learned(tokenizers, kind):
 @pytest.mark.parametrize("kind", DECODERS)
 def test_padding_is_never_learned_and_the_end_always_is_when_they_are_one_token(tiny, kind):
     adapted = la.adapt(tiny(kind), "generation")
-    features = adapted._now.encode(examples_of(adapted.task, PAIRS), targets=True)
-    batch = adapted._now.collate(features)
+    features = adapted.runner.encode(examples_of(adapted.task, PAIRS), targets=True)
+    batch = adapted.runner.collate(features)
     end = adapted.tokenizer.eos_token_id
     assert adapted.tokenizer.pad_token_id == (end if kind == "gpt2" else 0)
     assert ((batch["labels"] == end).sum(-1) == 1).all()
     assert (batch["labels"][batch["attention_mask"] == 0] == -100).all()
-    total = sum(adapted.model(**adapted._now.collate([feature])).loss * count(feature) for feature in features)
+    total = sum(adapted.model(**adapted.runner.collate([feature])).loss * count(feature) for feature in features)
     expected = total / sum(map(count, features))
     torch.testing.assert_close(adapted.model(**batch).loss, expected, atol=1e-5, rtol=1e-5)
     scores = adapted.evaluate(PAIRS)
@@ -319,7 +318,7 @@ SOURCES = [
 @pytest.mark.parametrize("name", ENCODER_DECODERS)
 def test_every_encoder_decoder_learns_and_writes(tiny, stirred, name):
     adapted = stirred(name, Summarization(max_new_tokens=8))
-    model, now = adapted.model, adapted._now
+    model, now = adapted.model, adapted.runner
     features = now.encode(examples_of(adapted.task, SOURCES), targets=True)
     batch = now.collate(features)
     seen = []

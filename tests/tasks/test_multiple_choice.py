@@ -7,8 +7,7 @@ import torch
 from learned import stir, trainable
 
 import lightadapt as la
-from lightadapt.tasks import MultipleChoice
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import ModelView, MultipleChoice
 
 RECORDS = [
     {"question": "What is it?", "choices": ["a parcel", "a window or a door of the house", "Rome"], "answer": 1},
@@ -67,11 +66,11 @@ def test_an_encoder_decoder_scores_a_choice_by_its_loss(tiny):
 @pytest.mark.parametrize("name", ["bert", "llama", "t5"])
 def test_the_loss_is_the_cross_entropy_of_the_choices(tiny, name):
     adapted = stirred(tiny(name))
-    task, view = adapted.task, adapted._now.view
+    task, view = adapted.task, adapted.runner.view
     examples = task.parse(task.read(RECORDS))
-    features = adapted._now.encode(examples, targets=True)
+    features = adapted.runner.encode(examples, targets=True)
     with torch.no_grad():
-        loss = task.objective(examples, view)(adapted.model, adapted._now.collate(features)).item()
+        loss = task.objective(examples, view)(adapted.model, adapted.runner.collate(features)).item()
     shown = adapted.predict(RECORDS, scores=True)
     chosen = torch.tensor([shown[0][1], shown[1][0], shown[2][3]])
     assert loss == pytest.approx(-chosen.log().mean().item(), abs=1e-4)

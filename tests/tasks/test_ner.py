@@ -15,8 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lightadapt.data.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
 from lightadapt.metrics import entity_scores
-from lightadapt.tasks import NER
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import NER, ModelView
 
 SCHEMES = {
     "BIO": ["B-PER", "I-PER", "B-PER", "O", "B-LOC", "B-ORG", "I-ORG", "I-ORG"],

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 import lightadapt as la
 from lightadapt.data.spans import split_words
 from lightadapt.metrics import question_scores
-from lightadapt.tasks import NER, QA
-from lightadapt.tasks.qa import Answer
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import NER, QA, ModelView
+from lightadapt.tasks.decoding.answers import Answer
+from lightadapt.tasks.qa import FittedThreshold
 
 KINDS = {
     "word": "encoder",
@@ -128,7 +128,7 @@ def test_no_logit_makes_a_special_token_or_the_question_an_answer(tokenizers):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_tuned_threshold_is_the_best_there_is(seed):
     random = np.random.default_rng(seed)
-    task = QA(found_threshold=0.0)
+    task = QA(fitted=FittedThreshold(0.0))
     records, answers = [], []
     for _ in range(25):
         records.append(record("one two three", *([(0, 3)] if random.random() < 0.6 else [])))
@@ -159,7 +159,7 @@ def test_fit_tunes_the_threshold_where_there_are_questions_without_an_answer(tin
     again = la.load(tmp_path / "saved")
     assert again.task == adapted.task
     assert again.evaluate(mixed) == adapted.evaluate(mixed)
-    assert adapted._now.metrics["f1"] == pytest.approx(adapted.evaluate(mixed)["f1"])
+    assert adapted.runner.last_run.metrics["f1"] == pytest.approx(adapted.evaluate(mixed)["f1"])
 
 
 BAD = [

@@ -7,8 +7,7 @@ from itertools import count
 import pytest
 
 import lightadapt as la
-from lightadapt.tasks import Relation, relation
-from lightadapt.tasks.task import ModelView
+from lightadapt.tasks import ModelView, Relation, relation
 
 KINDS = {"word": "encoder", "byte": "encoder", "metaspace": "encoder", "llama": "decoder", "gpt2": "decoder"}
 TEXT = "The broken parcel came from Leeds to my friend."

@@ -11,9 +11,8 @@ from learned import near, stir, trainable, without_dropout
 from task_records import KINDS, RECORDS
 
 import lightadapt as la
-from lightadapt.tasks import TASKS, resolve_task
+from lightadapt.tasks import TASKS, LabelledTask, ModelView, resolve_task
 from lightadapt.tasks.generation import Inferred
-from lightadapt.tasks.task import LabelledTask, ModelView
 
 WRITES = ("generation", "summarization", "translation", "dialogue")
 READS = tuple(name for name in RECORDS if name not in WRITES)
@@ -45,8 +44,8 @@ def test_a_few_steps_lower_the_loss_and_reach_every_trained_tensor(settled, name
     adapted, examples = settled(name, task)
     model = adapted.model.train()
     without_dropout(model)
-    batch = adapted._now.collate(adapted._now.encode(examples, targets=True))
-    objective = adapted.task.objective(examples, adapted._now.view) or (lambda model, batch: model(**batch).loss)
+    batch = adapted.runner.collate(adapted.runner.encode(examples, targets=True))
+    objective = adapted.task.objective(examples, adapted.runner.view) or (lambda model, batch: model(**batch).loss)
     before = copy.deepcopy(dict(model.named_parameters()))
     optimizer = torch.optim.Adam(trainable(adapted.model).values(), lr=1e-2)
     losses = []

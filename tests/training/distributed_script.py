@@ -60,7 +60,7 @@ def learn(adapted: la.Adapted, records: list[dict[str, Any]], **options: Any) ->
 
 def digest(adapted: la.Adapted) -> float:
     """A number that tells the trained weights."""
-    return sum(float(tensor.double().abs().sum()) for tensor in adapted._now._tensors().values())
+    return sum(float(tensor.double().abs().sum()) for tensor in adapted.runner.adaptation.tensors().values())
 
 
 def refusal(action) -> str:

@@ -11,7 +11,7 @@ from learned import state_of
 from transformers import TrainingArguments
 
 import lightadapt as la
-from lightadapt.adaptation import adaptation
+from lightadapt.adaptation import runner
 from lightadapt.training import arguments as arguments_module
 from lightadapt.training.arguments import _keep_on, read_settings, training_arguments
 
@@ -152,14 +152,14 @@ def test_a_refused_fit_changes_nothing(tiny, messages):
     assert fresh.labels is None
     fresh.fit([*messages, {"text": "another", "label": "new"}], validation=messages, epochs=1)
     assert "new" in fresh.labels
-    metrics, training = dict(fresh._now.metrics), dict(fresh._now.training)
+    metrics, training = dict(fresh.runner.last_run.metrics), dict(fresh.runner.last_run.settings)
     scores = fresh.predict(["a text"], scores=True)
     for options in (refused, {"args": {"lr_scheduler_type": "nope"}}, {"args": {"save_strategy": "no"}}):
         with pytest.raises(la.LightAdaptError):
             fresh.fit(messages, validation=messages, **options)
     with pytest.raises(la.DataError):
         fresh.fit([{"text": "", "label": "new"}])
-    assert (fresh._now.metrics, fresh._now.training) == (metrics, training)
+    assert (fresh.runner.last_run.metrics, fresh.runner.last_run.settings) == (metrics, training)
     assert fresh.predict(["a text"], scores=True) == scores
 
 
@@ -167,7 +167,7 @@ def test_numbers_of_numpy_are_saved_as_plain_ones(classifier, messages, tmp_path
     adapted = classifier()
     adapted.fit(messages, epochs=1, learning_rate=np.float32(1e-3), batch_tokens=np.int64(100))
     adapted.save(tmp_path / "saved")
-    assert la.load(tmp_path / "saved")._now.training["batch_tokens"] == 100
+    assert la.load(tmp_path / "saved").runner.last_run.settings["batch_tokens"] == 100
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_arguments_that_cannot_be_are_refused(classifier, messages, args, messag
 
 def test_end_tokens_are_compared_over_all_records(tiny, monkeypatch):
     """One odd record far behind, which an encoder-decoder could not read in a batch with the others."""
-    monkeypatch.setattr(adaptation, "PIECE", 3)
+    monkeypatch.setattr(runner, "PIECE", 3)
     records = [{"text": f"o {n}", "label": "ab"[n % 2]} for n in range(6)]
     records.append({"text": "o", "text_pair": "p", "label": "a"})
     with pytest.raises(la.DataError, match=r"Record 6: it holds \d end tokens .* record 0 \d"):

@@ -88,11 +88,11 @@ def test_a_model_that_looks_at_padding_is_refused(adapted):
 
 
 def test_masked_labels_and_a_missing_end_are_refused(adapted):
-    features = adapted._now.encode(adapted._now.task.parse(adapted.task.read(adapted.task.samples())), targets=True)
+    features = adapted.runner.encode(adapted.runner.task.parse(adapted.task.read(adapted.task.samples())), targets=True)
     for feature in features:
         feature.targets = {"labels": [-100] * len(feature)}
     with pytest.raises(la.LightAdaptError, match="Every label is masked"):
-        checks.check_targets(adapted._now, features, adapted.task)
+        checks.check_targets(adapted.runner, features, adapted.task)
 
 
 @pytest.mark.parametrize("name", sorted(set(TASKS) - {"generation", "summarization", "translation", "dialogue"}))

@@ -20,11 +20,11 @@ def test_dropout_is_off_in_the_frozen_base_alone(tiny, name):
     """The model gives the same twice, and its head and adapter are in training mode."""
     adapted = la.adapt(tiny(name), "generation" if name != "bert" else "ner", la.LoRA(dropout=0.5), labels=None)
     adapted.model.train()
-    with FrozenBase(adapted._now) as frozen:
+    with FrozenBase(adapted.runner.adaptation) as frozen:
         frozen.rest()
     on = training_modules(adapted.model)
     assert any("lora_dropout" in path for path in on)
-    blocks = [path for block in adapted._now.base.blueprint.anatomy.blocks for path in block.paths]
+    blocks = [path for block in adapted.runner.adaptation.base.blueprint.anatomy.blocks for path in block.paths]
     assert not on & set(blocks)
     if name == "bert":
         assert {"", "dropout", "classifier"} <= on
@@ -34,13 +34,13 @@ def test_dropout_is_off_in_the_frozen_base_alone(tiny, name):
 def test_blocks_that_full_trains_keep_their_dropout(tiny):
     adapted = la.adapt(tiny("bert"), "ner", "full", layers="last:1", labels=["LOC"])
     adapted.model.train()
-    with FrozenBase(adapted._now) as frozen:
+    with FrozenBase(adapted.runner.adaptation) as frozen:
         frozen.rest()
     on = training_modules(adapted.model)
     assert "bert.encoder.layer.2.output.dropout" in on
     assert "bert.encoder.layer.1.output.dropout" not in on
     everything = la.adapt(tiny("bert"), "ner", "full", labels=["LOC"])
-    with FrozenBase(everything._now) as frozen:
+    with FrozenBase(everything.runner.adaptation) as frozen:
         assert frozen.modules == []
 
 

@@ -95,7 +95,7 @@ def state(adapted):
 
 def blocks_of(adapted):
     """By block, a module inside it."""
-    blocks = adapted._now.base.blueprint.anatomy.blocks
+    blocks = adapted.runner.adaptation.base.blueprint.anatomy.blocks
     return {block.path: adapted.model.get_submodule(block.linears[0]) for block in blocks}
 
 
@@ -227,7 +227,7 @@ def test_every_method_learns_with_a_state_of_8_bits(make, method, optimizer):
         before = state(adapted)
         losses[kind] = learn(adapted, records, optimizer=kind)
         after = state(adapted)
-        assert any(not torch.equal(before[name], after[name]) for name in adapted._now.all_trained)
+        assert any(not torch.equal(before[name], after[name]) for name in adapted.runner.adaptation.all_trained)
     assert losses[optimizer] == pytest.approx(losses["adamw"], rel=0.02)
 
 

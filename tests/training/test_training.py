@@ -8,6 +8,7 @@ from learned import assert_equal, state_of, without_dropout
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import lightadapt as la
+from lightadapt.adaptation.manifest import manifest_of
 
 
 class Watch(TrainerCallback):
@@ -114,7 +115,7 @@ def test_weights_of_an_evaluation_that_was_not_kept_have_no_scores(classifier, m
     adapted = classifier()
     history = adapted.fit(messages, messages, epochs=1, args={"load_best_model_at_end": False})
     assert history.best is None
-    assert adapted._now.manifest()["metrics"] == {}
+    assert manifest_of(adapted.runner)["metrics"] == {}
 
 
 # ---- labels
@@ -206,13 +207,13 @@ def test_the_progress_bar_can_be_silenced(classifier, messages, capfd):
 
 def test_the_model_works_in_a_plain_trainer(classifier, messages, tmp_path):
     adapted = classifier()
-    features = adapted._now.encode(adapted.task.parse(adapted.task.read(messages)), targets=True)
+    features = adapted.runner.encode(adapted.task.parse(adapted.task.read(messages)), targets=True)
     trainer = Trainer(
         adapted.model,
         TrainingArguments(tmp_path, num_train_epochs=1, report_to="none", use_cpu=True, remove_unused_columns=False),
         train_dataset=features,
         eval_dataset=features[:20],
-        data_collator=adapted._now.collate,
+        data_collator=adapted.runner.collate,
         compute_metrics=lambda prediction: {"hits": float((prediction[0].argmax(-1) == prediction[1]).mean())},
     )
     trainer.train()

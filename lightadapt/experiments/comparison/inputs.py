@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from lightadapt.anatomy import Layers
+from lightadapt.base.blueprint import Blueprint, draw
+from lightadapt.base.design import plan_for
+from lightadapt.base.limits import check_room
 from lightadapt.base.source import find_source, load_tokenizer
-from lightadapt.base.weights import Blueprint, check_room, draw, plan_for
 from lightadapt.data import Data, Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import choose_device
 from lightadapt.methods import METHODS, Method, resolve_method
-from lightadapt.tasks import TASKS, Task, resolve_task
-from lightadapt.tasks.task import LabelledTask
+from lightadapt.tasks import TASKS, LabelledTask, Task, resolve_task
 
 USUAL_METHODS = ("full", "lora", "prefix", "bottleneck", "ia3", "bitfit", "probe")
 
@@ -167,7 +168,7 @@ def _refusal(blueprint: Blueprint, tokenizer: Any, method: Method, layers: Layer
     """Why the model cannot serve a method, told without weights; empty when it can."""
     try:
         plan_for(blueprint, method, layers)
-        check_room(blueprint.source.config, tokenizer, method)
+        check_room(blueprint.anatomy, tokenizer, method)
     except LightAdaptError as error:
         return str(error)
     return ""

@@ -31,8 +31,7 @@ from lightadapt.experiments.comparison.inputs import (
 from lightadapt.experiments.comparison.results import Comparison, Run, Setting, check_same, read_comparison
 from lightadapt.experiments.machine import describe_machine
 from lightadapt.methods import Method
-from lightadapt.tasks import Task
-from lightadapt.tasks.task import LabelledTask
+from lightadapt.tasks import LabelledTask, Task
 
 
 def compare(

@@ -7,14 +7,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lightadapt.tasks.task import Feature, ModelView
+from lightadapt.tasks.encoding.features import Feature
+from lightadapt.tasks.encoding.view import ModelView
 
 Words = Sequence[tuple[int, int]]
 """`[start, end)` of each word of a text, in characters."""
 
 
 @dataclass
-class Window(Feature):
+class WordWindow(Feature):
     """A text, or as much of it as the model takes at once."""
 
     words: list[tuple[int, int, int]] = field(default_factory=list)
@@ -22,7 +23,7 @@ class Window(Feature):
     when a sub-word reaches over the end of its word."""
 
 
-def tokenize_windows(texts: Sequence[str], words: Sequence[Words], view: ModelView) -> list[list[Window]]:
+def tokenize_windows(texts: Sequence[str], words: Sequence[Words], view: ModelView) -> list[list[WordWindow]]:
     """The windows of each text; each word is given to one window by the position of one of its sub-words.
 
     That is the first one, as is usual since BERT; in a decoder, where only the last one has seen the whole word, it is
@@ -44,12 +45,12 @@ def tokenize_windows(texts: Sequence[str], words: Sequence[Words], view: ModelVi
     owners = encoding.pop("overflow_to_sample_mapping")
     offsets = encoding.pop("offset_mapping")
     specials = encoding.pop("special_tokens_mask")
-    windows: list[list[Window]] = [[] for _ in texts]
+    windows: list[list[WordWindow]] = [[] for _ in texts]
     starts: list[list[dict[int, tuple[int, int]]]] = [[] for _ in texts]
     for row, owner in enumerate(owners):
         inputs = {name: column[row] for name, column in encoding.items()}
         places = _word_starts(texts[owner], words[owner], offsets[row], specials[row], not windows[owner], last)
-        windows[owner].append(Window(inputs, owner))
+        windows[owner].append(WordWindow(inputs, owner))
         starts[owner].append(places)
     for mine, places_of_mine in zip(windows, starts, strict=True):
         _share_words(mine, places_of_mine)
@@ -97,7 +98,7 @@ def _end_of_group(word: int, covered: set[int], found: dict[int, int]) -> int:
     return end
 
 
-def _share_words(windows: Sequence[Window], starts: Sequence[dict[int, tuple[int, int]]]) -> None:
+def _share_words(windows: Sequence[WordWindow], starts: Sequence[dict[int, tuple[int, int]]]) -> None:
     """Give each word to the window in which it has most context around it."""
     best: dict[int, tuple[int, int, int, int]] = {}
     for number, (window, places) in enumerate(zip(windows, starts, strict=True)):

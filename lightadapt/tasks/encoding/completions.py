@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from lightadapt.tasks.task import IGNORED, ModelView
+from lightadapt.tasks.encoding.features import IGNORED
+from lightadapt.tasks.encoding.view import ModelView
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, nearest
+from lightadapt.numbers import is_number
 
 
 def optional_text(records: Records, index: int, name: str) -> str | None:
@@ -31,6 +33,24 @@ def text_field(records: Records, index: int, name: str) -> str:
         raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill in its text.")
     check_characters(records.place(index), name, value)
     return value
+
+
+def number_field(records: Records, index: int, name: str, *, least: float = -math.inf, most: float = math.inf) -> float:
+    """The finite number in a field of a record, which may be written as a text, as files do.
+
+    Raises:
+        DataError: the field is missing, is no number, or is not from `least` to `most`.
+    """
+    value, place = required(records, index, name), records.place(index)
+    try:
+        number = float(value) if is_number(value) or isinstance(value, str) else math.nan
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{place}: {name} is {value!r}, but a number is needed. Correct it, or remove the record.")
+    if not least <= number <= most:
+        raise DataError(f"{place}: {name} is {value!r}. Give a number from {least:g} to {most:g}.")
+    return number
 
 
 def check_characters(place: str, name: str, text: str) -> None:

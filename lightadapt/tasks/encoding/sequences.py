@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from lightadapt.errors import RecordError
+from lightadapt.data import Records
+from lightadapt.errors import DataError, RecordError
 from lightadapt.tasks.encoding.completions import (
     Tokens,
     append_eos,
@@ -17,11 +18,13 @@ from lightadapt.tasks.encoding.completions import (
     truncate_left,
     truncate_source,
 )
-from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, render, renderings
-from lightadapt.tasks.task import Feature, ModelView
+from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, read_messages, render, renderings
+from lightadapt.tasks.encoding.features import Feature
+from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
+from lightadapt.tasks.encoding.view import ModelView
 
 
-class Example(NamedTuple):
+class GenerationExample(NamedTuple):
     """What is given and what is to follow; of the three ways to give it one is there."""
 
     references: list[str]
@@ -36,6 +39,36 @@ class Example(NamedTuple):
     def asked(self) -> Messages:
         """The conversation without the reply."""
         return self.messages[:-1] if self.references else self.messages
+
+
+def read_conversation(records: Records, index: int, *, labelled: bool) -> GenerationExample:
+    """The example of a record with messages, checked: up to the assistant's last reply, or the question for it."""
+    messages = read_messages(records, index)
+    spoken = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    if not labelled:
+        asked = messages[:-1] if spoken and spoken[-1] == len(messages) - 1 else messages
+        if not asked:
+            raise DataError(f"{records.place(index)}: messages holds the assistant's reply alone; give the question.")
+        return GenerationExample([], messages=asked)
+    if not spoken:
+        raise DataError(f"{records.place(index)}: no message is of the role 'assistant', so nothing is to be learned.")
+    return GenerationExample([messages[spoken[-1]]["content"]], messages=messages[: spoken[-1] + 1])
+
+
+def read_references(records: Records, index: int, name: str) -> list[str]:
+    """The texts of a field of a record that holds one or several, checked."""
+    value = required(records, index, name)
+    if isinstance(value, str):
+        return [text_field(records, index, name)]
+    place = records.place(index)
+    texts = as_list(place, name, value)
+    if not texts:
+        raise DataError(f"{place}: {name} is []. Give a text, or a list of several.")
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"{place}: {name} holds {text!r}, which is empty or no text.")
+        check_characters(place, name, text)
+    return texts
 
 
 @dataclass
@@ -57,7 +90,7 @@ Features = tuple[list[GenerationFeature], str]
 """The features of an example, and what had to be left out of it, if anything."""
 
 
-def for_decoder(example: Example, index: int, view: ModelView, *, targets: bool, room: int) -> Features:
+def for_decoder(example: GenerationExample, index: int, view: ModelView, *, targets: bool, room: int) -> Features:
     """One feature for each reference, or for each rendering of a conversation; without targets the prompt alone.
 
     Args:
@@ -86,7 +119,7 @@ def for_decoder(example: Example, index: int, view: ModelView, *, targets: bool,
     return features, "the start" if cut else ""
 
 
-def for_encoder_decoder(example: Example, index: int, view: ModelView, *, targets: bool) -> Features:
+def for_encoder_decoder(example: GenerationExample, index: int, view: ModelView, *, targets: bool) -> Features:
     """One feature for each reference, or for each turn of a conversation; without targets the source alone."""
     if example.text is not None:
         raise RecordError(index, "a text alone. An encoder-decoder learns to write one text from another: give both.")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
-
 from lightadapt.data import Records
 from lightadapt.errors import LightAdaptError, RecordError, nearest
+from lightadapt.tasks.encoding.features import Count, Encoded, Feature
 from lightadapt.tasks.encoding.fields import optional_text, text_field
-from lightadapt.tasks.task import Count, Encoded, Feature, ModelView
+from lightadapt.tasks.encoding.view import ModelView
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,7 +20,7 @@ OVERFLOWS = ("truncate", "windows", "error")
 CUTS = ("truncate", "error")
 
 
-class Example(NamedTuple):
+class TextExample(NamedTuple):
     """A text, the other text of a pair, and the answer to both."""
 
     text: str
@@ -48,7 +47,7 @@ def check_overflow(overflow: str, allowed: Sequence[str] = OVERFLOWS) -> None:
         raise LightAdaptError(f"overflow={overflow!r}. {hint}Give one of: {', '.join(map(repr, allowed))}.")
 
 
-def encode_texts(examples: Sequence[Example], view: ModelView, overflow: str) -> Encoded:
+def encode_texts(examples: Sequence[TextExample], view: ModelView, overflow: str) -> Encoded:
     """The features of texts and pairs, without targets; a text longer than the model takes goes by `overflow`.
 
     `"truncate"` keeps the start, of a pair the longer text loses first. `"windows"` reads all of the text in windows
@@ -97,17 +96,7 @@ def count_cut(cut: Mapping[int, str], view: ModelView, overflow: str) -> list[Co
     return [Count(text, len(cut))]
 
 
-def mean_of_windows(features: Sequence[Feature], values: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """`(N, K)`: the mean of what was inferred from the windows of each of `count` examples."""
-    total = np.zeros((count, len(values[0])))
-    windows = np.zeros((count, 1))
-    for feature, value in zip(features, values, strict=True):
-        total[feature.example] += value
-        windows[feature.example] += 1
-    return total / windows
-
-
-def _joined(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str | None]]:
+def _joined(examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str | None]]:
     """The texts and pairs; a pair becomes one text with a line break where the tokenizer would set nothing between."""
     if tokenizer.num_special_tokens_to_add(pair=True) > tokenizer.num_special_tokens_to_add():
         return [(example.text, example.text_pair) for example in examples]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from lightadapt.tasks.task import IGNORED
+from lightadapt.tasks.encoding.features import IGNORED
 
 PIECE = 2**24
 """Logits that are there at once: 64 MiB in float32."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.tasks.task import Objective, Weigher
+from lightadapt.numbers import check_number, is_number
+from lightadapt.tasks.losses.objective import Objective, Weigher
 
 if TYPE_CHECKING:
     import torch
@@ -21,15 +21,12 @@ ClassWeights: TypeAlias = "Literal['balanced'] | Mapping[str, float] | None"
 def check_weighting(class_weights: ClassWeights, label_smoothing: float) -> None:
     """Raise for weights or a smoothing that mean nothing."""
     if isinstance(class_weights, Mapping):
-        wrong = [
-            weight for weight in class_weights.values() if not isinstance(weight, Real) or not 1e-6 <= weight <= 1e6
-        ]
+        wrong = [weight for weight in class_weights.values() if not is_number(weight) or not 1e-6 <= weight <= 1e6]
         if wrong:
             raise LightAdaptError(f"class_weights holds {wrong[0]!r}. A weight is a number between 1e-6 and 1e6.")
     elif class_weights not in (None, "balanced"):
         raise LightAdaptError(f"class_weights={class_weights!r}: give 'balanced', or a dict {{label: weight}}.")
-    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing < 1:
-        raise LightAdaptError(f"label_smoothing={label_smoothing!r}: give a number from 0 to below 1.")
+    check_number("label_smoothing", label_smoothing, least=0, below=1)
 
 
 def resolve_weights(

@@ -1,0 +1,90 @@
+"""From a design to something that can be trained: the one place where it is put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightadapt import peft_bridge
+from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.adaptation.artifact import Artifact
+from lightadapt.adaptation.history import LastRun
+from lightadapt.adaptation.runner import Runner
+from lightadapt.base.backbone import Backbone
+from lightadapt.base.design import Design
+from lightadapt.base.fingerprint import same_base, same_packed
+from lightadapt.base.limits import check_room
+from lightadapt.base.weights import Base, load_base
+from lightadapt.errors import ArtifactError, warn
+from lightadapt.peft_bridge import ADAPTER
+from lightadapt.tasks import Task
+
+
+def build(
+    design: Design,
+    task: Task,
+    tokenizer: Any,
+    *,
+    name: str = ADAPTER,
+    backbone: Backbone | None = None,
+    artifact: Artifact | None = None,
+) -> Runner:
+    """The task on the adaptation that is designed, ready to compute and to be trained.
+
+    Args:
+        tokenizer: as the task needs it.
+        name: of the adaptation.
+        backbone: the weights to hang it on; None: they are loaded.
+        artifact: what was trained before; None: what is inserted starts as the method says.
+
+    Raises:
+        LightAdaptError: the method leaves the text no room, or the weights cannot be loaded.
+        ArtifactError: the artifact was trained on other weights, or does not hold what this model trains.
+    """
+    check_room(design.blueprint.anatomy, tokenizer, design.method)
+    base = load_base(design) if backbone is None else backbone.join(design)
+    if backbone is None:
+        base.model.requires_grad_(False)
+    try:
+        if artifact is not None:
+            _check_base(artifact, base)
+        adaptation = Adaptation(base, name, named_outputs=task.ready)
+        adaptation.activate()
+        runner = Runner(adaptation, task, tokenizer)
+        if artifact is None:
+            design.method.start(adaptation.model, tokenizer)
+        else:
+            restore(runner, artifact)
+    except BaseException:
+        if backbone is not None:  # what others share is as it was before
+            peft_bridge.Adapter(base.model, name).remove()
+            backbone.leave(base)
+        raise
+    return runner
+
+
+def restore(runner: Runner, artifact: Artifact) -> None:
+    """Write saved tensors into the model, with what the artifact says of its training.
+
+    Raises:
+        ArtifactError: they are not exactly the tensors that this model trains.
+    """
+    runner.adaptation.restore(artifact.tensors, artifact.path)
+    runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
+
+
+def _check_base(artifact: Artifact, base: Base) -> None:
+    """Raise when the artifact was trained on another base; warn when the number format hides it."""
+    saved, name = artifact.manifest["base"], base.blueprint.source.name
+    same = same_base(saved["fingerprint"], base.fingerprint)
+    if same is None:
+        warn(f"{artifact.path}: whether {name} is the base it was trained on cannot be checked in {base.design.dtype}.")
+    if not same_packed(saved["fingerprint"], base.fingerprint):
+        warn(
+            f"The quantized weights of {name} are not those that {artifact.path} was trained on: it is another base, "
+            "or another device rounded them. Compare its scores."
+        )
+    if same is False:
+        raise ArtifactError(
+            f"{artifact.path} was trained on another base than {name}: the fingerprints of their weights differ. "
+            f"Pass base= with {saved['id'] or 'the model'} as it was then."
+        )

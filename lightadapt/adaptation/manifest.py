@@ -1,0 +1,95 @@
+"""What is known of an adaptation: for lightadapt.json, and in print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightadapt.adaptation import artifact
+from lightadapt.adaptation.model_card import write_card
+from lightadapt.adaptation.runner import Runner
+from lightadapt.base.description import as_rows, describe_labels, describe_parameters
+from lightadapt.machine.processes import Gate
+from lightadapt.tasks import LabelledTask
+
+
+def manifest_of(runner: Runner) -> dict[str, Any]:
+    """What lightadapt.json says, without the facts about the files."""
+    adaptation = runner.adaptation
+    design, source = adaptation.design, adaptation.design.blueprint.source
+    return {
+        "base": {
+            "id": source.id,
+            "revision": source.revision,
+            "class": type(runner.model).__name__,
+            "fingerprint": adaptation.base.fingerprint,
+        },
+        "task": runner.task.as_json(),
+        "labels": runner.labels,
+        "outputs": list(runner.outputs),
+        "method": design.method.as_json(),
+        "layers": design.layers,
+        "quantize": None if design.quantization is None else design.quantization.as_json(),
+        "head": sorted(adaptation.base.head),
+        "seed": design.seed,
+        "training": dict(runner.last_run.settings),
+        "metrics": dict(runner.last_run.metrics),
+        "versions": {name: version(name) for name in ("lightadapt", "torch", "transformers", "peft")},
+    }
+
+
+def save(
+    runner: Runner,
+    path: str | Path,
+    write: Gate = lambda action: action(),
+    *,
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """Write the artifact.
+
+    Args:
+        write: decides whether this process is to write.
+        metrics: the validation metrics of this state, when they are not those of the last run.
+    """
+    adaptation, manifest = runner.adaptation, manifest_of(runner)
+    manifest = manifest if metrics is None else {**manifest, "metrics": dict(metrics)}
+    tensors, base = adaptation.tensors(), manifest["base"]
+    write(
+        lambda: artifact.write_artifact(
+            path,
+            manifest=manifest,
+            tensors=tensors,
+            write_config=lambda file: adaptation.adapter.write_config(
+                file, adaptation.modules, base["id"], base["revision"]
+            ),
+            write_tokenizer=runner.tokenizer.save_pretrained,
+            card=write_card(manifest, describe(runner), runner.task.pipeline),
+        )
+    )
+
+
+def describe(runner: Runner) -> str:
+    """Base, task, method, what is adapted and trained, and the bytes of it, a line each."""
+    adaptation, task = runner.adaptation, runner.task
+    design = adaptation.design
+    facts = {
+        "base": f"{design.blueprint.source.name} ({type(runner.model).__name__})",
+        "task": f"{task.name}, {describe_labels(runner.labels)}" if isinstance(task, LabelledTask) else task.name,
+        "method": str(design.method),
+        "adapted": _describe_adapted(runner),
+    }
+    if design.quantization is not None:
+        facts["quantize"] = str(design.quantization)
+    facts["trainable"] = describe_parameters(adaptation.sizes(), adaptation.base.head, adaptation.all_trained)
+    return as_rows(facts | adaptation.memory().rows())
+
+
+def _describe_adapted(runner: Runner) -> str:
+    adaptation = runner.adaptation
+    inserted = len(adaptation.adapter.modules)
+    blocks = f"{len(adaptation.design.plan.blocks)} of {len(adaptation.design.blueprint.anatomy.blocks)} blocks"
+    if inserted:
+        return f"{blocks}, {inserted} modules"
+    return blocks if adaptation.trained - adaptation.base.head else "the head alone"

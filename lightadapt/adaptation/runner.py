@@ -1,0 +1,227 @@
+"""A task on an adaptation: records become features, features predictions, and predictions scores."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.adaptation.history import LastRun
+from lightadapt.adaptation.prediction import run_model
+from lightadapt.anatomy import family_of, outermost
+from lightadapt.base.limits import longest_input
+from lightadapt.data import Data, Records
+from lightadapt.data.stored import Stored, pieces, stored_like
+from lightadapt.errors import LightAdaptError, RecordError, warn
+from lightadapt.heads.outputs import LastTokenPooling
+from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
+from lightadapt.tasks.encoding.features import as_notes
+
+PIECE = 1_000
+"""Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Labelled data, read and checked, and the task as it learns from it."""
+
+    records: Records
+    examples: Sequence[Any]
+    task: Task
+    view: ModelView
+
+
+class Runner:
+    """Runs a task on an adaptation.
+
+    Attributes:
+        adaptation: what is inserted.
+        task: the task, with its labels once they are known.
+        tokenizer: as the task needs it.
+        last_run: what is known of the last training.
+    """
+
+    def __init__(self, adaptation: Adaptation, task: Task, tokenizer: Any) -> None:
+        self.adaptation = adaptation
+        self.task = task
+        self.tokenizer = tokenizer
+        self.last_run = LastRun()
+        design = adaptation.design
+        self.max_length = longest_input(design.blueprint.anatomy, tokenizer) - design.method.extra_tokens
+        self.family = family_of(adaptation.model.config)
+        self._accepted = _arguments(adaptation.model)
+        self._agree_on_padding()
+        self._scale_outputs()
+        if adaptation.head.has_names_to_adopt and isinstance(task, LabelledTask):
+            self._adopt_labels(task)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """A transformers model of the task's own class."""
+        return self.adaptation.model
+
+    def _agree_on_padding(self) -> None:
+        """One padding token for tokenizer and model, and a head that pools by the mask."""
+        if self.family == "encoder":
+            return
+        for config in (self.model.config, self.model.config.get_text_config()):
+            config.pad_token_id = self.tokenizer.pad_token_id
+        if self.task.auto_classes[self.family].endswith("ForSequenceClassification"):
+            LastTokenPooling(self.model, outermost(self.model, self.adaptation.head.parts))
+
+    def _scale_outputs(self) -> None:
+        if self.task.output_scale is not None:
+            self.adaptation.head.scale(*self.task.output_scale)
+
+    # ---- labels
+
+    @property
+    def labels(self) -> list[Label] | None:
+        """The names of the classes; None as long as they are not known."""
+        if not isinstance(self.task, LabelledTask) or self.task.labels is None:
+            return None
+        return list(self.task.labels)
+
+    def require_labels(self) -> None:
+        """Raise when the labels are not known yet.
+
+        Raises:
+            LightAdaptError: they are read from data first, or given.
+        """
+        if not self.task.ready:
+            raise LightAdaptError(
+                "The labels are not known yet: fit(…) reads them from its data, or give them: adapt(…, labels=[…])."
+            )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the head's outputs in order; none where the head is the model's own.
+
+        Raises:
+            LightAdaptError: the labels are not known yet.
+        """
+        self.require_labels()
+        return self.view_of(self.task).outputs
+
+    def view_of(self, task: Task) -> ModelView:
+        """What a form of the task knows of the model, whose head may still have to get its outputs."""
+        outputs, known = task.outputs(), self.adaptation.head.outputs
+        outputs = known if outputs and set(outputs) == set(known) else outputs  # a head keeps the order it has
+        return ModelView(self.tokenizer, self.max_length, self.family, outputs)
+
+    @property
+    def view(self) -> ModelView:
+        """What the task knows of the model.
+
+        Raises:
+            LightAdaptError: the labels are not known yet.
+        """
+        self.require_labels()
+        return self.view_of(self.task)
+
+    def _adopt_labels(self, task: LabelledTask) -> None:
+        """Take over the labels of a head that came trained with the checkpoint, until data says otherwise."""
+        labels = task.labels_of(self.adaptation.head.outputs)
+        if labels is not None:
+            self.task = task.with_labels(labels)
+            self.adaptation.head.adopt()
+
+    def settle(self, task: Task) -> None:
+        """Take a form of the task for good; the head follows when its outputs are new."""
+        before, self.task = self.task, task
+        self.adaptation.head.settle(task.outputs())
+        if before.output_scale is None:
+            self._scale_outputs()
+
+    # ---- records in
+
+    def prepare(self, data: Data, *, columns: Mapping[str, str] | None = None) -> Prepared:
+        """Training data, and the task as it learns from it, with its labels unless they are settled before.
+
+        Raises:
+            DataError: naming the record, the field and the mend.
+        """
+        records = self.task.read(data, split="train", columns=columns)
+        examples = self.task.parse(records)
+        task, head = self.task, self.adaptation.head
+        if not head.is_settled and isinstance(task, LabelledTask):
+            found = task.find_labels(examples)
+            if task.labels is None or not set(found) <= set(task.labels):
+                task = task.with_labels(found)
+        task = task.prepare(examples, fresh_head=head.is_fresh)
+        task.check_answers(examples, records)
+        return Prepared(records, examples, task, self.view_of(task))
+
+    def encode(
+        self, examples: Sequence[Any], records: Records | None = None, *, targets: bool, task: Task | None = None
+    ) -> Sequence[Feature]:
+        """The examples as the model reads them, with a warning for what had to be cut; in a file when they are in one.
+
+        Args:
+            records: what the examples were parsed from, so that an error can name file and line.
+            task: another form of the task than the present one.
+
+        Raises:
+            DataError: a record cannot be encoded.
+        """
+        counts: list[Count] = []
+        encoded = self._encode(examples, records, targets, task or self.task, counts)
+        features = stored_like(examples, encoded)
+        for note in as_notes(counts, len(examples)):
+            warn(note)
+        return features
+
+    def _encode(
+        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]
+    ) -> Iterator[Feature]:
+        """The features one by one; what is to be said of them is added to `counts`."""
+        view = self.view_of(task)
+        # An encoder-decoder wants as many end tokens in every text, which is seen of all of them together only.
+        whole = view.family == "encoder-decoder" and not isinstance(examples, Stored)
+        size = max(1, len(examples)) if whole else PIECE
+        for number, piece in enumerate(pieces(examples, size)):
+            try:
+                encoded = task.encode(piece, view, targets=targets)
+            except RecordError as error:
+                place = error.index + number * size
+                raise RecordError(place, error.reason) if records is None else error.at(records.place(place)) from None
+            counts += encoded.counts
+            for feature in encoded.features:
+                feature.example += number * size
+                if "token_type_ids" not in self._accepted:  # tokenizers say more than some models want to hear
+                    feature.inputs.pop("token_type_ids", None)
+                yield feature
+
+    def collate(self, features: Sequence[Feature]) -> dict[str, torch.Tensor]:
+        """The features as one padded batch."""
+        return self.task.collate(features, self.view)
+
+    # ---- predictions out
+
+    def decode(
+        self, examples: Sequence[Any], features: Sequence[Feature], task: Task | None = None, *, shared: bool = False
+    ) -> list[Any]:
+        """What the model predicts for the examples, by the task as it is or with other options.
+
+        Args:
+            shared: whether all processes call this together, so that each can do its share.
+        """
+        task, view = task or self.task, self.view
+        costs = [task.cost(feature) for feature in features]
+        with self.adaptation.adapter.folded_if_it_pays(sum(costs)):
+            inferred = run_model(
+                self.model, features, costs, lambda batch: task.infer(self.model, batch, view), shared=shared
+            )
+        return task.decode(examples, features, inferred, view)
+
+
+def _arguments(model: PreTrainedModel) -> frozenset[str]:
+    """The names of the arguments that a model takes, or passes on to its backbone."""
+    own = inspect.signature(model.forward).parameters
+    passes_on = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in own.values())
+    return frozenset(own) | (frozenset(inspect.signature(model.base_model.forward).parameters) if passes_on else set())

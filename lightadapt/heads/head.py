@@ -1,0 +1,143 @@
+"""The head of one adaptation: which outputs it has, what is known of them, and how more are added."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from lightadapt.anatomy import outermost
+from lightadapt.heads.outputs import (
+    OutputScale,
+    has_named_outputs,
+    output_layer,
+    output_names,
+    renew_head,
+    start_outputs_at,
+)
+
+
+class HeadState(Enum):
+    """Where a head is in its life."""
+
+    NAMELESS = "its outputs are not named yet, and it has learned nothing"
+    FOUND = "it came trained with the checkpoint, which does not name its outputs"
+    ADOPTED = "it came trained with the checkpoint, whose names hold until data says otherwise"
+    FRESH = "its outputs are named, and it has learned nothing"
+    LEARNED = "its outputs are named, and it has learned something"
+
+
+class Head:
+    """The parameters of a model that its task brings along, and their state.
+
+    Attributes:
+        names: of the parameters, as in the model without adapters.
+        state: what is known and learned.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        names: frozenset[str],
+        parts: frozenset[str],
+        *,
+        named: bool,
+        trained: bool,
+        seed: int,
+    ) -> None:
+        """Look after the head of a model.
+
+        Args:
+            names: all parameters that are trained with the task.
+            parts: those of them that lie outside the backbone.
+            named: whether the task knows the names of its outputs.
+            trained: whether the head came trained with the checkpoint.
+            seed: of what is freshly initialised.
+        """
+        self.model = model
+        self.names = names
+        self.parts = parts
+        self.seed = seed
+        self.state = _first_state(named=named, trained=trained)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has learned nothing yet."""
+        return self.state in (HeadState.NAMELESS, HeadState.FRESH)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its outputs stay as they are, whatever data comes."""
+        return self.state in (HeadState.FRESH, HeadState.LEARNED)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the outputs, in order."""
+        return output_names(self.model.config)
+
+    @property
+    def has_names_to_adopt(self) -> bool:
+        """Whether the checkpoint names the outputs of a head that came trained with it."""
+        return self.state is HeadState.FOUND and has_named_outputs(self.model.config)
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The outermost modules."""
+        return [self.model.get_submodule(path) for path in outermost(self.model, self.parts)]
+
+    def adopt(self) -> None:
+        """Note that the names which the checkpoint has are those of the task, for now."""
+        self.state = HeadState.ADOPTED
+
+    def settle(self, outputs: Sequence[str]) -> None:
+        """Take these outputs for good.
+
+        Other ones than before start anew, unless none of those before is lost: then their rows keep their values, and
+        the others stand beside them. Outputs that had no names yet keep all modules that have the right size.
+        """
+        before = () if self.state in (HeadState.NAMELESS, HeadState.FOUND) else self.outputs
+        if set(outputs) != set(before):
+            if before and set(before) <= set(outputs):
+                self._add_outputs(outputs)
+            else:
+                renew_head(self.model, self.parts, outputs, seed=self.seed, keep=not before)
+                self.state = HeadState.FRESH if before else self.state
+        self.state = HeadState.FRESH if self.is_fresh else HeadState.LEARNED
+
+    def _add_outputs(self, outputs: Sequence[str]) -> None:
+        """Put outputs beside those that there are, whose rows keep their values under their names."""
+        before = self.outputs
+        old = output_layer(self.modules, len(before))
+        renew_head(self.model, self.parts, outputs, seed=self.seed, keep=True)
+        new = output_layer(self.modules, len(outputs))
+        if old is None or new is None:
+            return
+        rows = [list(outputs).index(name) for name in before]
+        with torch.no_grad():
+            new.weight[rows] = old.weight.to(new.weight)
+            if new.bias is not None:
+                new.bias[rows] = old.bias.to(new.bias)
+
+    def start(self, values: np.ndarray | None) -> None:
+        """Let a head that has learned nothing give these values `(K,)` at first; from here on it learns."""
+        if self.is_fresh and values is not None:
+            start_outputs_at(self.modules, values)
+        self.mark_learned()
+
+    def mark_learned(self) -> None:
+        """Note that it has learned something, here or in an artifact."""
+        self.state = HeadState.LEARNED
+
+    def scale(self, mean: float, spread: float) -> None:
+        """Let the outputs be `mean + spread * z`; see `OutputScale`."""
+        OutputScale(self.modules, mean, spread)
+
+
+def _first_state(*, named: bool, trained: bool) -> HeadState:
+    if named:
+        return HeadState.LEARNED if trained else HeadState.FRESH
+    return HeadState.FOUND if trained else HeadState.NAMELESS

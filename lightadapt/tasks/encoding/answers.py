@@ -1,0 +1,104 @@
+"""Questions with contexts and answers, as records hold them: flat, or nested as SQuAD's articles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lightadapt.data import Record, Records
+from lightadapt.errors import DataError
+from lightadapt.numbers import is_whole
+from lightadapt.tasks.encoding.fields import as_list, check_characters, required
+
+
+class QuestionExample(NamedTuple):
+    """A question, the context that may answer it, and the answers as `[start, end)` in characters of the context."""
+
+    question: str
+    context: str
+    answers: list[tuple[int, int]]
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts of the answers; none where there is no answer."""
+        return [self.context[start:end] for start, end in self.answers]
+
+
+def flatten_articles(records: Records) -> Records:
+    """One record a question, of SQuAD's articles with paragraphs with questions; flat records stay as they are."""
+    items: list[Record] = []
+    lines: list[int] = []
+    for index, article in enumerate(records):
+        line = records.lines[index] if records.lines else 0
+        found = [article] if "paragraphs" not in article else _questions(records.place(index), article["paragraphs"])
+        items += found
+        lines += [line] * len(found)
+    if not items:
+        raise DataError(f"{records.source} holds articles, but no question in them.")
+    return Records(items, records.source, lines if records.lines else None)
+
+
+def _questions(place: str, paragraphs: Any) -> list[Record]:
+    found: list[Record] = []
+    for paragraph in as_list(place, "paragraphs", paragraphs):
+        if not isinstance(paragraph, Mapping) or "qas" not in paragraph:
+            raise DataError(f"{place}: a paragraph without 'qas'. It is no SQuAD article.")
+        for question in as_list(place, "qas", paragraph["qas"]):
+            if not isinstance(question, Mapping):
+                raise DataError(f"{place}: 'qas' holds {question!r}, not a dict with 'question' and 'answers'.")
+            found.append({"context": paragraph.get("context"), **question})
+    return found
+
+
+def read_answers(records: Records, index: int, context: str) -> list[tuple[int, int]]:
+    """The answers of a record as `[start, end)` in characters of the context, checked."""
+    place = records.place(index)
+    answers = required(records, index, "answers")
+    if isinstance(answers, Mapping):
+        answers = _as_entries(place, answers)
+    elif not isinstance(answers, (list, tuple, np.ndarray)):
+        raise DataError(
+            f"{place}: answers is {answers!r}. Give {{'text': […], 'answer_start': […]}}, with empty lists for no "
+            "answer."
+        )
+    for entry in answers:
+        if not isinstance(entry, Mapping) or not {"text", "answer_start"} <= set(entry):
+            raise DataError(f"{place}: the answer {entry!r} is no dict with text and answer_start.")
+    return [_read_answer(place, context, entry["text"], entry["answer_start"]) for entry in answers]
+
+
+def _as_entries(place: str, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One dict an answer, of a dict with their texts and starts (or one of each)."""
+    if not {"text", "answer_start"} <= set(answers):
+        raise DataError(f"{place}: answers has the keys {', '.join(map(str, answers))}, not text and answer_start.")
+    texts, starts = answers["text"], answers["answer_start"]
+    texts = [texts] if isinstance(texts, str) else as_list(place, "answers.text", texts)
+    starts = [starts] if is_whole(starts) else as_list(place, "answers.answer_start", starts)
+    if len(texts) != len(starts):
+        raise DataError(f"{place}: answers has {len(texts)} texts but {len(starts)} starts.")
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+
+
+def _read_answer(place: str, context: str, text: Any, start: Any) -> tuple[int, int]:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{place}: the answer text {text!r} is empty or no text. For no answer give empty lists.")
+    if not is_whole(start):
+        raise DataError(f"{place}: answer_start {start!r} is not a whole number (characters).")
+    start = int(start)
+    check_characters(place, "answers", text)
+    if start < 0 or context[start : start + len(text)] != text:
+        there = context[max(start, 0) : max(start, 0) + len(text)]
+        nearby = min(_occurrences(context, text), key=lambda at: abs(at - start), default=None)
+        mend = "It is nowhere in the context." if nearby is None else f"It is at {nearby}; set answer_start to that."
+        raise DataError(f"{place}: the context at {start} is {there!r}, not the answer {text!r}. {mend}")
+    return start, start + len(text)
+
+
+def _occurrences(text: str, part: str) -> list[int]:
+    found, at = [], text.find(part)
+    while at >= 0:
+        found.append(at)
+        at = text.find(part, at + 1)
+    return found

@@ -1,0 +1,90 @@
+"""Features: the sequences that a model reads, what is to be learned of each, and their padding to a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+"""The target that no loss counts, by the convention of torch's cross entropy."""
+
+
+@dataclass
+class Feature:
+    """One sequence as the model sees it."""
+
+    inputs: dict[str, Any]
+    """Arguments of the model, a list of numbers a token or one number: `input_ids`, `attention_mask`, …"""
+    example: int
+    """Index of the example that it is cut from; a long one gives several features."""
+    targets: dict[str, Any] = field(default_factory=dict)
+    """What is to be learned, named as the arguments of the model (`labels`; `start_positions` and `end_positions`), or
+    as the task's own loss reads it."""
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"])
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many could not be encoded as they are; the counts of several pieces of the data add up."""
+
+    text: str
+    """The sentence for the user, with `{count}` and `{total}`."""
+    count: int
+    total: int | None = None
+    """Of how many, also where none was found; None: of all examples."""
+
+
+@dataclass
+class Encoded:
+    """The features of some examples, and what has to be said of them."""
+
+    features: list[Any]
+    counts: list[Count] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences about these examples alone."""
+        return as_notes(self.counts, len({feature.example for feature in self.features}))
+
+
+def as_notes(counts: Iterable[Count], examples: int) -> list[str]:
+    """A sentence for each text of which something was counted, over all pieces of so many examples."""
+    found: dict[str, tuple[int, int]] = {}
+    for each in counts:
+        count, total = found.get(each.text, (0, 0))
+        found[each.text] = (count + each.count, examples if each.total is None else total + each.total)
+    return [text.format(count=count, total=total) for text, (count, total) in found.items() if count]
+
+
+def filler(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """What stands at padded positions of this argument of a model."""
+    known: dict[str, int] = {
+        "input_ids": int(tokenizer.pad_token_id or 0),
+        "token_type_ids": tokenizer.pad_token_type_id,
+        "labels": IGNORED,
+    }
+    return known.get(name, 0)
+
+
+def pad(rows: Sequence[Any], filler: int) -> torch.Tensor:
+    """Rows of numbers as `(B, T)`, the shorter ones filled up on the right; single numbers as `(B,)`."""
+    import torch
+
+    if not isinstance(rows[0], (list, np.ndarray)):
+        return torch.tensor(rows)
+    if isinstance(rows[0][0], float):  # one number a label
+        return torch.tensor(rows)
+    length = max(map(len, rows))
+    padded = np.full((len(rows), length), filler, dtype=np.int64)
+    for number, row in enumerate(rows):
+        padded[number, : len(row)] = row
+    return torch.from_numpy(padded)

@@ -1,0 +1,115 @@
+"""The recipe of `Adapted.fit`: data is read and checked, the run is set up, and only then does the model change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from transformers import TrainerCallback
+
+from lightadapt.adaptation.history import History, LastRun
+from lightadapt.adaptation.manifest import save
+from lightadapt.adaptation.runner import Prepared, Runner
+from lightadapt.data import Data, Records
+from lightadapt.tasks import Task
+from lightadapt.training.arguments import Settings
+from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
+from lightadapt.training.frozen import FrozenBase
+from lightadapt.training.job import Job, Validation
+from lightadapt.training.resuming import go_back
+from lightadapt.training.run import Run
+
+
+def fit(
+    runner: Runner,
+    train: Data,
+    validation: Data | None,
+    settings: Settings,
+    *,
+    columns: Mapping[str, str] | None,
+    callbacks: Sequence[Any],
+) -> History:
+    """Train an adaptation, and return the record of the run; see `Adapted.fit`.
+
+    Raises:
+        DataError: a record cannot be used; before training starts.
+        LightAdaptError: the settings contradict each other, or the loss is no longer finite.
+    """
+    method = runner.adaptation.design.method
+    check_weights(runner)
+    check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
+    learned = runner.prepare(train, columns=columns)
+    task = learned.task
+    checked = None if validation is None else task.read_examples(validation, split="validation", columns=columns)
+    features = runner.encode(learned.examples, learned.records, targets=True, task=task)
+    check_targets(runner, features, task)
+    frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
+    run = Run(
+        job=_job_of(
+            runner, learned, features, frozen, None if checked is None else _validation(runner, task, *checked)
+        ),
+        settings=settings,
+        title=f"{task.name}, {method.name}",
+        default_rates=(method.learning_rate, method.head_learning_rate),
+        seed=runner.adaptation.design.seed,
+    )
+    run.check()  # from here on the model changes
+    runner.settle(task)
+    runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size})
+    with frozen:
+        history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
+    took = {"steps": history.steps, "seconds": round(history.seconds, 1)}
+    runner.last_run = LastRun({**runner.last_run.settings, **took}, history.best_scores, history)
+    if checked is not None and runner.task.tunes:
+        _tune(runner, *checked)
+    return history
+
+
+def _job_of(
+    runner: Runner, learned: Prepared, features: Sequence[Any], frozen: FrozenBase, validation: Validation | None
+) -> Job:
+    """What the run is given to do."""
+    adaptation, task = runner.adaptation, learned.task
+    return Job(
+        model=runner.model,
+        blocks=adaptation.blocks,
+        first_stack=adaptation.first_stack,
+        trains_base=bool(adaptation.design.plan.unfrozen),
+        head=adaptation.base.head,
+        features=features,
+        collate=runner.collate,
+        objective=task.objective(learned.examples, learned.view),
+        weigh=task.weigher(learned.examples, learned.view),
+        validation=validation,
+        rest=frozen.rest,
+        before_step=GradientWatch(adaptation).look,
+        save=lambda path, write, metrics: save(runner, path, write, metrics=metrics),
+        load=lambda path: go_back(runner, path),
+    )
+
+
+def _validation(runner: Runner, task: Task, examples: Sequence[Any], records: Records) -> Validation:
+    """How the model is scored within the run on these examples, which are encoded once.
+
+    Args:
+        task: the one that is settled before the first score.
+    """
+    features = task.validation_features(runner.encode(examples, records, targets=True, task=task))
+
+    def score() -> dict[str, float]:
+        predictions = runner.decode(examples, features, shared=True)
+        tuned = runner.task.tune_on_validation(examples, predictions) if runner.task.tunes else runner.task
+        return tuned.score(examples, predictions)[0]
+
+    return Validation(score=score, headline=task.headline, greater_is_better=task.greater_is_better)
+
+
+def _tune(runner: Runner, examples: Sequence[Any], records: Records) -> None:
+    """Tune on validation examples what the task does not learn by gradient, and score them with it."""
+    predictions = runner.decode(examples, runner.encode(examples, records, targets=False))
+    tuned = runner.task.tune_on_validation(examples, predictions)
+    if tuned != runner.task:
+        runner.task = tuned
+        runner.last_run = replace(runner.last_run, metrics=tuned.score(examples, predictions)[0])
