@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from lightadapt import peft_bridge
 from lightadapt.anatomy import family_of
 from lightadapt.errors import LightAdaptError
 from lightadapt.tasks import Task
@@ -44,7 +45,7 @@ def find_source(model: Model, *, revision: str | None = None, trust_remote_code:
         LightAdaptError: there is no such model, or it is no transformers model.
     """
     if isinstance(model, PreTrainedModel):
-        if getattr(model, "peft_config", None):
+        if peft_bridge.is_marked(model):
             raise LightAdaptError(
                 f"This {type(model).__name__} already carries an adapter. Pass its base model, or merge the adapter."
             )

@@ -388,10 +388,7 @@ def insert_without_weights(
     with torch.device("meta"), quiet():
         model = model_class(copy.deepcopy(config))
         if inserted is not None:
-            inserted = copy.deepcopy(inserted)
-            if hasattr(inserted, "init_lora_weights"):
-                inserted.init_lora_weights = True  # other starts compute with the weights, which are not there
-            peft_bridge.insert(model, inserted)
+            peft_bridge.insert(model, peft_bridge.without_weights(inserted))
     return model
 
 

@@ -6,8 +6,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import sort_checkpoints
 from transformers.training_args import OptimizerNames
 
+from lightadapt import peft_bridge
 from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import gather
@@ -51,7 +51,7 @@ class AdaptTrainer(Trainer):
         """`head_rate` is the learning rate of the head's parameters, the others take that of `args`; `score` computes
         the validation metrics.
         """
-        with _as_adapted(job.model):
+        with peft_bridge.marked(job.model):
             super().__init__(
                 model=job.model,
                 args=args,
@@ -268,17 +268,6 @@ def _collate_numbered(
     """The batch of these features, with their numbers."""
     rows, features = zip(*numbered, strict=True)
     return {**collate(features), ROWS: torch.tensor(rows)}
-
-
-@contextmanager
-def _as_adapted(model: Any) -> Iterator[None]:
-    """Let Trainer take a quantized model of which the head alone is trained; it asks for an adapter of PEFT."""
-    before = getattr(model, "_hf_peft_config_loaded", False)
-    model._hf_peft_config_loaded = True
-    try:
-        yield
-    finally:
-        model._hf_peft_config_loaded = before
 
 
 def last_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
