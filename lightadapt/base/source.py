@@ -14,6 +14,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
+from lightadapt import peft_bridge
 from lightadapt.anatomy import family_of
 from lightadapt.errors import LightAdaptError
 from lightadapt.tasks import Task
@@ -46,7 +47,7 @@ def find_source(model: Model, *, revision: str | None = None, trust_remote_code:
         LightAdaptError: there is no such model, or it is no transformers model.
     """
     if isinstance(model, PreTrainedModel):
-        if getattr(model, "peft_config", None):
+        if peft_bridge.is_marked(model):
             raise LightAdaptError(
                 f"This {type(model).__name__} already carries an adapter. Pass its base model, or merge the adapter."
             )

@@ -87,14 +87,11 @@ class Prefix(Method):
         if model.config.is_encoder_decoder:
             inputs["decoder_input_ids"] = inputs["input_ids"]
         for layer in layers:
-            layer.enable_adapters(False)
-            layer.watching = True
+            layer.watch()
         with torch.no_grad():
             model.base_model(**inputs)
             for layer in layers:
-                layer.watching = False
-                layer.enable_adapters(True)
-                seen, layer.seen = layer.seen, None
+                seen = layer.unwatch()
                 for parameter, values in zip(layer.current(), seen, strict=True):
                     parameter[:, : values.shape[2]] = values[0]
 

@@ -42,6 +42,7 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> A
     with warnings.catch_warnings(), _others_aside(model):
         warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
         warnings.filterwarnings("ignore", "fan_in_fan_out is set", UserWarning)  # PEFT sees by itself what it is
+        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)  # of adapters that stay
         tuner = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]
         # PEFT rewrites LoRA's targets for mixtures of experts by the names they had in transformers 4, which hits
         # other modules of these names, too (shared experts). It does so for models with a config only.

@@ -83,6 +83,16 @@ class PrefixLayer(AttachedLayer):
             return (self.keys[names[0]], self.values[names[0]]) if names else None
         return torch.cat([self.keys[name] for name in names], 1), torch.cat([self.values[name] for name in names], 1)
 
+    def watch(self) -> None:
+        """Apply no prefix, and keep the keys and values that the host computes."""
+        self.watching, self._disable_adapters = True, True
+
+    def unwatch(self) -> tuple[Tensor, Tensor] | None:
+        """The last keys and values, (batch, heads, tokens, width); from now on the prefix is applied again."""
+        self.watching, self._disable_adapters = False, False
+        seen, self.seen = self.seen, None
+        return seen
+
     def detach_from_host(self) -> None:
         if self.through_interface:
             attention.undo(self.host)
