@@ -85,8 +85,6 @@ TASKS = {
     ),
 }
 
-# ---- records and models
-
 
 def make_model(folder: str) -> None:
     """Write the decoder, with a tokenizer of as many words, to a folder."""
@@ -121,8 +119,8 @@ def read_work(name: str, data: Path, records: int, tests: int) -> Work:
         labels = ["O", *(f"{prefix}-{each}" for each in types for prefix in "BI")]
     if name == "classification":
         labels = sorted({record["label"] for record in every})
-    same = {"balanced": source.balanced}
-    chosen = {"train": choose(every, records, **same), "test": choose(test, tests, **same)}
+    parts = {"train": (every, records), "test": (test, tests)}
+    chosen = {part: choose(all_of, count, balanced=source.balanced) for part, (all_of, count) in parts.items()}
     if name == "qa":
         chosen = {part: list(map(as_row, questions)) for part, questions in chosen.items()}
     return {**chosen, "labels": labels}
@@ -211,8 +209,8 @@ def make_work(options: argparse.Namespace, folder: str) -> Work:
         make_model(folder)
         work = {"train": make_records(options.records), "test": [], "labels": [], "model": folder}
     else:
-        model = {"model": options.model or find_encoder()}
-        work = {**read_work(options.task, options.data, options.records, options.tests), **model}
+        work = read_work(options.task, options.data, options.records, options.tests)
+        work["model"] = options.model or find_encoder()
     same = {name: getattr(options, name) for name in ("task", "epochs", "points", "device")}
     return {**work, **same, "fit": task.fit, "bf16": has_bf16(options.device) and task.data is not None}
 
@@ -227,14 +225,15 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {name: getattr(options, name) for name in ("task", "records", "tests", "epochs", "rounds", "seeds")}
     runs: list[Run] = []
     rates: dict[str, float] = {}
+    facts = {"matrix_rates": rates, "settings": settings, "runs": runs}  # both grow
     with tempfile.TemporaryDirectory() as folder:
         work = make_work(options, folder)
         for number in range(options.rounds):
             for side in options.sides:
                 runs.append(run_side(side, {**work, "seed": number % options.seeds}, options))
-                keep(options.json, {"matrix_rates": rates, "settings": settings, "runs": runs}, device=options.device)
+                keep(options.json, facts, device=options.device)
             rates |= {name: max(rate, rates.get(name, 0.0)) for name, rate in measure_rates(work).items()}
-        keep(options.json, {"matrix_rates": rates, "settings": settings, "runs": runs}, device=options.device)
+        keep(options.json, facts, device=options.device)
         found = summarize(runs)
         print(as_table(task.figure, found, rising=task.data is not None))
         print(footnote(options, bf16=work["bf16"]))

@@ -20,10 +20,6 @@ class CompletionRecipe(Recipe):
     }
     adamw: ClassVar[dict[str, Any]] = {"learning_rate": 1e-3}
 
-    def model_options(self) -> dict[str, Any]:
-        """What the model's head needs to know: nothing."""
-        return {}
-
     def rows(self) -> list[Row]:
         """The training rows; the completion alone is learned."""
         rows = []

@@ -22,10 +22,6 @@ class QuestionRecipe(Recipe):
         super().__init__(work)
         self.fixed_length = WINDOW if work["side"] == "guide" else None
 
-    def model_options(self) -> dict[str, Any]:
-        """What the model's head needs to know: nothing."""
-        return {}
-
     def tokenize(self, records: Sequence[Row]) -> list[tuple[int, Row, list[Any]]]:
         """The windows: number of the record, row, and the characters of each position that is in the context."""
         encoding = self.tokenizer(

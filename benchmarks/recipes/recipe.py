@@ -59,7 +59,9 @@ class Recipe(ABC):
         """A prediction for each test record."""
 
     def model_options(self) -> dict[str, Any]:
-        """What the model's head needs to know."""
+        """What the model's head needs to know: of labels, where there are some."""
+        if not self.labels:
+            return {}
         names = dict(enumerate(self.labels))
         return {"num_labels": len(names), "id2label": names, "label2id": {name: key for key, name in names.items()}}
 
