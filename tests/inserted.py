@@ -48,7 +48,7 @@ def build(model_class, config, method, seed=0):
 
 def shake(model, size=0.1):
     """Give the adapter something that it may have learned."""
-    names = peft_bridge.adapter_parameters(model)
+    names = peft_bridge.Adapter(model, peft_bridge.ADAPTER).parameters
     stir([parameter for name, parameter in model.named_parameters() if name in names], size, seed=2)
     return model
 

@@ -188,7 +188,7 @@ def insert(
     torch.manual_seed(seed)
     if config is not None:
         peft_bridge.insert(model, config)
-    names = peft_bridge.adapter_parameters(model) | own
+    names = peft_bridge.Adapter(model, peft_bridge.ADAPTER).parameters | own
     model.requires_grad_(False)
     trained = {name: parameter for name, parameter in model.named_parameters() if name in names}
     for parameter in trained.values():

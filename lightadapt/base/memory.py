@@ -134,7 +134,7 @@ def estimate_memory(design: Design, batch_tokens: int | None = None) -> Memory:
     names = {name: peft_bridge.original_name(name) for name, _ in model.named_parameters()}
     head = {name for name, original in names.items() if original in anatomy.head}
     unfrozen = {name for name, original in names.items() if original in plan.unfrozen}
-    trained = head | unfrozen | peft_bridge.adapter_parameters(model)
+    trained = head | unfrozen | peft_bridge.Adapter(model, peft_bridge.ADAPTER).parameters
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
         parameter.data = parameter.data if name in trained else parameter.data.to(design.dtype)

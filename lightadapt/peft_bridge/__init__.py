@@ -5,16 +5,6 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 
 from lightadapt.peft_bridge.active import activate, active_in
 from lightadapt.peft_bridge.adapter import Adapter
-from lightadapt.peft_bridge.by_name import (
-    adapted_modules,
-    adapter_tensors,
-    check_foldable,
-    fold,
-    folded_if_it_pays,
-    load_adapter_tensors,
-    use,
-    write_config,
-)
 from lightadapt.peft_bridge.configs import (
     CONFIG_NAME,
     PREFIX,
@@ -29,7 +19,7 @@ from lightadapt.peft_bridge.configs import (
     tuner_kind,
 )
 from lightadapt.peft_bridge.insertion import insert, without_weights
-from lightadapt.peft_bridge.layers import ADAPTER, adapter_parameters, base_layer, base_tensors, original_name
+from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, original_name
 from lightadapt.peft_bridge.marks import is_marked, marked
 from lightadapt.peft_bridge.one_layer import try_on
 from lightadapt.peft_bridge.removal import unwrap_empty
@@ -45,20 +35,13 @@ __all__ = [
     "PeftConfig",
     "activate",
     "active_in",
-    "adapted_modules",
-    "adapter_parameters",
-    "adapter_tensors",
     "base_layer",
     "base_tensors",
-    "check_foldable",
     "config_types",
     "draws_for_the_whole_model",
-    "fold",
-    "folded_if_it_pays",
     "insert",
     "is_marked",
     "keeps_state_apart",
-    "load_adapter_tensors",
     "make_config",
     "marked",
     "original_name",
@@ -68,7 +51,5 @@ __all__ = [
     "try_on",
     "tuner_kind",
     "unwrap_empty",
-    "use",
     "without_weights",
-    "write_config",
 ]

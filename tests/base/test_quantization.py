@@ -517,7 +517,7 @@ def test_what_is_folded_gives_about_the_same_and_is_a_plain_model(even, batch_of
     assert torch.equal(logits(adapted.model, batch), expected)
     assert bool(packed(merged)) == (base == "quantized")
     assert merged.dtype == (torch.float32 if base == "quantized" else torch.bfloat16)
-    assert not peft_bridge.adapted_modules(merged)
+    assert not peft_bridge.Adapter(merged, peft_bridge.ADAPTER).modules
     merged.save_pretrained(tmp_path)
     again = type(merged).from_pretrained(tmp_path)
     assert packed(again) == packed(merged)

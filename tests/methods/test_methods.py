@@ -89,7 +89,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(method, options):
         if checkpointed:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options or None)
         model(input_ids=tokens(), labels=torch.tensor([0, 1])).loss.backward()
-        names = peft_bridge.adapter_parameters(model)
+        names = peft_bridge.Adapter(model, peft_bridge.ADAPTER).parameters
         gradients.append({name: p.grad for name, p in model.named_parameters() if name in names})
     assert gradients[1]
     assert None not in gradients[1].values()
@@ -105,7 +105,7 @@ def test_folds_into_the_weights(make, name, method):
     shake(adapted.model)
     with torch.no_grad():
         torch.testing.assert_close(adapted.merge()(**batch).logits, adapted.model(**batch).logits, atol=1e-5, rtol=1e-5)
-    assert not peft_bridge.adapted_modules(adapted.merge())
+    assert not peft_bridge.Adapter(adapted.merge(), peft_bridge.ADAPTER).modules
 
 
 @pytest.mark.parametrize(
@@ -143,13 +143,15 @@ def test_other_methods_of_peft_by_name(make, tmp_path, method):
 def test_a_config_of_peft_keeps_what_it_says(make):
     config = peft.LoraConfig(r=4, target_modules=["query", "value"], modules_to_save=["LayerNorm"])
     adapted, _ = make("bert", config)
-    inserted = [name for name in peft_bridge.adapter_parameters(adapted.model) if "lora_A" in name]
+    inserted = [name for name in peft_bridge.Adapter(adapted.model, peft_bridge.ADAPTER).parameters if "lora_A" in name]
     assert len(inserted) == 6
     assert {p.shape[0] for name, p in adapted.model.named_parameters() if "lora_A" in name} == {4}
     assert "bert.encoder.layer.0.output.LayerNorm.weight" in adapted.runner.adaptation.all_trained
     assert config.target_modules == {"query", "value"}  # the caller's object is as it was
     open_targets, _ = make("bert", peft.LoraConfig(r=2))
-    assert len([n for n in peft_bridge.adapter_parameters(open_targets.model) if "lora_A" in n]) == 18
+    assert (
+        len([n for n in peft_bridge.Adapter(open_targets.model, peft_bridge.ADAPTER).parameters if "lora_A" in n]) == 18
+    )
 
 
 def test_prefix_and_prompt_configs_of_peft_are_ours():
@@ -160,7 +162,7 @@ def test_prefix_and_prompt_configs_of_peft_are_ours():
 def test_a_pattern_of_targets_keeps_to_the_layers(make):
     config = peft.LoraConfig(r=2, target_modules=r"bert\.encoder\..*query")
     adapted, _ = make("bert", config, layers="last:1")
-    (layer,) = peft_bridge.adapted_modules(adapted.model)
+    (layer,) = peft_bridge.Adapter(adapted.model, peft_bridge.ADAPTER).modules
     assert layer == "bert.encoder.layer.2.attention.self.query"
 
 

@@ -95,9 +95,9 @@ def test_prefix_where_attention_is_written_out_equals_more_keys(kind):
     layers = [module for module in model.modules() if isinstance(module, PrefixLayer)]
     assert layers
     assert not any(layer.through_interface for layer in layers)
-    peft_bridge.use(model, None)
+    peft_bridge.activate(model, ())
     plain = model(input_ids=tokens()).last_hidden_state
-    peft_bridge.use(model, "default")
+    peft_bridge.activate(model, ("default",))
     assert not torch.allclose(model(input_ids=tokens()).last_hidden_state, plain, atol=1e-6)
     with torch.no_grad():
         for layer in layers:
