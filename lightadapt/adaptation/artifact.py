@@ -35,7 +35,7 @@ REQUIRED: dict[str, Any] = {
 """What the manifest must hold to be loaded, and of which kind."""
 BASE = {"id", "revision", "class", "fingerprint"}
 """What it must say of the base."""
-SCHEMA = 1
+SCHEMA = 2
 """Version of the manifest; raised when an older lightadapt could not read it right."""
 
 
