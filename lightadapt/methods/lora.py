@@ -53,7 +53,7 @@ class LoRA(Method):
     rank_pattern: Mapping[str, int] = field(default_factory=dict)
     """Ranks of single projections: regular expressions of the ends of their paths, such as `{"0.*query": 16}`."""
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
-    """Alphas of single projections, likewise."""
+    """Alphas of single projections, by regular expressions as above."""
 
     def __post_init__(self) -> None:
         check_whole("rank", self.rank, owner="LoRA")
@@ -157,7 +157,7 @@ class LoRA(Method):
 
 
 def _resolve(patterns: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
-    """For each target the value of the first pattern that matches it, under its own path."""
+    """The value of the first pattern that matches each target, by its full path."""
     found = {path: [value for pattern, value in patterns.items() if _matches(pattern, path)] for path in targets}
     return {re.escape(path): values[0] for path, values in found.items() if values}
 

@@ -169,7 +169,7 @@ class Generation(Task):
         return frozenset(number for number in ends if number is not None)
 
     def objective(self, examples: Sequence[GenerationExample], view: ModelView) -> Objective | None:
-        """Of a decoder the model's own loss, the mean over what is to be learned, without the logits of the rest."""
+        """The model's own loss; for a decoder it is computed without the logits of what is not learned."""
         if view.family != "decoder":
             return None
         from lightadapt.tasks.losses.likelihoods import log_likelihoods

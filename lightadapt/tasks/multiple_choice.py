@@ -142,7 +142,7 @@ class MultipleChoice(Task):
         return Encoded(features, count_cut(cut, view, self.overflow))
 
     def collate(self, features: Sequence[Choices], view: ModelView) -> dict[str, torch.Tensor]:
-        """For an encoder `(B, C, T)`, a choice that a record lacks being one padding token; for the others one row a
+        """A batch: of an encoder `(B, C, T)`, where a choice that a record lacks is one padding token; else one row a
         choice, with `labels` that mark its tokens. Where records have different numbers of choices, `choices` `(B,)`
         holds them.
         """

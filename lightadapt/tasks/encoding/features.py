@@ -40,7 +40,7 @@ class Count:
     """The sentence for the user, with `{count}` and `{total}`."""
     count: int
     total: int | None = None
-    """Of how many, also where none was found; None: of all examples."""
+    """How many there are in all, counted also where none was found; None: as many as examples."""
 
 
 @dataclass

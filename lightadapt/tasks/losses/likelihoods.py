@@ -82,7 +82,7 @@ class _OutputLayer:
     """Gives the output layer of a model less to compute, and keeps what goes into it at the places that count."""
 
     def __init__(self, places: Tensor, reduce: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Of hidden states `(B, T, width)` the layer gets `reduce(hidden, hidden[places])`."""
+        """Let the layer have `reduce(hidden, hidden[places])` of its hidden states `(B, T, width)`."""
         self.places = places
         self.reduce = reduce
         self.chosen: Tensor | None = None
