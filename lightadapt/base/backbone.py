@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy
 from lightadapt.anatomy.auto_classes import mapped_class
 from lightadapt.base.blueprint import Blueprint
@@ -110,6 +111,8 @@ class Backbone:
     def leave(self, base: Base) -> None:
         """Let go of an adaptation's model; the shared modules live on in the others."""
         self._bases.remove(base)
+        for other in self._donors():  # what holds no adapter any more, in modules that only some models have
+            peft_bridge.unwrap_empty(other.model)
 
     def _note_tensors(self, model: PreTrainedModel, design: Design, head: frozenset[str]) -> None:
         """Remember what a model has that is frozen, before anything is inserted into it."""

@@ -243,17 +243,17 @@ def test_damage_is_found(saved):
 def test_a_newer_schema_and_unknown_parts_are_refused(saved):
     _, folder = saved()
     edit(folder, schema=99, versions={"lightadapt": "7.0"})
-    with pytest.raises(la.ArtifactError, match=r"has schema 99, written by lightadapt 7.0; this one reads up to 1"):
+    with pytest.raises(la.ArtifactError, match=r"has schema 99, written by lightadapt 7.0; this one reads up to 2"):
         la.load(folder)
     for name in checkpoint.REQUIRED:
         manifest = json.loads((folder / checkpoint.MANIFEST_NAME).read_text())
         (folder / checkpoint.MANIFEST_NAME).write_text(
-            json.dumps({**{key: value for key, value in manifest.items() if key != name}, "schema": 1})
+            json.dumps({**{key: value for key, value in manifest.items() if key != name}, "schema": 2})
         )
         with pytest.raises(la.ArtifactError, match=f"'{name}' is missing"):
             la.load(folder)
-        (folder / checkpoint.MANIFEST_NAME).write_text(json.dumps({**manifest, "schema": 1}))
-    edit(folder, schema=1, task={"name": "poetry", "settings": {}})
+        (folder / checkpoint.MANIFEST_NAME).write_text(json.dumps({**manifest, "schema": 2}))
+    edit(folder, schema=2, task={"name": "poetry", "settings": {}})
     with pytest.raises(la.ArtifactError, match="task 'poetry' is not known here"):
         la.load(folder)
 
