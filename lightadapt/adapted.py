@@ -32,6 +32,7 @@ from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
+from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
 from lightadapt.training.arguments import read_settings
 from lightadapt.training.checks import check_all
@@ -384,8 +385,7 @@ class Adapted:
         Raises:
             DataError: a record cannot be used.
         """
-        if type(n) is not int or n < 1:
-            raise LightAdaptError(f"n={n!r}: give a whole number above 0.")
+        check_whole("n", n, wanted="a whole number above 0")
         with self._backbone.lock:
             seen = self.runner.prepare(data, columns=columns)
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]

@@ -18,6 +18,7 @@ from lightadapt.base.source import Model, find_source, load_tokenizer
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.methods import Method, resolve_method
+from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, Task, give_labels, resolve_task
 
 
@@ -58,8 +59,7 @@ def adapt(
             weight is loaded.
     """
     resolve_quantization(quantize)
-    if type(seed) is not int or not 0 <= seed < 2**32:
-        raise LightAdaptError(f"seed={seed!r}: give a whole number from 0 to 2**32 - 1.")
+    check_whole("seed", seed, least=0, most=2**32 - 1, wanted="a whole number from 0 to 2**32 - 1")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
     if labels is not None:
         chosen_task = give_labels(chosen_task, labels)

@@ -2,7 +2,7 @@
 
 from lightadapt.anatomy.dry_run import DryRun, KeyValues, dry_run
 from lightadapt.anatomy.parts import Anatomy, Attention, Block, Family, FeedForward, Layers
-from lightadapt.anatomy.reading import family_of, read_anatomy, read_instance
+from lightadapt.anatomy.reading import family_of, positions_of, read_anatomy, read_instance
 from lightadapt.anatomy.structure import describe, outermost
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "dry_run",
     "family_of",
     "outermost",
+    "positions_of",
     "read_anatomy",
     "read_instance",
 ]

@@ -22,6 +22,7 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import choose_dtype, planned_device
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
 from lightadapt.methods.probe import Probe
+from lightadapt.numbers import check_whole
 from lightadapt.tasks import Task, resolve_task
 
 MOST_TOKENS = 2**22
@@ -105,8 +106,8 @@ def inspect(
         LightAdaptError: there is no such model, or the method, the layers or the quantization do not fit it.
     """
     resolve_quantization(quantize)
-    if batch_tokens is not None and (type(batch_tokens) is not int or not 1 <= batch_tokens <= MOST_TOKENS):
-        raise LightAdaptError(f"batch_tokens={batch_tokens!r}: give a whole number from 1 to {MOST_TOKENS:,}.")
+    if batch_tokens is not None:
+        check_whole("batch_tokens", batch_tokens, most=MOST_TOKENS)
     source = _source_of(model)
     form = settle_quantization(quantize, source.config, source.name)
     blueprint = draw_bare(source) if task is None else draw(source, resolve_task(task))

@@ -23,6 +23,7 @@ from lightadapt.base.quantized_modules import dequantize_modules, dequantized, i
 from lightadapt.errors import LightAdaptError, nearest, warn
 from lightadapt.heads.outputs import fold_output_scales
 from lightadapt.machine.hardware import choose_dtype
+from lightadapt.numbers import check_number
 
 BASES = ("reload", "dequantize", "quantized")
 
@@ -31,8 +32,7 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
     """A plain model with the adapter folded in; see `Adapted.merge`."""
     if base not in BASES:
         raise LightAdaptError(f"merge(base={base!r}) is unknown. {nearest(str(base), BASES)}Known: {', '.join(BASES)}")
-    if type(max_drift) not in (int, float) or not max_drift >= 0:
-        raise LightAdaptError(f"merge(max_drift={max_drift!r}): give a number of at least 0, such as 0.25.")
+    check_number("max_drift", max_drift, owner="merge", least=0, wanted="a number of at least 0, such as 0.25")
     adaptation, quantization = runner.adaptation, runner.adaptation.design.quantization
     in_place = quantization is None or base == "quantized"
     if in_place and quantization is not None and dtype != "auto":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from lightadapt.errors import warn
 from lightadapt.heads.models import last_positions
 from lightadapt.machine.quiet import quiet
 
@@ -138,10 +138,9 @@ def fold_output_scales(model: nn.Module) -> None:
                 continue
             left = scale.fold(module)
             if left:
-                warnings.warn(
+                warn(
                     f"The head of {type(model).__name__} has no bias, so the mean of the labels, {left:g}, is added "
                     "beside the weights. save_pretrained does not keep that: add it to what the saved model gives.",
-                    stacklevel=4,
                 )
             else:
                 del module._forward_hooks[number]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lightadapt.anatomy import positions_of
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, text_scores
@@ -229,11 +230,11 @@ class Generation(Task):
         sampled = any(chosen.get(name) is not None for name in ("temperature", "top_p", "top_k", "min_p"))
         own = model.generation_config.eos_token_id if model.generation_config is not None else None
         ends = self.end_tokens(view) | set(own if isinstance(own, list) else [own]) - {None}
-        positions = getattr(model.config, "max_position_embeddings", None)  # T5 counts none
+        positions = positions_of(model)  # T5 counts none
         most = self.max_new_tokens
         if view.family == "decoder":
             most = new_tokens(most, view)  # the same whatever else is in the batch
-        elif isinstance(positions, int):
+        elif positions is not None:
             most = min(most, positions - 1)  # the first one starts the decoder
         return {
             **GREEDY,

@@ -17,6 +17,7 @@ from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.machine.hardware import computes_bfloat16, require_bitsandbytes
+from lightadapt.numbers import wrong_number
 from lightadapt.training.trainer import last_checkpoint
 
 RECORDS_PER_STEP = 16
@@ -123,17 +124,7 @@ def read_settings(
             stopping without validation data, or a folder with the checkpoints of another run.
     """
     others = _user_arguments(args)
-    for name in REFUSED.keys() & others.keys():
-        raise LightAdaptError(f"args holds {name!r}, which does nothing here: {REFUSED[name]}")
-    for name, least in WHOLE.items():
-        value = others.get(name, 1)
-        if not isinstance(value, Integral) or value < least:
-            raise LightAdaptError(f"args holds {name}={value!r}: give a whole number of at least {max(1, least)}.")
-    if others.get("neftune_noise_alpha") and not base_dropout:
-        raise LightAdaptError(
-            "args holds 'neftune_noise_alpha': the noise comes with training mode, in which frozen embeddings are with "
-            "base_dropout=True only."
-        )
+    _check_others(others, base_dropout=base_dropout)
     chosen = {
         name: _once(explicit, others.pop(name, None), name)
         for name, explicit in (
@@ -145,17 +136,12 @@ def read_settings(
     }
     if chosen["optim"]:
         others["optim"] = chosen["optim"]
-    given: dict[str, tuple[Any, type]] = {
-        "epochs": (chosen["num_train_epochs"], float),
-        "learning_rate": (chosen["learning_rate"], float),
-        "batch_tokens": (batch_tokens, int),
-        "early_stopping": (early_stopping, int),
+    numbers = {
+        "epochs": _above_zero("epochs", chosen["num_train_epochs"], float),
+        "learning_rate": _above_zero("learning_rate", chosen["learning_rate"], float),
+        "batch_tokens": _above_zero("batch_tokens", batch_tokens, int),
+        "early_stopping": _above_zero("early_stopping", early_stopping, int),
     }
-    numbers: dict[str, Any] = {}
-    for name, (value, kind) in given.items():
-        if value is not None and not (isinstance(value, Real) and 0 < float(value) < math.inf):
-            raise LightAdaptError(f"{name}={value!r}: give a number above 0.")
-        numbers[name] = None if value is None else kind(value)  # an artifact holds plain numbers, not those of NumPy
     if type(base_dropout) is not bool:
         raise LightAdaptError(f"base_dropout={base_dropout!r}: write True or False.")
     if early_stopping is not None and not validates:
@@ -171,6 +157,28 @@ def read_settings(
         others=others,
         **numbers,
     )
+
+
+def _check_others(others: Mapping[str, Any], *, base_dropout: bool) -> None:
+    """Raise for arguments of Trainer that would do nothing here, or not what they say."""
+    for name in REFUSED.keys() & others.keys():
+        raise LightAdaptError(f"args holds {name!r}, which does nothing here: {REFUSED[name]}")
+    for name, least in WHOLE.items():
+        value = others.get(name, 1)
+        if not isinstance(value, Integral) or value < least:
+            raise LightAdaptError(f"args holds {name}={value!r}: give a whole number of at least {max(1, least)}.")
+    if others.get("neftune_noise_alpha") and not base_dropout:
+        raise LightAdaptError(
+            "args holds 'neftune_noise_alpha': the noise comes with training mode, in which frozen embeddings are with "
+            "base_dropout=True only."
+        )
+
+
+def _above_zero(name: str, value: Any, kind: type) -> Any:
+    """The number as plain Python has it, since an artifact holds none of NumPy's; None stays None."""
+    if value is not None and not (isinstance(value, Real) and 0 < float(value) < math.inf):
+        raise wrong_number(name, value, "a number above 0")
+    return None if value is None else kind(value)
 
 
 def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lightadapt.data import Data, Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import choose_device
 from lightadapt.methods import METHODS, Method, resolve_method
+from lightadapt.numbers import check_positive, check_whole
 from lightadapt.tasks import TASKS, LabelledTask, Task, resolve_task
 
 USUAL_METHODS = ("full", "lora", "prefix", "bottleneck", "ia3", "bitfit", "probe")
@@ -109,7 +110,8 @@ def choose_records(records: Records, count: int | None) -> Records:
     """
     if count is None:
         return records
-    if check_whole("records", count) > len(records):
+    check_whole("records", count)
+    if count > len(records):
         raise LightAdaptError(
             f"records={count}: {records.source} has {len(records)}. Give fewer, or leave records out."
         )
@@ -139,8 +141,8 @@ def check_inputs(
         )
     if threads is not None:
         check_whole("threads", threads)
-    if epochs is not None and not (isinstance(epochs, (int, float)) and 0 < epochs < float("inf")):
-        raise LightAdaptError(f"epochs={epochs!r}: give a number above 0.")
+    if epochs is not None:
+        check_positive("epochs", epochs)
     place = str(choose_device(device))
     source = find_source(model)
     blueprint = draw(source, task)
@@ -179,10 +181,3 @@ def _only_fields(item: Mapping[str, Any], task: Task) -> Record:
     kept = {name: item[name] for name in task.fields if name in item}
     plain: Record = json.loads(json.dumps(kept, default=lambda value: np.asarray(value).tolist()))
     return plain
-
-
-def check_whole(name: str, value: Any) -> int:
-    """The number, when it is a whole one of at least 1."""
-    if type(value) is not int or value < 1:
-        raise LightAdaptError(f"{name}={value!r}: give a whole number of at least 1.")
-    return value
