@@ -28,6 +28,7 @@ from lightadapt.base.quantization import (
     quantized_in,
     quantized_linears,
 )
+from lightadapt.base.quantized_modules import cast_unquantized
 from lightadapt.base.source import Source, first_line, tensor_names
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.models import TASK_MODELS, mapped_class
@@ -194,6 +195,8 @@ def load_base(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model, fresh = _load(blueprint, dtype, quantization, device)
+            if quantization_of(blueprint.source.config) is not None:
+                cast_unquantized(model, dtype)
     keep_trainable(model)
     if quantization is not None:
         trained = anatomy.head if head is None else head
