@@ -59,7 +59,8 @@ def dequantize_modules(model: nn.Module, paths: Iterable[str], dtype: torch.dtyp
         weight = dequantized(old).to(dtype)
         new: Any
         if getattr(old, "source_cls", None) is Conv1D:
-            new, weight = Conv1D(old.out_features, old.in_features), weight.T.contiguous()
+            kind: Any = Conv1D  # transformers has no types for it
+            new, weight = kind(old.out_features, old.in_features), weight.T.contiguous()
         else:
             new = nn.Linear(old.in_features, old.out_features, bias=False, device="meta")
         new.weight, new.bias = nn.Parameter(weight), old.bias
