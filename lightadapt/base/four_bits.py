@@ -53,7 +53,7 @@ def computed_alone(module: Any) -> bool:
     rows, columns, block = module.out_features, module.in_features, module.weight.blocksize
     if has_avx512bf16():
         return bool(rows % PACKED_ROWS == 0 and columns % block == 0)
-    return bool(columns % block == 0 or mended_kernel() is None)
+    return bool(columns % block == 0) or mended_kernel() is None
 
 
 def _layers(model: nn.Module) -> Iterator[Any]:
@@ -71,7 +71,7 @@ def _unpack(module: Any) -> None:
 
 
 @cache
-def mended_kernel() -> torch.library.Library | None:
+def mended_kernel() -> Any | None:
     """The kernel that reads 4-bit weights in place of that of bitsandbytes on this CPU; None where that one is right.
 
     Only their shape is told otherwise: with a block for each row, bitsandbytes counts right on every processor.
@@ -90,11 +90,10 @@ def mended_kernel() -> torch.library.Library | None:
         values: Tensor = theirs.call_boxed(keys, packed, scales, block, kind, rows, dtype)
         return values.view(shape)
 
-    library = torch.library.Library("bitsandbytes", "IMPL")  # type: ignore[no-untyped-call]
+    library: Any = torch.library.Library("bitsandbytes", "IMPL")  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch says that a kernel is replaced
-        how = {"with_keyset": True, "allow_override": True}
-        library.impl("dequantize_4bit", read, "CPU", **how)  # type: ignore[no-untyped-call]
+        library.impl("dequantize_4bit", read, "CPU", with_keyset=True, allow_override=True)
     return library
 
 

@@ -59,12 +59,29 @@ def dequantize_modules(model: nn.Module, paths: Iterable[str], dtype: torch.dtyp
         weight = dequantized(old).to(dtype)
         new: Any
         if getattr(old, "source_cls", None) is Conv1D:
-            plain: Any = Conv1D
-            new, weight = plain(old.out_features, old.in_features), weight.T.contiguous()
+            kind: Any = Conv1D  # transformers has no types for it
+            new, weight = kind(old.out_features, old.in_features), weight.T.contiguous()
         else:
             new = nn.Linear(old.in_features, old.out_features, bias=False, device="meta")
         new.weight, new.bias = nn.Parameter(weight), old.bias
         model.set_submodule(path, new.to(dtype).train(old.training))
+
+
+def cast_unquantized(model: nn.Module, dtype: torch.dtype) -> None:
+    """Give whatever is not quantized in a model this format, in place.
+
+    Of a quantized checkpoint transformers casts the biases and leaves the weights beside them as they were saved.
+    """
+    packed = {id(module.weight) for module in model.modules() if is_quantized(module)}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in packed and parameter.is_floating_point() and not _stays_float32(model, name):
+            parameter.data = parameter.data.to(dtype)
+
+
+def _stays_float32(model: Any, name: str) -> bool:
+    """Whether the architecture asks for float32 here, whatever the rest is in (T5's `wo`)."""
+    asked = {*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())}
+    return any(each in name.split(".") for each in asked)
 
 
 def mark_quantized(model: nn.Module, quantization: Quantization) -> None:

@@ -19,7 +19,13 @@ from lightadapt.base.design import Design
 from lightadapt.base.fingerprint import take_fingerprint
 from lightadapt.base.four_bits import keep_trainable, unpack
 from lightadapt.base.quantization import Quantization, quantization_of, quantized_in, quantized_linears
-from lightadapt.base.quantized_modules import dequantize_modules, is_quantized, mark_quantized, quantize_modules
+from lightadapt.base.quantized_modules import (
+    cast_unquantized,
+    dequantize_modules,
+    is_quantized,
+    mark_quantized,
+    quantize_modules,
+)
 from lightadapt.base.source import first_line, tensor_names
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.models import TASK_MODELS
@@ -62,6 +68,8 @@ def load_base(design: Design) -> Base:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(design.seed)
             model, fresh = _load(design)
+            if quantization_of(blueprint.source.config) is not None:
+                cast_unquantized(model, design.dtype)
     keep_trainable(model)
     if quantization is not None:
         trained = blueprint.anatomy.head if design.head is None else design.head

@@ -395,6 +395,19 @@ def test_a_quantized_checkpoint_stays_as_it_is(checkpoint, messages, texts, tmp_
     assert same(before, model)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "form"), [("bert", "4bit"), ("bert", "8bit"), ("t5", "4bit")])
+def test_a_quantized_checkpoint_is_read_in_another_format(checkpoint, messages, texts, name, form, dtype):
+    adapted = la.adapt(checkpoint(name, form), "classification", labels=messages, dtype=dtype)
+    kinds = {
+        parameter.dtype
+        for path, parameter in adapted.model.named_parameters()
+        if not parameter.requires_grad and parameter.dtype not in (torch.uint8, torch.int8) and ".wo." not in path
+    }
+    assert kinds == {getattr(torch, dtype)}
+    assert len(adapted.predict(texts)) == len(texts)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("from_folder", [True, False])
 def test_a_quantized_head_is_trained_in_float32(checkpoint, messages, texts, tmp_path, form, from_folder):
