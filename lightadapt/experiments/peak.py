@@ -18,7 +18,7 @@ STATUS = Path("/proc/self/status")
 def start_peak() -> int:
     """The bytes that this process has now; on Linux what is free is given back first, and the peak starts anew."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats()
     if STATUS.is_file():
         with suppress(OSError, AttributeError):  # another C library than glibc, or a container that forbids it
