@@ -9,6 +9,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 import lightadapt as la
 
 METHODS = ("lora", "houlsby", "parallel", "prefix", "ia3", "bitfit", "layernorm", "prompt", "dora", "probe")
+KINDS = ("lora", "houlsby", "prefix", "bitfit", "prompt")
+"""One method for each place at which they hang: projections, outputs, attention, biases and embeddings."""
 
 
 @pytest.fixture
@@ -20,9 +22,9 @@ def texts(messages):
 def both(tiny, messages):
     """NER with LoRA, and one classification with every method, on one base."""
 
-    def make(name="bert"):
+    def make(name="bert", methods=METHODS):
         adapted = la.adapt(tiny(name), "ner", "lora", labels=messages)
-        for method in METHODS:
+        for method in methods:
             adapted.add(method, task="classification", method=method, labels=messages)
         return adapted
 
@@ -34,11 +36,11 @@ def about(scores):
     return [pytest.approx(each, abs=1e-4) for each in scores]
 
 
-@pytest.mark.parametrize("name", ["bert", "deberta-v2", "modernbert"])
-def test_each_learns_what_it_would_alone(both, tiny, messages, texts, tmp_path, name):
-    adapted = both(name)
+@pytest.mark.parametrize(("name", "methods"), [("bert", METHODS), ("deberta-v2", KINDS), ("modernbert", KINDS)])
+def test_each_learns_what_it_would_alone(both, tiny, messages, texts, tmp_path, name, methods):
+    adapted = both(name, methods)
     first, saved = adapted.predict(texts), {}
-    for method in METHODS:
+    for method in methods:
         adapted.use(method).fit(messages, epochs=1)
         alone = la.adapt(tiny(name), "classification", method, labels=messages)
         alone.fit(messages, epochs=1)
@@ -48,7 +50,7 @@ def test_each_learns_what_it_would_alone(both, tiny, messages, texts, tmp_path, 
         saved[method] = la.load(tmp_path / method).predict(texts, scores=True)
         assert saved[method] == about(expected), method
     assert adapted.use("default").predict(texts) == first
-    for method in METHODS:
+    for method in methods:
         assert adapted.use(method).predict(texts, scores=True) == about(saved[method]), method
 
 
