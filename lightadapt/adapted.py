@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from transformers import PreTrainedModel, TrainingArguments
 
-from lightadapt import peft_bridge
 from lightadapt.adaptation.artifact import Artifact
-from lightadapt.adaptation.assembly import build, restore
+from lightadapt.adaptation.assembly import restore
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import answer
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other
+from lightadapt.adaptation.several import Several
 from lightadapt.anatomy import Layers, family_of
-from lightadapt.base.backbone import Backbone
 from lightadapt.base.blueprint import draw
-from lightadapt.base.design import Design, make_design
+from lightadapt.base.design import make_design
 from lightadapt.base.source import check_tokenizer, load_tokenizer
 from lightadapt.data import Data, is_collection
-from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.errors import LightAdaptError
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, resolve_method
@@ -46,23 +42,12 @@ class Adapted:
     """
 
     def __init__(self, runner: Runner) -> None:
-        self._all = {runner.adaptation.name: runner}
-        self._backbone = Backbone(runner.adaptation.base)
-        self._in_use = runner
-        self._of_thread = threading.local()
-        """What a thread that called `use` means, when it is not the one that made this object."""
-        self._owner = threading.get_ident()
-        self._computing = runner
-        """The adaptation for which the shared modules are set."""
-        self._disabled = 0
-        """How many `disable` blocks are open."""
-        runner.adaptation.prepare_training()
+        self._several = Several(runner)
 
     @property
     def runner(self) -> Runner:
         """What runs the task in use in this thread: encodes, infers and decodes, without the checks of `predict`."""
-        chosen: Runner | None = getattr(self._of_thread, "chosen", None)
-        return self._in_use if chosen is None or chosen.adaptation.name not in self._all else chosen
+        return self._several.in_use
 
     @property
     def model(self) -> PreTrainedModel:
@@ -99,7 +84,7 @@ class Adapted:
     @property
     def names(self) -> list[str]:
         """The adaptations that share the base; the first is called `default`."""
-        return list(self._all)
+        return self._several.names
 
     def add(
         self,
@@ -124,24 +109,24 @@ class Adapted:
         Raises:
             LightAdaptError: the name is taken, or a method trains the base itself, which cannot be shared then.
         """
-        self._check_enabled("add")
+        self._several.check_enabled("add")
         chosen = self.task if task is None else resolve_task(task)
         if labels is not None:
             chosen = give_labels(chosen, labels)
-        blueprint = draw(self._backbone.source, chosen)
-        first = next(iter(self._all.values()))
+        backbone, first = self._several.backbone, self._several.first
+        blueprint = draw(backbone.source, chosen)
         design = make_design(
             blueprint,
             resolve_method(method),
             layers=layers,
-            quantization=self._backbone.quantization,
-            dtype=self._backbone.dtype,
-            device=self._backbone.device,
+            quantization=backbone.quantization,
+            dtype=backbone.dtype,
+            device=backbone.device,
             seed=first.adaptation.design.seed,
         )
         check_tokenizer(first.tokenizer, blueprint.source, chosen)
         tokenizer = chosen.fit_tokenizer(first.tokenizer, family_of(blueprint.source.config))
-        self._hang_on(name, design, chosen, tokenizer)
+        self._several.hang(name, design, chosen, tokenizer)
 
     def hang(self, artifact: Artifact, name: str) -> Adapted:
         """Hang a saved adaptation on the base, under a name; see `lightadapt.load(…, onto=…)`.
@@ -150,63 +135,13 @@ class Adapted:
             ArtifactError: it was trained on other weights, or does not fit this base.
             LightAdaptError: the name is taken, or its method trains the base itself.
         """
-        source, quantization = self._backbone.source, self._backbone.quantization
+        backbone = self._several.backbone
+        source, quantization = backbone.source, backbone.quantization
         task, method = read_objects(artifact)
-        design = design_of(
-            artifact,
-            source,
-            task,
-            method,
-            quantization,
-            dtype=self._backbone.dtype,
-            device=self._backbone.device,
-        )
+        design = design_of(artifact, source, task, method, quantization, dtype=backbone.dtype, device=backbone.device)
         warn_when_other(artifact, quantization, "Load it by itself")
-        self._hang_on(name, design, task, load_tokenizer(source, artifact.path, task), artifact)
+        self._several.hang(name, design, task, load_tokenizer(source, artifact.path, task), artifact)
         return self
-
-    def _hang_on(self, name: str, design: Design, task: Task, tokenizer: Any, artifact: Artifact | None = None) -> None:
-        """Hang another adaptation on the base; what is in use stays so."""
-        self._check_enabled("add")
-        self._check_name(name)
-        for each in (next(iter(self._all.values())).adaptation.design, design):
-            if each.plan.unfrozen or each.method.rewrites_base:
-                kind = each.method.name
-                raise LightAdaptError(f"Method {kind!r} changes the base itself, so the base cannot be shared.")
-        config, method = design.plan.config, design.method
-        if config is not None and peft_bridge.draws_for_the_whole_model(config):
-            raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
-        self._backbone.check_shareable()
-        with self._backbone.lock:
-            try:
-                added = build(design, task, tokenizer, name=name, backbone=self._backbone, artifact=artifact)
-                added.adaptation.prepare_training(enabled=False)
-                self._all[name] = added
-            finally:
-                self._computing.adaptation.activate()
-
-    def _check_name(self, name: str) -> None:
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
-            raise LightAdaptError(
-                f"add({name!r}): give a new name of letters, digits, - and _. Taken: {', '.join(self._all)}."
-            )
-        if any(name in dir(kind) for kind in (nn.ModuleDict, nn.ParameterDict)):
-            raise LightAdaptError(f"add({name!r}): torch has a use of its own for this name. Choose another.")
-
-    def _check_enabled(self, what: str) -> None:
-        if self._disabled:
-            raise LightAdaptError(f"{what}(…) inside `with adapted.disable()`: leave the block first.")
-
-    def _named(self, name: str) -> Runner:
-        """The adaptation of that name.
-
-        Raises:
-            LightAdaptError: there is none.
-        """
-        if name not in self._all:
-            known = f"There are: {', '.join(self._all)}."
-            raise LightAdaptError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{known}")
-        return self._all[name]
 
     def use(self, name: str) -> Adapted:
         """Switch to the adaptation of that name: its model, task, labels and history are those of this object now.
@@ -216,22 +151,8 @@ class Adapted:
         Raises:
             LightAdaptError: there is none.
         """
-        self._check_enabled("use")
-        runner = self._named(name)
-        if threading.get_ident() != self._owner:
-            self._of_thread.chosen = runner
-            return self
-        with self._backbone.lock:
-            self._switch(runner)
+        self._several.use(name)
         return self
-
-    def _switch(self, runner: Runner) -> None:
-        """Let this adaptation compute and be trained, unless a thread has chosen another for itself."""
-        self._in_use.adaptation.prepare_training(enabled=False)
-        self._in_use = self._computing = runner
-        runner.adaptation.activate()
-        runner.adaptation.prepare_training()
-        runner.model.eval()
 
     def remove(self, name: str) -> None:
         """Take an adaptation off the base, and free what it holds.
@@ -241,16 +162,7 @@ class Adapted:
         Raises:
             LightAdaptError: there is none of that name, or it is the only one.
         """
-        self._check_enabled("remove")
-        runner = self._named(name)
-        if len(self._all) == 1:
-            raise LightAdaptError(f"remove({name!r}): it is the only adaptation of this base. Drop the whole object.")
-        with self._backbone.lock:
-            del self._all[name]
-            if runner is self._in_use:
-                self._switch(next(iter(self._all.values())))
-            runner.adaptation.adapter.remove()
-            self._backbone.leave(runner.adaptation.base)
+        self._several.remove(name)
 
     def rename(self, old: str, new: str) -> None:
         """Give an adaptation another name.
@@ -258,46 +170,13 @@ class Adapted:
         Raises:
             LightAdaptError: there is none of the old name, or the new one is taken or cannot be used.
         """
-        self._check_enabled("rename")
-        runner = self._named(old)
-        if new == old:
-            return
-        self._check_name(new)
-        with self._backbone.lock:
-            runner.adaptation.rename(new)
-            self._all = {new if name == old else name: each for name, each in self._all.items()}
+        self._several.rename(old, new)
 
     @contextmanager
     def disable(self) -> Iterator[Adapted]:
         """The base model without the adapter, under the same head, for the time of a `with` block."""
-        with self._backbone.lock:
-            self._disabled += 1
-            self._show(enabled=False)
-            try:
-                yield self
-            finally:
-                self._disabled -= 1
-                self._show(enabled=not self._disabled)
-
-    def _show(self, *, enabled: bool) -> None:
-        self._in_use.adaptation.activate(enabled=enabled)
-        self._in_use.adaptation.prepare_training(enabled=enabled)
-
-    @contextmanager
-    def _set_for(self, runner: Runner) -> Iterator[Runner]:
-        """The shared modules as this adaptation needs them, for this thread alone, for the time of a `with` block."""
-        with self._backbone.lock:
-            before = self._computing
-            if self._disabled or runner is before:
-                yield runner
-                return
-            runner.adaptation.activate()
-            self._computing = runner
-            try:
-                yield runner
-            finally:
-                self._computing = before
-                before.adaptation.activate()
+        with self._several.disabled():
+            yield self
 
     # ---- learning and predicting
 
@@ -347,7 +226,7 @@ class Adapted:
             DataError: a record cannot be used; before training starts.
             LightAdaptError: the settings contradict each other, or the loss is no longer finite.
         """
-        self._check_enabled("fit")
+        self._several.check_enabled("fit")
         settings = read_settings(
             args,
             epochs=epochs,
@@ -361,7 +240,7 @@ class Adapted:
             base_dropout=base_dropout,
             validates=validation is not None,
         )
-        with self._set_for(self.runner) as now:
+        with self._several.computing(self.runner, learning=True) as now:
             return fit(now, train, validation, settings, columns=columns, callbacks=callbacks)
 
     def add_labels(self, labels: Sequence[Label]) -> None:
@@ -370,12 +249,12 @@ class Adapted:
         Raises:
             LightAdaptError: the task has no labels or does not know them yet, or a new one is there already.
         """
-        self._check_enabled("add_labels")
+        self._several.check_enabled("add_labels")
         now, task = self.runner, self.task
         if not isinstance(task, LabelledTask):
             raise LightAdaptError(f"Task {task.name!r} has no labels. Leave them out.")
         now.require_labels()
-        with self._backbone.lock:
+        with self._several.backbone.lock:
             now.settle(task.with_labels([*(task.labels or ()), *labels]))
             now.adaptation.prepare_training()
 
@@ -386,7 +265,7 @@ class Adapted:
             DataError: a record cannot be used.
         """
         check_whole("n", n, wanted="a whole number above 0")
-        with self._backbone.lock:
+        with self._several.backbone.lock:
             seen = self.runner.prepare(data, columns=columns)
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
             print(preview(seen.task, seen.examples[: len(places)], places, seen.view))
@@ -405,8 +284,8 @@ class Adapted:
         Raises:
             LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
         """
-        self._check_enabled("check")
-        with self._set_for(self.runner) as now:
+        self._several.check_enabled("check")
+        with self._several.computing(self.runner, learning=True) as now:
             return check_all(now, data, columns)
 
     def evaluate(
@@ -423,7 +302,7 @@ class Adapted:
             DataError: a record cannot be used, or has a label that the model does not know.
             LightAdaptError: the labels are not known yet.
         """
-        with self._set_for(self.runner) as now:
+        with self._several.computing(self.runner) as now:
             now.require_labels()
             examples, records = now.task.read_examples(data, split="test", columns=columns)
             predictions = now.decode(examples, now.encode(examples, records, targets=True))
@@ -459,7 +338,7 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         if adapter is None or isinstance(adapter, str):
-            with self._set_for(self.runner if adapter is None else self._named(adapter)) as now:
+            with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
                 return answer(now, inputs, scores=scores, columns=columns, options=options)
         return self._predict_by_name(inputs, list(adapter), scores=scores, columns=columns, options=options)
 
@@ -473,11 +352,11 @@ class Adapted:
                 f"predict: adapter has {len(names)} names for {len(items)} inputs. Give one for each."
             )
         for name in dict.fromkeys(names):
-            self._named(name)
+            self._several.named(name)
         found: dict[int, Any] = {}
         for name in dict.fromkeys(names):
             places = [place for place, each in enumerate(names) if each == name]
-            with self._set_for(self._named(name)) as runner:
+            with self._several.computing(self._several.named(name)) as runner:
                 answers = answer(runner, [items[place] for place in places], **how)
             found |= dict(zip(places, answers, strict=True))
         return [found[place] for place in range(len(items))]
@@ -521,13 +400,13 @@ class Adapted:
             raise LightAdaptError(
                 "merge(): the model is in parts, one in each process. Save it, and merge what load gives."
             )
-        with self._set_for(self.runner) as now:
+        with self._several.computing(self.runner) as now:
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
-        return merged.requires_grad_(base != "quantized" or self._backbone.quantization is None).eval()
+        return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
 
     def __str__(self) -> str:
         own = self.runner.adaptation.name
-        others = [name for name in self._all if name != own]
+        others = [name for name in self.names if name != own]
         shown = describe(self.runner)
         return f"{shown}\n{'in use':<10} {own}; also {', '.join(others)}" if others else shown
 

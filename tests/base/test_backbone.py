@@ -132,7 +132,7 @@ def test_what_contradicts_itself_is_refused(tiny, saved):
         la.load(folder, onto=adapted, device="cpu")
     with pytest.raises(la.LightAdaptError, match="give onto="):
         la.load(folder, name="other")
-    with pytest.raises(la.LightAdaptError, match=r"add\('default'\): give a new name"):
+    with pytest.raises(la.LightAdaptError, match=r"name=.default.\): give a new name"):
         la.load(folder, onto=adapted, name="default")
     with pytest.raises(la.LightAdaptError, match=r"There is no adaptation 'defualt'. Did you mean 'default'"):
         adapted.predict(TEXTS, adapter="defualt")

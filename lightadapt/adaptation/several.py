@@ -1,0 +1,204 @@
+"""The adaptations that hang on one backbone: their names, which of them is in use, and which computes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from lightadapt import peft_bridge
+from lightadapt.adaptation.artifact import Artifact
+from lightadapt.adaptation.assembly import build
+from lightadapt.adaptation.runner import Runner
+from lightadapt.base.backbone import Backbone
+from lightadapt.base.design import Design
+from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.tasks import Task
+
+
+class Several:
+    """Adaptations by name.
+
+    What computes is a state of the shared modules. Whoever computes holds the backbone's lock, inside `computing`.
+
+    Attributes:
+        backbone: what they share.
+    """
+
+    def __init__(self, first: Runner) -> None:
+        """Begin with one, which is in use."""
+        self.backbone = Backbone(first.adaptation.base)
+        self._all = {first.adaptation.name: first}
+        self._in_use = self._computing = first
+        self._of_thread = threading.local()
+        """What a thread that chose for itself means; not that of the owner, whose choice holds for the others."""
+        self._owner = threading.get_ident()
+        self._disabled = 0
+        """How many `disabled` blocks are open."""
+        first.adaptation.prepare_training()
+
+    # ---- which there are
+
+    @property
+    def names(self) -> list[str]:
+        """In the order in which they came."""
+        return list(self._all)
+
+    @property
+    def first(self) -> Runner:
+        """The oldest one."""
+        return next(iter(self._all.values()))
+
+    @property
+    def in_use(self) -> Runner:
+        """The one that is meant in this thread."""
+        chosen: Runner | None = getattr(self._of_thread, "chosen", None)
+        known = chosen is not None and self._all.get(chosen.adaptation.name) is chosen
+        return chosen if known and chosen is not None else self._in_use
+
+    def named(self, name: str) -> Runner:
+        """The one of that name.
+
+        Raises:
+            LightAdaptError: there is none.
+        """
+        if name not in self._all:
+            known = f"There are: {', '.join(self._all)}."
+            raise LightAdaptError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{known}")
+        return self._all[name]
+
+    def check_enabled(self, what: str) -> None:
+        """Raise for a call that makes no sense while adapters are switched off."""
+        if self._disabled:
+            raise LightAdaptError(f"{what}(…) inside `with adapted.disable()`: leave the block first.")
+
+    def _check_new_name(self, name: str, what: str) -> None:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
+            raise LightAdaptError(
+                f"{what}: give a new name of letters, digits, - and _. Taken: {', '.join(self._all)}."
+            )
+        if any(name in dir(kind) for kind in (nn.ModuleDict, nn.ParameterDict)):
+            raise LightAdaptError(f"{what}: torch has a use of its own for this name. Choose another.")
+
+    # ---- more and fewer
+
+    def hang(self, name: str, design: Design, task: Task, tokenizer: Any, artifact: Artifact | None = None) -> None:
+        """Build another one on the backbone; what is in use stays so.
+
+        Raises:
+            LightAdaptError: the name is taken, or the base cannot be shared with it.
+        """
+        self.check_enabled("add")
+        self._check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
+        for each in (self.first.adaptation.design, design):
+            if each.plan.unfrozen or each.method.rewrites_base:
+                kind = each.method.name
+                raise LightAdaptError(f"Method {kind!r} changes the base itself, so the base cannot be shared.")
+        config, method = design.plan.config, design.method
+        if config is not None and peft_bridge.draws_for_the_whole_model(config):
+            raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
+        self.backbone.check_shareable()
+        with self.backbone.lock:
+            try:
+                added = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
+                added.adaptation.prepare_training(enabled=False)
+                self._all[name] = added
+            finally:
+                self._computing.adaptation.activate()
+
+    def remove(self, name: str) -> None:
+        """Take one off the backbone; was it in use, the first of the others is from then on.
+
+        Raises:
+            LightAdaptError: there is none of that name, or it is the only one.
+        """
+        self.check_enabled("remove")
+        runner = self.named(name)
+        if len(self._all) == 1:
+            raise LightAdaptError(f"remove({name!r}): it is the only adaptation of this base. Drop the whole object.")
+        with self.backbone.lock:
+            del self._all[name]
+            if runner is self._in_use:
+                self._switch(self.first)
+            runner.adaptation.adapter.remove()
+            self.backbone.leave(runner.adaptation.base)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give one another name.
+
+        Raises:
+            LightAdaptError: there is none of the old name, or the new one is taken or cannot be used.
+        """
+        self.check_enabled("rename")
+        runner = self.named(old)
+        if new == old:
+            return
+        self._check_new_name(new, f"rename({old!r}, {new!r})")
+        with self.backbone.lock:
+            runner.adaptation.rename(new)
+            self._all = {new if name == old else name: each for name, each in self._all.items()}
+
+    # ---- which is in use, and which computes
+
+    def use(self, name: str) -> None:
+        """Mean the one of that name from now on: in this thread, and if it is the owner in all that have not chosen.
+
+        Raises:
+            LightAdaptError: there is none.
+        """
+        self.check_enabled("use")
+        runner = self.named(name)
+        if threading.get_ident() != self._owner:
+            self._of_thread.chosen = runner
+            return
+        with self.backbone.lock:
+            self._switch(runner)
+
+    def _switch(self, runner: Runner) -> None:
+        self._in_use.adaptation.prepare_training(enabled=False)
+        self._in_use = self._computing = runner
+        runner.adaptation.activate()
+        runner.adaptation.prepare_training()
+        runner.model.eval()
+
+    @contextmanager
+    def computing(self, runner: Runner, *, learning: bool = False) -> Iterator[Runner]:
+        """The shared modules as one adaptation needs them, for this thread alone, for the time of a `with` block.
+
+        Args:
+            learning: whether what it trains is to get gradients.
+        """
+        with self.backbone.lock:
+            before, learns = self._computing, learning and runner is not self._in_use
+            if not self._disabled and runner is not before:
+                runner.adaptation.activate()
+                self._computing = runner
+            if learns:
+                runner.adaptation.prepare_training()
+            try:
+                yield runner
+            finally:
+                if learns:
+                    runner.adaptation.prepare_training(enabled=False)
+                if self._computing is not before:
+                    before.adaptation.activate()
+                    self._computing = before
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The base without the adapter that is in use, under the same head, for the time of a `with` block."""
+        with self.computing(self.in_use) as runner:
+            self._disabled += 1
+            runner.adaptation.activate(enabled=False)
+            runner.adaptation.prepare_training(enabled=False)
+            try:
+                yield
+            finally:
+                self._disabled -= 1
+                runner.adaptation.activate(enabled=not self._disabled)
+                if runner is self._in_use:
+                    runner.adaptation.prepare_training(enabled=not self._disabled)
