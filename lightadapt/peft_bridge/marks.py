@@ -22,8 +22,10 @@ def mark(model: Any, name: str, config: PeftConfig) -> None:
 
 def unmark(model: Any, name: str) -> None:
     """Let the model no longer say that it holds this adapter; without any it is as it was before the first."""
-    model.peft_config = {other: config for other, config in model.peft_config.items() if other != name}
-    if not model.peft_config:
+    others = {other: config for other, config in getattr(model, "peft_config", {}).items() if other != name}
+    if others:
+        model.peft_config = others
+    else:
         unmark_all(model)
 
 
@@ -35,7 +37,8 @@ def unmark_all(model: Any) -> None:
 
 def rename_mark(model: Any, name: str, new: str) -> None:
     """Let the model call this adapter by another name."""
-    model.peft_config = {new if each == name else each: config for each, config in model.peft_config.items()}
+    if is_marked(model):
+        model.peft_config = {new if each == name else each: config for each, config in model.peft_config.items()}
 
 
 @contextmanager
