@@ -30,6 +30,9 @@ from lightadapt.peft_bridge.layers import (
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+TENSORS_AND_MODULES = ("_modules", "_parameters", "_buffers", "_keys")
+"""The dicts in which torch keeps what a module holds."""
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -186,12 +189,11 @@ def _with_one_adapter(layer: Any, name: str) -> nn.Module:
     return shown
 
 
-def _stand_in(module: Any) -> Any:
+def _stand_in(module: nn.Module) -> Any:
     """A module of the same class and with the same settings, which holds nothing yet."""
-    kind: Any = type(module)
-    shown = kind.__new__(kind)
-    empty: dict[str, dict[str, Any]] = {attribute: {} for attribute in ("_modules", "_parameters", "_buffers", "_keys")}
-    vars(shown).update({**vars(module), **{each: value for each, value in empty.items() if each in vars(module)}})
+    shown = object.__new__(type(module))
+    empty: dict[str, Any] = {name: {} for name in TENSORS_AND_MODULES if name in vars(module)}
+    vars(shown).update({**vars(module), **empty})
     return shown
 
 

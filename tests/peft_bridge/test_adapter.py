@@ -240,7 +240,7 @@ def test_an_insertion_leaves_what_is_trained_of_others_as_it_is():
     assert {name for name, trained in after.items() if trained} - before.keys() == second.parameters
 
 
-def test_without_layers_the_config_targets_nothing(tmp_path):
+def test_a_method_that_inserts_nothing_has_an_adapter_without_layers(tmp_path):
     adapter = Adapter(plain_model(), "none")
     assert not adapter.layers
     assert not adapter.modules
@@ -250,6 +250,9 @@ def test_without_layers_the_config_targets_nothing(tmp_path):
     content = json.loads((tmp_path / "adapter_config.json").read_text())
     assert content["modules_to_save"] == ["classifier"]
     assert peft_bridge.read_config(tmp_path / "adapter_config.json") is None
+    before = anatomy_of(adapter.model)
+    adapter.rename("other").remove()
+    assert anatomy_of(adapter.model) == before
 
 
 @pytest.mark.parametrize("others", [("lora",), ("ia3", "bitfit", "lora")])
