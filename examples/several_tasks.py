@@ -1,5 +1,7 @@
 """Two tasks on one base: entities with LoRA, intents with bottleneck adapters; the base weights exist once.
 
+At the end both are loaded again, onto one base, and each message says who is to answer it.
+
 python examples/several_tasks.py                   # the sample data and the MiniLM of lightadapt[demo], offline
 python examples/several_tasks.py --model bert-base-cased --epochs 5
 """
@@ -40,8 +42,9 @@ def main() -> None:
         print(f"without its adapter: accuracy {adapted.evaluate(test)['accuracy']:.4f}")
     for name in adapted.names:  # switching is quick: nothing is loaded or copied
         print(adapted.use(name).predict([MESSAGE]))
-    for folder in ("ner", "classification"):  # each folder stands for itself
-        print(la.load(options.output / folder).predict([MESSAGE]))
+    served = la.load(options.output / "ner")  # each folder stands for itself, or hangs on a base that is there
+    la.load(options.output / "classification", onto=served, name="intents")
+    print(served.predict([MESSAGE, MESSAGE], adapter=["default", "intents"]))
 
 
 if __name__ == "__main__":
