@@ -49,9 +49,9 @@ def check_weights(runner: Runner) -> str:
     return f"weights: {len(trained)} tensors are trained, in float32"
 
 
-def check_targets(runner: Runner, features: Sequence[Any], task: Task) -> str:
+def check_targets(features: Sequence[Any], task: Task, view: ModelView) -> str:
     """How much is to be learned; raise when no token is to be learned, or never the one that ends a text."""
-    ends = task.end_tokens(runner.view_of(task))
+    ends = task.end_tokens(view)
     count, rows, ended = 0, 0, False
     for feature in features:  # once: they may lie in a file
         row = feature.targets.get("labels")
@@ -63,7 +63,7 @@ def check_targets(runner: Runner, features: Sequence[Any], task: Task) -> str:
         raise LightAdaptError("Every label is masked, so there is nothing to learn. Look at adapted.preview(data).")
     if rows and ends and not ended:
         raise LightAdaptError(
-            f"The end token ({runner.tokenizer.eos_token}) is nowhere among what is learned, so the model would "
+            f"The end token ({view.tokenizer.eos_token}) is nowhere among what is learned, so the model would "
             "never stop. Look at adapted.preview(data): most often the records are cut, or the chat template ends no "
             "turn."
         )
@@ -194,13 +194,15 @@ def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | No
     task = runner.task
     if data is None:
         data, columns = task.samples(), {}
-    examples, records = task.read_examples(data, split="train", columns=columns)
+    seen = runner.prepare(data, columns=columns)
+    examples, records = seen.examples, seen.records
+    task.check_answers(examples, records)  # by the labels of now, which a fit might still change
     features = runner.encode(examples, records, targets=True)
     few, plain = features[:8], runner.encode(examples[:8], records, targets=False)[:8]
     with torch.random.fork_rng():  # dropout draws
         found = [
             check_weights(runner),
-            check_targets(runner, features, task),
+            check_targets(features, task, runner.view),
             check_gradients(runner.adaptation, runner.collate(few), task.objective(examples, runner.view)),
             check_padding(runner, plain),
         ]

@@ -43,7 +43,7 @@ def fit(
     task = learned.task
     checked = None if validation is None else task.read_examples(validation, split="validation", columns=columns)
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
-    check_targets(runner, features, task)
+    check_targets(features, task, learned.view)
     frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
     run = Run(
         job=_job_of(

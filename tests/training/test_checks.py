@@ -92,7 +92,7 @@ def test_masked_labels_and_a_missing_end_are_refused(adapted):
     for feature in features:
         feature.targets = {"labels": [-100] * len(feature)}
     with pytest.raises(la.LightAdaptError, match="Every label is masked"):
-        checks.check_targets(adapted.runner, features, adapted.task)
+        checks.check_targets(features, adapted.task, adapted.runner.view)
 
 
 @pytest.mark.parametrize("name", sorted(set(TASKS) - {"generation", "summarization", "translation", "dialogue"}))
