@@ -14,7 +14,7 @@ from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.runner import Runner
 from lightadapt.data import Data
 from lightadapt.errors import LightAdaptError, warn
-from lightadapt.tasks import Task
+from lightadapt.tasks import ModelView, Task
 from lightadapt.tasks.encoding.features import IGNORED
 from lightadapt.tasks.losses.objective import Objective
 
