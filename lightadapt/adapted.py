@@ -19,7 +19,7 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other
 from lightadapt.adaptation.several import Several
 from lightadapt.anatomy import Layers, family_of
-from lightadapt.base.blueprint import draw
+from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import make_design
 from lightadapt.base.source import check_tokenizer, load_tokenizer
 from lightadapt.data import Data, is_collection
@@ -114,7 +114,7 @@ class Adapted:
         if labels is not None:
             chosen = give_labels(chosen, labels)
         backbone, first = self._several.backbone, self._several.first
-        blueprint = draw(backbone.source, chosen)
+        blueprint = make_blueprint(backbone.source, chosen)
         design = make_design(
             blueprint,
             resolve_method(method),

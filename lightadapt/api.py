@@ -11,7 +11,7 @@ from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.saved import design_of, quantization_for, read_objects
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
-from lightadapt.base.blueprint import draw
+from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import make_design
 from lightadapt.base.quantization import resolve_quantization, settle_quantization
 from lightadapt.base.source import Model, find_source, load_tokenizer
@@ -65,7 +65,7 @@ def adapt(
         chosen_task = give_labels(chosen_task, labels)
     source = find_source(model, revision=revision, trust_remote_code=trust_remote_code)
     design = make_design(
-        draw(source, chosen_task),
+        make_blueprint(source, chosen_task),
         chosen_method,
         layers=layers,
         quantization=settle_quantization(quantize, source.config, source.name),

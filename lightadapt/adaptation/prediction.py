@@ -13,9 +13,9 @@ from transformers import PreTrainedModel
 from lightadapt.machine.processes import from_main, gather, is_sharded, meet, rank, share_of
 
 BATCH_TOKENS = 4096
-"""Of a batch on a GPU, padding included."""
+"""The tokens of a batch on a GPU, padding included."""
 BATCH_TOKENS_A_THREAD = 512
-"""Likewise on a CPU: what a batch computes should stay in its caches (`benchmarks/predict_speed.py`)."""
+"""The same on a CPU: what a batch computes should stay in its caches (`benchmarks/predict_speed.py`)."""
 SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 

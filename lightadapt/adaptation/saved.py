@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightadapt.adaptation.artifact import Artifact
-from lightadapt.base.blueprint import draw
+from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import Design, make_design
 from lightadapt.base.quantization import Quantization, settle_quantization
 from lightadapt.base.source import Source
@@ -45,7 +45,7 @@ def design_of(
         LightAdaptError: it cannot be built like this.
     """
     saved = artifact.manifest
-    blueprint = draw(source, task, tuple(saved["outputs"]))
+    blueprint = make_blueprint(source, task, tuple(saved["outputs"]))
     head = frozenset(saved["head"])
     unknown = sorted(head - blueprint.anatomy.parameters.keys())
     if unknown:

@@ -162,11 +162,11 @@ class _Observer(WithoutValues):
         self._tokens = tokens.flatten().tolist()
         self._stack: list[tuple[str, nn.Module]] = []
         self._scores: dict[str, tuple[int, int, bool]] = {}
-        """Of modules that compute attention by products: heads, width of the keys, and whether it goes across."""
+        """Heads, width of the keys, and whether it goes across, for modules that compute attention by products."""
         self._ambiguous: set[str] = set()
         """Modules with more than one attention, of which a prefix could not be part."""
         self._products: dict[str, list[tuple[Tensor, int]]] = {}
-        """Of modules that multiply activations: the first factor, and the number of values of the product."""
+        """The first factor, and the number of values of the product, for modules that multiply activations."""
         self._weights: dict[int, tuple[str, nn.Module]] = {}
         """The weights of the linear modules, by identity, with path and module."""
 

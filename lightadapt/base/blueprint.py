@@ -61,7 +61,7 @@ class Blueprint:
         return model
 
 
-def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> Blueprint:
+def make_blueprint(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> Blueprint:
     """The blueprint of the task's model on this base.
 
     Args:
@@ -84,7 +84,7 @@ def draw(source: Source, task: Task, outputs: tuple[str, ...] | None = None) -> 
     return Blueprint(source, model_class, config, anatomy, outputs, task.name, lm_head)
 
 
-def draw_bare(source: Source) -> Blueprint:
+def make_bare_blueprint(source: Source) -> Blueprint:
     """The blueprint of the model itself, without a task: an instance as it is, else the bare backbone.
 
     Raises:

@@ -31,7 +31,7 @@ class Design:
     """Number format of the frozen weights that are not quantized."""
     device: torch.device
     seed: int = 0
-    """Of everything that is drawn."""
+    """The seed of everything random."""
     head: frozenset[str] | None = None
     """The parameters that are trained with the task, when that is settled already; else what lies outside the backbone,
     and what the checkpoint does not have."""

@@ -12,7 +12,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from lightadapt.anatomy import Anatomy, Layers
 from lightadapt.base.anatomy_table import describe_blocks
-from lightadapt.base.blueprint import Blueprint, draw, draw_bare
+from lightadapt.base.blueprint import Blueprint, make_bare_blueprint, make_blueprint
 from lightadapt.base.description import as_rows
 from lightadapt.base.design import Design, make_design
 from lightadapt.base.memory import FLOAT32, Memory, as_size, estimate_memory
@@ -26,7 +26,7 @@ from lightadapt.numbers import check_whole
 from lightadapt.tasks import Task, resolve_task
 
 MOST_TOKENS = 2**22
-"""Of a step; their ids are real."""
+"""The tokens that a step may have; their ids are real."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def inspect(
         check_whole("batch_tokens", batch_tokens, most=MOST_TOKENS)
     source = _source_of(model)
     form = settle_quantization(quantize, source.config, source.name)
-    blueprint = draw_bare(source) if task is None else draw(source, resolve_task(task))
+    blueprint = make_bare_blueprint(source) if task is None else make_blueprint(source, resolve_task(task))
 
     def design_of(chosen: Method) -> Design:
         return make_design(

@@ -13,7 +13,7 @@ import torch
 import lightadapt
 
 VERSIONS = ("torch", "transformers", "peft")
-"""Of these every figure depends on the version."""
+"""The packages whose version every figure depends on."""
 
 
 def describe_machine(device: str = "cpu") -> dict[str, str]:

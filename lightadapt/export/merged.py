@@ -16,7 +16,7 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.runner import Runner
-from lightadapt.base.blueprint import Blueprint, draw
+from lightadapt.base.blueprint import Blueprint, make_blueprint
 from lightadapt.base.four_bits import computed_alone, keep_trainable
 from lightadapt.base.quantization import Quantization, quantization_of
 from lightadapt.base.quantized_modules import dequantize_modules, dequantized, is_quantized
@@ -122,7 +122,7 @@ def _reloaded(runner: Runner) -> Blueprint:
             f"merge(): the weights of {blueprint.source.name} before they were quantized are not there to be loaded "
             "again. Write merge(base='dequantize') to fold into the values that the quantized weights stand for."
         )
-    return draw(blueprint.source, runner.task, runner.outputs)
+    return make_blueprint(blueprint.source, runner.task, runner.outputs)
 
 
 def _dequantized(runner: Runner, dtype: torch.dtype) -> Blueprint:
@@ -142,7 +142,7 @@ def _dequantized(runner: Runner, dtype: torch.dtype) -> Blueprint:
         weight = dequantized(module).to(dtype)
         state[f"{path}.weight"] = weight.T if getattr(module, "source_cls", None) is Conv1D else weight
     plain = replace(source, config=config, instance=None, state_dict=state)
-    return draw(plain, runner.task, runner.outputs)
+    return make_blueprint(plain, runner.task, runner.outputs)
 
 
 def _check_drift(runner: Runner, merged: PreTrainedModel, base: str, max_drift: float) -> None:

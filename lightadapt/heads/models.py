@@ -23,7 +23,7 @@ from transformers.modeling_outputs import (
 from lightadapt.anatomy.auto_classes import mapped_class
 
 DROPOUT = 0.1
-"""Before the head, as transformers' generic heads have it."""
+"""The share of values that is dropped in front of the head, as in transformers' generic heads."""
 ANCHORS = 3
 """Positions that a relation is read from: the summary of the text, the first argument, the second one."""
 

@@ -107,7 +107,7 @@ class OutputScale:
             module.register_forward_hook(self.scale)
 
     def scale(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        """Behind the head: `(…, 1)` becomes what it stands for; anything else is left as it is."""
+        """Outputs `(…, 1)` of the head become what they stand for; anything else is left as it is."""
         if torch.is_tensor(output) and output.shape[-1] == 1:
             return output * self.spread + self.mean
         return output
@@ -162,12 +162,12 @@ class LastTokenPooling:
             model.get_submodule(path).register_forward_hook(self.spread_last)
 
     def keep_mask(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before the model: remember the attention mask `(B, T)`."""
+        """Remember the attention mask `(B, T)` that goes into the model."""
         mask = kwargs.get("attention_mask", args[1] if len(args) > 1 else None)
         self.mask = mask if torch.is_tensor(mask) and mask.ndim == 2 else None
 
     def spread_last(self, module: nn.Module, args: tuple[Any, ...], scores: torch.Tensor) -> torch.Tensor:
-        """Behind the head: scores `(B, T, K)` become those of the last real token, at every position."""
+        """Scores `(B, T, K)` that leave the head become those of the last real token, at every position."""
         if self.mask is None or scores.ndim != 3 or scores.shape[:2] != self.mask.shape:
             return scores
         rows = torch.arange(len(scores), device=scores.device)

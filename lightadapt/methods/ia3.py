@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError
-from lightadapt.methods.method import Method, check_targets, find_targets
+from lightadapt.methods.method import Method, check_target_names, find_targets
 
 if TYPE_CHECKING:
     from peft import IA3Config
@@ -30,7 +30,7 @@ class IA3(Method):
     `"attention"`, or names of projections, whose outputs are multiplied."""
 
     def __post_init__(self) -> None:
-        check_targets("IA3", self.targets)
+        check_target_names("IA3", self.targets)
 
     def peft_config(self, anatomy: Anatomy, blocks: Sequence[Block]) -> IA3Config:
         from peft import IA3Config

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.methods.method import Method, check_targets, find_targets
+from lightadapt.methods.method import Method, check_target_names, find_targets
 from lightadapt.numbers import check_number, check_positive, check_whole
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LoRA(Method):
         check_whole("rank", self.rank, owner="LoRA")
         check_positive("alpha", self.alpha, owner="LoRA")
         check_number("dropout", self.dropout, owner="LoRA", least=0, below=1)
-        check_targets("LoRA", self.targets)
+        check_target_names("LoRA", self.targets)
         for name in ("dora", "rslora"):
             if not isinstance(getattr(self, name), bool):
                 raise LightAdaptError(f"LoRA({name}={getattr(self, name)!r}): write True or False.")

@@ -124,7 +124,7 @@ def find_targets(owner: str, targets: str | Sequence[str], blocks: Sequence[Bloc
     return [path for path in every if path in chosen]
 
 
-def check_targets(owner: str, targets: Any) -> None:
+def check_target_names(owner: str, targets: Any) -> None:
     """Raise unless `targets` is a name or a list of names."""
     names = [targets] if isinstance(targets, str) else targets
     if not (isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names)):

@@ -19,7 +19,7 @@ from lightadapt.peft_bridge.lean_lora import LeanLinear
 FOLD_FROM = 2_000
 """Tokens from which it pays to fold an adapter into the weights for a prediction."""
 FOLDED_SHARE = 0.25
-"""Of the memory that is free, what the folded weights take at most."""
+"""The share of the free memory that the folded weights take at most."""
 
 
 def fold(layers: Sequence[Any], name: str) -> None:

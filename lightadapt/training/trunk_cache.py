@@ -23,11 +23,11 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import free_memory
 
 SHARE = 0.25
-"""Of the memory that is free, what the cache takes at most; beyond that it is a file."""
+"""The share of the free memory that the cache takes at most; beyond that it is a file."""
 TOLERANCE = 1e-4
 """Difference between what is computed and what is read, as a share of the largest value, that rounding explains."""
 ROUGH = 0.05
-"""Likewise between batches of other shapes, where fewer than 32 bits are computed with."""
+"""The same difference between batches of other shapes, where fewer than 32 bits are computed with."""
 
 Batch: TypeAlias = tuple[Tensor, Callable[[], Tensor]]
 """The attention mask of a batch, and what computes its loss."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lightadapt.anatomy import Layers
-from lightadapt.base.blueprint import Blueprint, draw
+from lightadapt.base.blueprint import Blueprint, make_blueprint
 from lightadapt.base.design import plan_for
 from lightadapt.base.limits import check_room
 from lightadapt.base.source import find_source, load_tokenizer
@@ -145,7 +145,7 @@ def check_inputs(
         check_positive("epochs", epochs)
     place = str(choose_device(device))
     source = find_source(model)
-    blueprint = draw(source, task)
+    blueprint = make_blueprint(source, task)
     blueprint.anatomy.choose_blocks(layers)
     tokenizer = load_tokenizer(source, None, task)
     refused = {name: _refusal(blueprint, tokenizer, method, layers) for name, method in methods.items()}

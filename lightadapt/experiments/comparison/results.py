@@ -14,7 +14,7 @@ from lightadapt.experiments.kept import write_json
 
 Status: TypeAlias = Literal["done", "refused", "failed"]
 SCHEMA = 1
-"""Of the JSON file."""
+"""The version of the JSON file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Setting:
     threads: int
     """Cores that a run computes on."""
     digest: str
-    """Of the records, the config of the model and the options of the task."""
+    """A hash of the records, the config of the model and the options of the task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Row:
     method: str
     trained: int
     share: float
-    """Of all parameters that are trained, from 0 to 1."""
+    """The share of all parameters that is trained, from 0 to 1."""
     seconds: Measured
     tokens_per_second: Measured
     peak_memory: Measured
