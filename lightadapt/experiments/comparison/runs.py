@@ -21,7 +21,6 @@ from lightadapt.experiments.comparison.inputs import (
     USUAL_METHODS,
     Inputs,
     check_inputs,
-    check_whole,
     choose_records,
     name_methods,
     read_data,
@@ -30,6 +29,7 @@ from lightadapt.experiments.comparison.job import run_job
 from lightadapt.experiments.comparison.results import Comparison, Outcome, Setting, check_same, read_comparison
 from lightadapt.experiments.machine import describe_machine
 from lightadapt.methods import Method
+from lightadapt.numbers import check_whole
 from lightadapt.tasks import LabelledTask, Task
 
 
@@ -75,7 +75,7 @@ def compare(
     Raises:
         LightAdaptError: nothing can be compared like this; before any run.
     """
-    count_seeds = check_whole("seeds", seeds)
+    check_whole("seeds", seeds)
     named = name_methods(methods)
     chosen, examples, tests = read_data(task, train, test, columns)
     given = check_inputs(
@@ -95,7 +95,7 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="lightadapt-compare-") as folder:
         _write_records(Path(folder), given)
         # The methods take turns, so that what disturbs the machine for a while disturbs them alike.
-        for seed, name in itertools.product(range(count_seeds), named):
+        for seed, name in itertools.product(range(seeds), named):
             if (name, seed) in done:
                 continue
             run = _run_apart(given, name, seed, Path(folder))
@@ -104,7 +104,7 @@ def compare(
                 comparison.save(target)
             if on_run is not None:
                 on_run(run)
-    return comparison.only(list(named), range(count_seeds))
+    return comparison.only(list(named), range(seeds))
 
 
 def _check_path(path: str | Path | None) -> Path | None:
