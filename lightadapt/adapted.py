@@ -10,7 +10,6 @@ from typing import Any
 from transformers import PreTrainedModel, TrainingArguments
 
 from lightadapt.adaptation.artifact import Artifact
-from lightadapt.adaptation.assembly import restore
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.preview import preview
@@ -250,13 +249,11 @@ class Adapted:
             LightAdaptError: the task has no labels or does not know them yet, or a new one is there already.
         """
         self._several.check_enabled("add_labels")
-        now, task = self.runner, self.task
-        if not isinstance(task, LabelledTask):
-            raise LightAdaptError(f"Task {task.name!r} has no labels. Leave them out.")
-        now.require_labels()
-        with self._several.backbone.lock:
-            now.settle(task.with_labels([*(task.labels or ()), *labels]))
-            now.adaptation.prepare_training()
+        with self._several.computing(self.runner, learning=True) as now:
+            if not isinstance(now.task, LabelledTask):
+                raise LightAdaptError(f"Task {now.task.name!r} has no labels. Leave them out.")
+            now.require_labels()
+            now.settle(now.task.with_labels([*(now.task.labels or ()), *labels]))
 
     def preview(self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None) -> None:
         """Print the first `n` records as the model will see them, what is learned between ⟦ and ⟧, and what is cut.
@@ -322,16 +319,15 @@ class Adapted:
     ) -> list[Any]:
         """The predictions, as many as inputs and in their order.
 
+        It may be called from many threads at once: one of them computes at a time on a base.
+
         Args:
             inputs: a list of texts, of pairs (classification, QA, multiple choice), of token lists (NER), of lists of
                 messages (chat), or of records; or a file, a frame or a data set.
             scores: for the classification kinds, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
-
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
-
-        It may be called from many threads at once: one of them computes at a time on a base.
 
         Raises:
             DataError: an input cannot be used.
@@ -357,7 +353,7 @@ class Adapted:
         for name in dict.fromkeys(names):
             places = [place for place, each in enumerate(names) if each == name]
             with self._several.computing(self._several.named(name)) as runner:
-                answers = answer(runner, [items[place] for place in places], **how)
+                answers = answer(runner, [items[place] for place in places], numbers=places, **how)
             found |= dict(zip(places, answers, strict=True))
         return [found[place] for place in range(len(items))]
 
@@ -372,14 +368,6 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         save(self.runner, path, lambda action: once(action, f"save({str(path)!r})"))
-
-    def restore(self, artifact: Artifact) -> None:
-        """Write saved tensors into the model, with what the artifact says of its training.
-
-        Raises:
-            ArtifactError: they are not exactly the tensors that this model trains.
-        """
-        restore(self.runner, artifact)
 
     def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
         """A plain transformers model with the adapter folded into its weights; this one stays as it is.
@@ -400,6 +388,7 @@ class Adapted:
             raise LightAdaptError(
                 "merge(): the model is in parts, one in each process. Save it, and merge what load gives."
             )
+        self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()

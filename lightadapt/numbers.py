@@ -34,7 +34,7 @@ def check_whole(
 ) -> None:
     """Raise unless a field is a whole number from `least` to `most`.
 
-    Settings are kept as JSON, so that whole numbers of numpy, do not count here.
+    Settings are kept as JSON, so whole numbers of numpy do not count here.
 
     Args:
         owner: what has the field, where the error should name it.

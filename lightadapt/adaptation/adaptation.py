@@ -63,8 +63,7 @@ class Adaptation:
 
     def rename(self, name: str) -> None:
         """Give the adapter another name."""
-        self.adapter.rename(name)
-        self.adapter = peft_bridge.Adapter(self.model, name)
+        self.adapter = self.adapter.rename(name)
 
     def _insert(self) -> None:
         """Insert the adapter; what is trained gets tensors of its own in float32."""

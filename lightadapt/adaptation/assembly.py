@@ -41,12 +41,14 @@ def build(
         ArtifactError: the artifact was trained on other weights, or does not hold what this model trains.
     """
     check_room(design.blueprint.anatomy, tokenizer, design.method)
+    ready = design.blueprint.ready
+    learning = {} if ready is None else {each: each.requires_grad for each in ready.parameters()}
     base = load_base(design) if backbone is None else backbone.join(design)
     if backbone is None:
         base.model.requires_grad_(False)
     try:
         if artifact is not None:
-            _check_base(artifact, base)
+            _check_base(artifact, base, "Pass base= with" if backbone is None else "Load it by itself, on")
         adaptation = Adaptation(base, name, named_outputs=task.ready)
         adaptation.activate()
         runner = Runner(adaptation, task, tokenizer)
@@ -55,9 +57,11 @@ def build(
         else:
             restore(runner, artifact)
     except BaseException:
-        if backbone is not None:  # what others share is as it was before
-            peft_bridge.Adapter(base.model, name).remove()
+        peft_bridge.Adapter(base.model, name).remove()  # what others share, or gave, is as it was before
+        if backbone is not None:
             backbone.leave(base)
+        for parameter, learned in learning.items():
+            parameter.requires_grad_(learned)
         raise
     return runner
 
@@ -72,7 +76,7 @@ def restore(runner: Runner, artifact: Artifact) -> None:
     runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
 
 
-def _check_base(artifact: Artifact, base: Base) -> None:
+def _check_base(artifact: Artifact, base: Base, way_out: str) -> None:
     """Raise when the artifact was trained on another base; warn when the number format hides it."""
     saved, name = artifact.manifest["base"], base.blueprint.source.name
     same = same_base(saved["fingerprint"], base.fingerprint)
@@ -86,5 +90,5 @@ def _check_base(artifact: Artifact, base: Base) -> None:
     if same is False:
         raise ArtifactError(
             f"{artifact.path} was trained on another base than {name}: the fingerprints of their weights differ. "
-            f"Pass base= with {saved['id'] or 'the model'} as it was then."
+            f"{way_out} {saved['id'] or 'the model'} as it was then."
         )

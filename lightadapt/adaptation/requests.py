@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,12 @@ def answer(
     scores: bool,
     columns: Mapping[str, str] | None,
     options: Mapping[str, Any] | None,
+    numbers: Sequence[int] | None = None,
 ) -> list[Any]:
     """The predictions, one an input; see `Adapted.predict`.
+
+    Args:
+        numbers: of the inputs among those that were given, for an error; None: they are all.
 
     Raises:
         DataError: an input cannot be used.
@@ -38,6 +43,7 @@ def answer(
         columns = {} if plain else columns  # a bare text has no columns
         inputs = [runner.task.as_record(item) for item in inputs]
     records = runner.task.read(inputs, split="test", columns=columns, labelled=False)
+    records = replace(records, numbers=numbers)
     examples = runner.task.parse(records, labelled=False)
     task = runner.task if options is None else runner.task.with_options(options)
     predictions = runner.decode(examples, runner.encode(examples, records, targets=False, task=task), task)

@@ -14,7 +14,7 @@ from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.history import LastRun
 from lightadapt.adaptation.prediction import run_model
 from lightadapt.anatomy import family_of, outermost
-from lightadapt.base.limits import longest_input
+from lightadapt.base.limits import room_for_text
 from lightadapt.data import Data, Records
 from lightadapt.data.stored import Stored, pieces, stored_like
 from lightadapt.errors import LightAdaptError, RecordError, warn
@@ -52,7 +52,7 @@ class Runner:
         self.tokenizer = tokenizer
         self.last_run = LastRun()
         design = adaptation.design
-        self.max_length = longest_input(design.blueprint.anatomy, tokenizer) - design.method.extra_tokens
+        self.max_length = room_for_text(design.blueprint.anatomy, tokenizer, design.method)
         self.family = family_of(adaptation.model.config)
         self._accepted = _arguments(adaptation.model)
         self._agree_on_padding()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -56,9 +57,11 @@ class Several:
     @property
     def in_use(self) -> Runner:
         """The one that is meant in this thread."""
-        chosen: Runner | None = getattr(self._of_thread, "chosen", None)
-        known = chosen is not None and self._all.get(chosen.adaptation.name) is chosen
-        return chosen if known and chosen is not None else self._in_use
+        chosen: Runner | None = getattr(self._of_thread, "chosen", lambda: None)()
+        return chosen if chosen is not None and self._is_there(chosen) else self._in_use
+
+    def _is_there(self, runner: Runner) -> bool:
+        return self._all.get(runner.adaptation.name) is runner
 
     def named(self, name: str) -> Runner:
         """The one of that name.
@@ -72,8 +75,13 @@ class Several:
         return self._all[name]
 
     def check_enabled(self, what: str) -> None:
-        """Raise for a call that makes no sense while adapters are switched off."""
-        if self._disabled:
+        """Raise for a call that makes no sense while adapters are switched off.
+
+        Another thread than the one that switched them off waits until they are on again.
+        """
+        with self.backbone.lock:
+            if not self._disabled:
+                return
             raise LightAdaptError(f"{what}(…) inside `with adapted.disable()`: leave the block first.")
 
     def _check_new_name(self, name: str, what: str) -> None:
@@ -92,8 +100,19 @@ class Several:
         Raises:
             LightAdaptError: the name is taken, or the base cannot be shared with it.
         """
-        self.check_enabled("add")
-        self._check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
+        with self.backbone.lock:
+            self.check_enabled("add" if artifact is None else "load")
+            self._check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
+            self._check_shareable(design)
+            try:
+                added = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
+                added.adaptation.prepare_training(enabled=False)
+                self._all[name] = added
+            finally:
+                self._computing.adaptation.activate()
+
+    def _check_shareable(self, design: Design) -> None:
+        """Raise when what is designed, or what is there, needs the base for itself."""
         for each in (self.first.adaptation.design, design):
             if each.plan.unfrozen or each.method.rewrites_base:
                 kind = each.method.name
@@ -102,13 +121,6 @@ class Several:
         if config is not None and peft_bridge.draws_for_the_whole_model(config):
             raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
         self.backbone.check_shareable()
-        with self.backbone.lock:
-            try:
-                added = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
-                added.adaptation.prepare_training(enabled=False)
-                self._all[name] = added
-            finally:
-                self._computing.adaptation.activate()
 
     def remove(self, name: str) -> None:
         """Take one off the backbone; was it in use, the first of the others is from then on.
@@ -116,11 +128,13 @@ class Several:
         Raises:
             LightAdaptError: there is none of that name, or it is the only one.
         """
-        self.check_enabled("remove")
-        runner = self.named(name)
-        if len(self._all) == 1:
-            raise LightAdaptError(f"remove({name!r}): it is the only adaptation of this base. Drop the whole object.")
         with self.backbone.lock:
+            self.check_enabled("remove")
+            runner = self.named(name)
+            if len(self._all) == 1:
+                raise LightAdaptError(
+                    f"remove({name!r}): it is the only adaptation of this base. Drop the whole object."
+                )
             del self._all[name]
             if runner is self._in_use:
                 self._switch(self.first)
@@ -133,12 +147,12 @@ class Several:
         Raises:
             LightAdaptError: there is none of the old name, or the new one is taken or cannot be used.
         """
-        self.check_enabled("rename")
-        runner = self.named(old)
-        if new == old:
-            return
-        self._check_new_name(new, f"rename({old!r}, {new!r})")
         with self.backbone.lock:
+            self.check_enabled("rename")
+            runner = self.named(old)
+            if new == old:
+                return
+            self._check_new_name(new, f"rename({old!r}, {new!r})")
             runner.adaptation.rename(new)
             self._all = {new if name == old else name: each for name, each in self._all.items()}
 
@@ -153,7 +167,7 @@ class Several:
         self.check_enabled("use")
         runner = self.named(name)
         if threading.get_ident() != self._owner:
-            self._of_thread.chosen = runner
+            self._of_thread.chosen = weakref.ref(runner)
             return
         with self.backbone.lock:
             self._switch(runner)
@@ -173,17 +187,21 @@ class Several:
             learning: whether what it trains is to get gradients.
         """
         with self.backbone.lock:
+            if not self._is_there(runner):
+                raise LightAdaptError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
             before, learns = self._computing, learning and runner is not self._in_use
             if not self._disabled and runner is not before:
                 runner.adaptation.activate()
                 self._computing = runner
             if learns:
+                self._in_use.adaptation.prepare_training(enabled=False)
                 runner.adaptation.prepare_training()
             try:
                 yield runner
             finally:
                 if learns:
                     runner.adaptation.prepare_training(enabled=False)
+                    self._in_use.adaptation.prepare_training()
                 if self._computing is not before:
                     before.adaptation.activate()
                     self._computing = before

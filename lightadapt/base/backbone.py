@@ -111,13 +111,13 @@ class Backbone:
     def leave(self, base: Base) -> None:
         """Let go of an adaptation's model; the shared modules live on in the others."""
         self._bases.remove(base)
-        for other in self._donors():  # what holds no adapter any more, in modules that only some models have
+        for other in self._bases:  # what holds no adapter any more, in modules that a model has for itself
             peft_bridge.unwrap_empty(other.model)
 
     def _note_tensors(self, model: PreTrainedModel, design: Design, head: frozenset[str]) -> None:
-        """Remember what a model has that is frozen, before anything is inserted into it."""
+        """Remember what a model has that is frozen; what is inserted is none of it."""
         own, theirs = _prefixes(design.blueprint.anatomy, self._first)
-        for name, tensor in model.state_dict().items():
+        for name, tensor in peft_bridge.base_tensors(model).items():
             if name.startswith(own) and name not in head:
                 self._tensors.setdefault(f"{theirs}{name.removeprefix(own)}", tensor)
 

@@ -72,7 +72,7 @@ def make_design(
         plan=plan,
         layers=layers if layers is None or isinstance(layers, str) else list(layers),
         quantization=quantization,
-        dtype=_number_format(blueprint, plan, dtype, place),
+        dtype=number_format(blueprint, plan, dtype, place),
         device=place,
         seed=seed,
         head=head,
@@ -104,7 +104,7 @@ def plan_for(blueprint: Blueprint, method: Method, layers: Layers, inserted: Pef
     return plan
 
 
-def _number_format(blueprint: Blueprint, plan: Plan, dtype: Any, device: torch.device) -> torch.dtype:
+def number_format(blueprint: Blueprint, plan: Plan, dtype: Any, device: torch.device) -> torch.dtype:
     """The number format of the frozen weights; an instance that carries the task's head keeps its own."""
     trains_base = bool(plan.unfrozen)
     if blueprint.ready is None:

@@ -14,12 +14,12 @@ from lightadapt.anatomy import Anatomy, Layers
 from lightadapt.base.anatomy_table import describe_blocks
 from lightadapt.base.blueprint import Blueprint, make_bare_blueprint, make_blueprint
 from lightadapt.base.description import as_rows
-from lightadapt.base.design import Design, make_design
+from lightadapt.base.design import Design, make_design, number_format
 from lightadapt.base.memory import FLOAT32, Memory, as_size, estimate_memory
 from lightadapt.base.quantization import Quantization, Quantize, resolve_quantization, settle_quantization
 from lightadapt.base.source import Source, find_source, first_line
 from lightadapt.errors import LightAdaptError
-from lightadapt.machine.hardware import choose_dtype, planned_device
+from lightadapt.machine.hardware import planned_device
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
 from lightadapt.methods.probe import Probe
 from lightadapt.numbers import check_whole
@@ -132,14 +132,14 @@ def inspect(
 
 def _untrained(blueprint: Blueprint, quantization: Quantization | None, dtype: Any, device: str) -> Design:
     """The model in which nothing but its head is trained."""
-    place = planned_device(device)
+    place, plan = planned_device(device), Plan(blocks=(), config=None, unfrozen=frozenset())
     return Design(
         blueprint=blueprint,
         method=Probe(),
-        plan=Plan(blocks=(), config=None, unfrozen=frozenset()),
+        plan=plan,
         layers=None,
         quantization=quantization,
-        dtype=choose_dtype(dtype, place, trains_base=False),
+        dtype=number_format(blueprint, plan, dtype, place),
         device=place,
     )
 

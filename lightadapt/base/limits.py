@@ -11,7 +11,7 @@ from lightadapt.methods import Method
 LEAST_TOKENS = 8
 """The shortest text that a model must be able to read."""
 UNLIMITED = 10**6
-"""What tokenizers say that know no limit is above this."""
+"""A tokenizer that knows no limit says at least this."""
 USUAL = 512
 """The limit where nobody says one."""
 
@@ -25,10 +25,14 @@ def longest_input(anatomy: Anatomy, tokenizer: Any) -> int:
     return min([*limits, *([] if anatomy.positions is None else [anatomy.positions])], default=USUAL)
 
 
+def room_for_text(anatomy: Anatomy, tokenizer: Any, method: Method) -> int:
+    """The most tokens that a sequence may have beside what a method adds to it."""
+    return longest_input(anatomy, tokenizer) - method.extra_tokens
+
+
 def check_room(anatomy: Anatomy, tokenizer: Any, method: Method) -> None:
     """Raise when what a method adds to every input leaves the text no room."""
-    longest = longest_input(anatomy, tokenizer)
-    left = longest - method.extra_tokens
+    longest, left = longest_input(anatomy, tokenizer), room_for_text(anatomy, tokenizer, method)
     if method.extra_tokens and left < LEAST_TOKENS:
         raise LightAdaptError(
             f"{method}: the learned tokens leave {max(left, 0)} of the model's {longest} positions to the text, "

@@ -176,7 +176,7 @@ def _run_step(model: PreTrainedModel, design: Design, batch_tokens: int) -> int:
 
 def _inputs_of(model: PreTrainedModel, design: Design, batch_tokens: int) -> dict[str, Any]:
     """A batch of so many tokens."""
-    longest = design.blueprint.anatomy.positions or LENGTH
+    longest = design.blueprint.anatomy.positions or LENGTH  # of the model alone: there need be no tokenizer
     length = max(1, min(LENGTH, longest - design.method.extra_tokens, batch_tokens))
     both = 2 if design.blueprint.config.is_encoder_decoder else 1  # the tokens of both sides count
     rows = ceil(batch_tokens / (both * length))

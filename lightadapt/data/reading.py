@@ -39,6 +39,8 @@ class Records:
     """What the records were read from, as the caller named it."""
     lines: list[int] | None = None
     """First line of each record in a text file, counted from 1."""
+    numbers: Sequence[int] | None = None
+    """What each record is counted as, where they are some of many; None: from 0."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -48,9 +50,10 @@ class Records:
 
     def place(self, index: int) -> str:
         """The name of a record for an error message: `Record 17 (train.jsonl, line 18)`; counted from 0."""
+        number = index if self.numbers is None else self.numbers[index]
         if self.lines is not None:
-            return f"Record {index} ({self.source}, line {self.lines[index]})"
-        return f"Record {index}" if self.source == "data" else f"Record {index} ({self.source})"
+            return f"Record {number} ({self.source}, line {self.lines[index]})"
+        return f"Record {number}" if self.source == "data" else f"Record {number} ({self.source})"
 
 
 def read(source: Data, *, split: str = "train", columns: Mapping[str, str] | None = None) -> Records:

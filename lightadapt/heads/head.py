@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lightadapt.anatomy import outermost
+from lightadapt.errors import LightAdaptError
 from lightadapt.heads.outputs import (
     OutputScale,
     has_named_outputs,
@@ -97,25 +98,32 @@ class Head:
         """Take these outputs for good.
 
         Other ones than before start anew, unless none of those before is lost: then their rows keep their values, and
-        the others stand beside them. Outputs that had no names yet keep all modules that have the right size.
+        the others stand beside them. Outputs that had no names yet keep all modules that have the right size. A head
+        without names for its outputs stays as it is.
+
+        Raises:
+            LightAdaptError: outputs are to be added to a head that has no rows for them.
         """
         before = () if self.state in (HeadState.NAMELESS, HeadState.FOUND) else self.outputs
-        if set(outputs) != set(before):
+        if outputs and set(outputs) != set(before):
             if before and set(before) <= set(outputs):
                 self._add_outputs(outputs)
-            else:
-                renew_head(self.model, self.parts, outputs, seed=self.seed, keep=not before)
-                self.state = HeadState.FRESH if before else self.state
+            elif renew_head(self.model, self.parts, outputs, seed=self.seed, keep=not before):
+                self.state = HeadState.FRESH
         self.state = HeadState.FRESH if self.is_fresh else HeadState.LEARNED
 
     def _add_outputs(self, outputs: Sequence[str]) -> None:
         """Put outputs beside those that there are, whose rows keep their values under their names."""
         before = self.outputs
         old = output_layer(self.modules, len(before))
+        if old is None:
+            raise LightAdaptError(
+                f"The head of {type(self.model).__name__} has no linear layer with a row for each of its "
+                f"{len(before)} outputs, so none can be added. Adapt the model again with all labels."
+            )
         renew_head(self.model, self.parts, outputs, seed=self.seed, keep=True)
         new = output_layer(self.modules, len(outputs))
-        if old is None or new is None:
-            return
+        assert new is not None
         rows = [list(outputs).index(name) for name in before]
         with torch.no_grad():
             new.weight[rows] = old.weight.to(new.weight)

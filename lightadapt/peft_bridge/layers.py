@@ -97,11 +97,6 @@ def named_parameters_of(model: nn.Module, name: str) -> Iterator[tuple[str, nn.P
                 yield from own.named_parameters(place)
 
 
-def adapter_parameters(model: nn.Module, name: str = ADAPTER) -> set[str]:
-    """The names in `named_parameters()` of the adapter's own parameters."""
-    return {path for path, _ in named_parameters_of(model, name)}
-
-
 def base_layer(module: nn.Module) -> Any:
     """The module of the model itself, without the layers that PEFT wraps around it."""
     return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module

@@ -12,7 +12,8 @@ from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from torch import nn
 
-from lightadapt.peft_bridge.layers import ADAPTER, adapter_parameters
+from lightadapt.peft_bridge.adapter import Adapter
+from lightadapt.peft_bridge.layers import ADAPTER
 
 FAR = 0.5
 """Share of its output by which rounded weights may move a layer: NF4 and FP4 move it by about a tenth."""
@@ -72,7 +73,7 @@ def _insert_at_layer(holder: Any, config: PeftConfig | None) -> None:
 
 def _train_layer(holder: Any, inputs: torch.Tensor) -> str:
     """Two steps of training with an evaluation between; what went wrong, or an empty text."""
-    names = adapter_parameters(holder)
+    names = Adapter(holder, ADAPTER).parameters
     trained = [parameter for name, parameter in holder.named_parameters() if name in names]
     for _ in range(2):
         holder.train()

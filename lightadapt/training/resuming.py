@@ -45,10 +45,10 @@ def go_back(runner: Runner, path: Path) -> None:
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What has to be the same, before and now, by its name in an error."""
-    pairs = {name: (then[name], now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
+    pairs = {name: (then.get(name), now[name]) for name in ("labels", "method", "layers", "seed", "quantize")}
     pairs["task"] = (then["task"]["name"], now["task"]["name"])
     for name, value in now["task"]["settings"].items():
-        pairs[f"{now['task']['name']} option {name}"] = (then["task"]["settings"].get(name), value)
+        pairs[f"{now['task']['name']} option {name}"] = (then["task"].get("settings", {}).get(name), value)
     if same_base(then["base"]["fingerprint"], now["base"]["fingerprint"]) is False:
         pairs["base"] = (then["base"]["id"], f"another ({now['base']['id']})")
     for name, known in SAME_SETTINGS.items():
