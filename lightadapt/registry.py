@@ -150,7 +150,7 @@ class Registry(Generic[T]):
         """
         kind = type(chosen)
         name = getattr(kind, "name", None)
-        owner = self._classes.get(str(name))
+        owner, _ = self._names.get(str(name), (None, {}))
         if owner is None or describe(owner) != describe(kind):
             known = "no name" if owner is None else f"the name {name!r} of {describe(owner)}"
             raise LightAdaptError(

@@ -11,6 +11,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 import lightadapt as la
+from lightadapt.adaptation import assembly
+from lightadapt.base import backbone
 
 TEXTS = ["I want my money back", "Where is the parcel?", "hello"]
 
@@ -248,3 +250,60 @@ def test_a_head_that_knows_its_labels_in_another_order_learns_the_right_ones(tin
     assert adapted.runner.outputs == ("no", "yes")
     adapted.fit(records, epochs=12, learning_rate=1e-2, args={"disable_tqdm": True})
     assert adapted.evaluate(records)["accuracy"] > 0.9
+
+
+def test_only_what_is_nowhere_yet_is_read_from_the_file(tiny, monkeypatch):
+    adapted = la.adapt(tiny("bert"), "ner", labels=["A"])  # every projection is below a layer of PEFT by now
+    read: list[str] = []
+    look = backbone.stray_tensors
+
+    def note(*args):
+        found = look(*args)
+        read.extend(found)
+        return found
+
+    monkeypatch.setattr(backbone, "stray_tensors", note)
+    adapted.add("topics", task="classification", labels=["x", "y"])
+    assert sorted(read) == ["pooler.dense.bias", "pooler.dense.weight"]
+    adapted.add("others", task="classification", labels=["x", "y", "z"])
+    assert len(read) == 2
+
+
+def test_an_error_names_the_input_among_all(tiny):
+    adapted = la.adapt(tiny("bert"), "classification", labels=["x", "y"])
+    adapted.add("other")
+    with pytest.raises(la.DataError, match="Record 2"):
+        adapted.predict(["fine", "fine", {"text": 7}], adapter=["default", "other", "default"])
+
+
+def test_one_that_was_removed_meanwhile_does_not_answer(three):
+    adapted, _ = three
+    gone = adapted._several.named("ner")
+    adapted.remove("ner")
+    with pytest.raises(la.LightAdaptError, match="'ner' was removed meanwhile"), adapted._several.computing(gone):
+        pass
+
+
+def test_another_that_learns_is_the_only_one(three):
+    adapted, found = three
+    with adapted._several.computing(adapted._several.named("ner"), learning=True) as runner:
+        learning = {name for name, each in runner.model.named_parameters() if each.requires_grad}
+        assert learning == runner.adaptation.all_trained
+    mine = adapted.runner.adaptation
+    assert {name for name, each in adapted.model.named_parameters() if each.requires_grad} == mine.all_trained
+    assert adapted.predict(TEXTS) == found["default"]
+
+
+@pytest.mark.parametrize("broken", ["Runner", "restore"])
+def test_what_fails_half_way_leaves_all_as_it_was(three, saved, monkeypatch, broken):
+    adapted, found = three
+    folder, expected = saved("ner", "prefix", folder="late")
+    names = set(adapted.model.state_dict())
+    with monkeypatch.context() as patched:
+        patched.setattr(assembly, broken, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            la.load(folder, onto=adapted)
+    assert set(adapted.model.state_dict()) == names
+    for name, before in found.items():
+        assert adapted.predict(TEXTS, adapter=name) == before
+    assert la.load(folder, onto=adapted).predict(TEXTS, adapter="late") == expected
