@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft import LoraConfig, PeftConfig
 from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+from peft.tuners.adalora.layer import AdaLoraLayer
 from peft.tuners.ia3.layer import IA3Layer
 from peft.tuners.ln_tuning.layer import LNTuningLayer
 from torch import nn
@@ -124,8 +125,10 @@ def _compute_in_full(adapter: Adapter) -> None:
     for layer in adapter.layers:
         if isinstance(layer, LNTuningLayer):
             _compute_in_float32(layer.ln_tuning_layers[adapter.name])
-        if isinstance(layer, IA3Layer) and len(layer.ia3_l) == 1:
-            # on quantized weights it gives float32
+        first = (isinstance(layer, IA3Layer) and len(layer.ia3_l) == 1) or (
+            isinstance(layer, AdaLoraLayer) and len(layer.lora_A) == 1
+        )
+        if first:  # on quantized weights these give float32
             layer.register_forward_hook(partial(_return_as, adapter.model.dtype))
         for path, buffer in layer.named_buffers():
             if not path.startswith("base_layer.") and buffer.is_floating_point():

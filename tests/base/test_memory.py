@@ -49,7 +49,7 @@ def real_peak(adapted: la.Adapted) -> int:
         ("t5", "bottleneck", None),
     ],
 )
-def test_the_estimate_is_what_a_step_takes(tiny, monkeypatch, name, method, quantize):
+def test_the_estimate_is_what_a_step_takes(tiny, plain_processor, monkeypatch, name, method, quantize):
     monkeypatch.setattr("lightadapt.base.memory.LENGTH", 64)
     labels = None if TASKS[name] == "generation" else ["a", "b", "c"]
     adapted = la.adapt(tiny(name), TASKS[name], method, labels=labels, quantize=quantize)
@@ -114,7 +114,7 @@ def test_a_model_of_eight_billion_parameters_is_counted_without_weights():
     assert base["bfloat16"] == 2 * (8_030_261_248 - linears)
 
 
-def test_half_precision_without_a_gpu_is_planned_for_one():
+def test_half_precision_without_a_gpu_is_planned_for_one(plain_processor):
     """`device="cuda"` need not be there: its number format is bfloat16, and attention is fused with dropout in it."""
     on_gpu, on_cpu = (
         la.inspect(BertConfig(num_hidden_layers=1), method="lora", device=device, batch_tokens=256).memory
@@ -187,7 +187,7 @@ def test_sizes_in_words():
     assert [as_size(count) for count in (512, 2**20, 5 * 2**30)] == ["0.5 KiB", "1.0 MiB", "5.00 GiB"]
 
 
-def test_mixtures_of_experts_keep_their_experts_as_they_are():
+def test_mixtures_of_experts_keep_their_experts_as_they_are(plain_processor):
     config = AutoConfig.for_model("mixtral", num_hidden_layers=1, hidden_size=64, intermediate_size=96, vocab_size=99)
     base = la.inspect(config, task="generation", method="bottleneck", quantize="4bit", device="cpu").memory.base
     assert base["float32"] > base["4bit"]
