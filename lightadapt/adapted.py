@@ -253,6 +253,8 @@ class Adapted:
             if not isinstance(now.task, LabelledTask):
                 raise LightAdaptError(f"Task {now.task.name!r} has no labels. Leave them out.")
             now.require_labels()
+            if not is_collection(labels) or isinstance(labels, Mapping):
+                raise LightAdaptError(f"labels={labels!r}: give a list of names, such as ['warranty'].")
             now.settle(now.task.with_labels([*(now.task.labels or ()), *labels]))
 
     def preview(self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None) -> None:
@@ -336,6 +338,8 @@ class Adapted:
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
                 return answer(now, inputs, scores=scores, columns=columns, options=options)
+        if not is_collection(adapter):
+            raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         return self._predict_by_name(inputs, list(adapter), scores=scores, columns=columns, options=options)
 
     def _predict_by_name(self, inputs: Any, names: list[str], **how: Any) -> list[Any]:
@@ -347,7 +351,7 @@ class Adapted:
             raise LightAdaptError(
                 f"predict: adapter has {len(names)} names for {len(items)} inputs. Give one for each."
             )
-        for name in dict.fromkeys(names):
+        for name in names:
             self._several.named(name)
         found: dict[int, Any] = {}
         for name in dict.fromkeys(names):

@@ -12,6 +12,7 @@ from lightadapt.adaptation.saved import design_of, quantization_for, read_object
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
 from lightadapt.base.blueprint import make_blueprint
+from lightadapt.base.description import brief
 from lightadapt.base.design import make_design
 from lightadapt.base.quantization import resolve_quantization, settle_quantization
 from lightadapt.base.source import Model, find_source, load_tokenizer
@@ -105,6 +106,8 @@ def load(
     resolve_quantization(quantize)
     artifact = read_artifact(path)
     if onto is not None:
+        if not isinstance(onto, Adapted):
+            raise LightAdaptError(f"onto is a {type(onto).__name__}. Give what adapt(…) or load(…) returned.")
         _check_alone(base=base, quantize=quantize, dtype=dtype, device=device)
         return onto.hang(artifact, artifact.path.name if name is None else name)
     if name is not None:
@@ -121,7 +124,8 @@ def _check_alone(**others: Any) -> None:
     """Raise for arguments that say how to load a base, where there is one already."""
     given = [name for name, value in others.items() if value not in (None, "auto")]
     if given:
-        raise LightAdaptError(f"{given[0]}={others[given[0]]!r} and onto=…: the base is the one of onto. Leave it out.")
+        shown = brief(others[given[0]])
+        raise LightAdaptError(f"{given[0]}={shown!r} and onto=…: the base is the one of onto. Leave it out.")
 
 
 def _base_of(artifact: Artifact, base: Model | None) -> Model:

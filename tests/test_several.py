@@ -81,10 +81,13 @@ def test_only_the_one_in_use_is_trained(both, messages):
     adapted = both()
     adapted.use("houlsby")
     before = {
-        id(p): p.clone() for name in adapted.names for p in adapted._all[name].model.parameters() if not p.requires_grad
+        id(p): p.clone()
+        for name in adapted.names
+        for p in adapted._several.named(name).model.parameters()
+        if not p.requires_grad
     }
     adapted.fit(messages, epochs=1)
-    after = {id(p): p for name in adapted.names for p in adapted._all[name].model.parameters()}
+    after = {id(p): p for name in adapted.names for p in adapted._several.named(name).model.parameters()}
     assert_equal({key: after[key] for key in before}, before)
 
 

@@ -213,6 +213,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if lacking:
         raise ArtifactError(f"{file} is damaged: {lacking[0]!r} is missing.")
     wrong = [name for name, kinds in REQUIRED.items() if not isinstance(manifest[name], kinds)]
+    wrong += [] if "base" in wrong or isinstance(manifest["base"].get("fingerprint"), dict) else ["base.fingerprint"]
     wrong += [f"base.{name}" for name in BASE - (set() if "base" in wrong else manifest["base"].keys())]
     if wrong:
         raise ArtifactError(f"{file} is damaged: {wrong[0]!r} is not what it should be.")

@@ -56,6 +56,8 @@ def build(
             design.method.start(adaptation.model, tokenizer)
         else:
             restore(runner, artifact)
+        if backbone is not None:
+            adaptation.prepare_training(enabled=False)  # others may be learning
     except BaseException:
         peft_bridge.Adapter(base.model, name).remove()  # what others share, or gave, is as it was before
         if backbone is not None:

@@ -36,8 +36,8 @@ class Several:
         self._all = {first.adaptation.name: first}
         self._in_use = self._computing = first
         self._of_thread = threading.local()
-        """What a thread that chose for itself means; not that of the owner, whose choice holds for the others."""
-        self._owner = threading.get_ident()
+        """What a thread that chose for itself means; not the owner, whose choice holds for the others."""
+        self._owner = threading.current_thread()
         self._disabled = 0
         """How many `disabled` blocks are open."""
         first.adaptation.prepare_training()
@@ -69,7 +69,7 @@ class Several:
         Raises:
             LightAdaptError: there is none.
         """
-        if name not in self._all:
+        if not isinstance(name, str) or name not in self._all:
             known = f"There are: {', '.join(self._all)}."
             raise LightAdaptError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{known}")
         return self._all[name]
@@ -89,7 +89,7 @@ class Several:
             raise LightAdaptError(
                 f"{what}: give a new name of letters, digits, - and _. Taken: {', '.join(self._all)}."
             )
-        if any(name in dir(kind) for kind in (nn.ModuleDict, nn.ParameterDict)):
+        if any(name in dir(container) for container in (nn.ModuleDict(), nn.ParameterDict())):
             raise LightAdaptError(f"{what}: torch has a use of its own for this name. Choose another.")
 
     # ---- more and fewer
@@ -105,9 +105,7 @@ class Several:
             self._check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
             self._check_shareable(design)
             try:
-                added = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
-                added.adaptation.prepare_training(enabled=False)
-                self._all[name] = added
+                self._all[name] = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
             finally:
                 self._computing.adaptation.activate()
 
@@ -166,7 +164,8 @@ class Several:
         """
         self.check_enabled("use")
         runner = self.named(name)
-        if threading.get_ident() != self._owner:
+        owner = self._owner if self._owner.is_alive() else threading.main_thread()
+        if threading.current_thread() is not owner:
             self._of_thread.chosen = weakref.ref(runner)
             return
         with self.backbone.lock:

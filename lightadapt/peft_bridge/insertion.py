@@ -59,6 +59,7 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> A
         make_lean(layer)
         if isinstance(layer, LNTuningLayer):
             _take_out_attached(layer.ln_tuning_layers[name])
+    _freeze_the_rest(adapter)
     _check_saved(adapter)
     if model.dtype != torch.float32:
         _compute_in_full(adapter)
@@ -101,6 +102,15 @@ def _take_out_attached(norm: nn.Module) -> None:
     for layer in layers_in(norm):
         if hasattr(layer, "detach_from_host"):
             layer.detach_from_host()
+
+
+def _freeze_the_rest(adapter: Adapter) -> None:
+    """Let no gradient reach numbers that PEFT only counts with, such as the ranks of AdaLoRA."""
+    for layer in adapter.layers:
+        for attribute in layer.other_param_names:
+            kept = getattr(layer, attribute, None)
+            if isinstance(kept, nn.ParameterDict) and adapter.name in kept:
+                kept[adapter.name].requires_grad_(False)
 
 
 def _check_saved(adapter: Adapter) -> None:

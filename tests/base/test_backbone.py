@@ -142,6 +142,19 @@ def test_what_contradicts_itself_is_refused(tiny, saved):
         adapted.predict(TEXTS, adapter=["default", "default"])
     with pytest.raises(la.LightAdaptError, match="the only adaptation"):
         adapted.remove("default")
+    with pytest.raises(la.LightAdaptError, match="adapter=3: give a name"):
+        adapted.predict(TEXTS, adapter=3)
+    with pytest.raises(la.LightAdaptError, match="There is no adaptation"):
+        adapted.predict(TEXTS, adapter=[["default"]] * 3)
+    with pytest.raises(la.LightAdaptError, match="onto is a str"):
+        la.load(folder, onto="default")
+    with pytest.raises(la.LightAdaptError, match="give a list of names"):
+        adapted.add_labels("warranty")
+    for name in ("training", "_parameters", "items"):
+        with pytest.raises(la.LightAdaptError, match="torch has a use of its own"):
+            adapted.rename("default", name)
+        with pytest.raises(la.LightAdaptError, match="torch has a use of its own"):
+            adapted.add(name)
 
 
 @pytest.fixture
@@ -216,6 +229,23 @@ def test_many_threads_get_what_one_gets(three):
         thread.join()
     assert not wrong
     assert adapted.predict(TEXTS) == found["default"]  # what other threads chose is theirs
+
+
+def test_where_the_thread_that_made_it_has_ended_the_main_one_chooses(tiny):
+    made = []
+    maker = threading.Thread(target=lambda: made.append(la.adapt(tiny("bert"), "classification", labels=["x", "y"])))
+    maker.start()
+    maker.join()
+    (adapted,) = made
+    adapted.add("ner", task="ner", labels=["A"])
+    adapted.use("ner")
+    seen = []
+    for action in (lambda: adapted.use("default"), lambda: seen.append(adapted.labels)):
+        thread = threading.Thread(target=action)
+        thread.start()
+        thread.join()
+    assert seen == [["A"]] == [adapted.labels]
+    assert all(each.requires_grad for each in adapted.model.get_submodule("classifier").parameters())
 
 
 def test_labels_that_are_added_leave_the_others_their_values(tiny):

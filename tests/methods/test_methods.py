@@ -292,7 +292,7 @@ def test_bad_settings(method, settings, message):
         (la.Bottleneck(activation="rellu"), {}, "Did you mean 'relu'?"),
         (la.LoRA(rank_pattern={"nothing": 4}), {}, "'nothing' matches none of the 18 adapted projections"),
         (la.Prompt(), {"layers": "last:1"}, "Prompt works at the embeddings, not in blocks"),
-        (la.Prompt(length=60), {}, "leave 4 of the model's 64 positions"),
+        (la.Prompt(length=60), {}, "leave 6 of the model's 66 positions"),
         (la.Bottleneck(activation="prelu"), {}, "has parameters of its own"),
         (la.IA3(targets=["querry"]), {}, "IA3(targets=…): 'querry' is no linear projection"),
         ("p_tuning", {}, "does not work inside a model but around it"),
