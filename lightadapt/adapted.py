@@ -20,7 +20,7 @@ from lightadapt.adaptation.several import Several
 from lightadapt.anatomy import Layers, family_of
 from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import make_design
-from lightadapt.base.source import check_tokenizer, load_tokenizer
+from lightadapt.base.source import check_tokenizer
 from lightadapt.data import Data, is_collection
 from lightadapt.errors import LightAdaptError
 from lightadapt.export.merged import merge
@@ -139,7 +139,7 @@ class Adapted:
         task, method = read_objects(artifact)
         design = design_of(artifact, source, task, method, quantization, dtype=backbone.dtype, device=backbone.device)
         warn_when_other(artifact, quantization, "Load it by itself")
-        self._several.hang(name, design, task, load_tokenizer(source, artifact.path, task), artifact)
+        self._several.hang(name, design, task, self._several.tokenizer_of(artifact, task), artifact)
         return self
 
     def use(self, name: str) -> Adapted:

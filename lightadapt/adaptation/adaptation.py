@@ -81,7 +81,6 @@ class Adaptation:
             parameter = self.model.get_parameter(name)
             parameter.data = parameter.data.clone() if shared else parameter.data
             parameter.data = parameter.data.float()
-        self.model.eval()
 
     @property
     def all_trained(self) -> frozenset[str]:

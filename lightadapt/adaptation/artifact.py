@@ -99,13 +99,23 @@ def restore(
                 f"{list(expected[name].shape)}. The artifact belongs to another base or task."
             )
     plain = {name.removeprefix(peft_bridge.PREFIX): tensor for name, tensor in tensors.items()}
-    inserted = adapter.tensors().keys()
-    if inserted:
-        adapter.load_tensors({name: plain[name] for name in inserted})
     own = _own_tensors(adapter.model, trained, modules)
+    inserted = {name: tensor for name, tensor in plain.items() if name not in own}
+    if inserted:
+        adapter.load_tensors(inserted)
     with torch.no_grad():
         for name, place in own.items():
             place.copy_(shard_like(place, plain[name]))
+
+
+def tokenizer_digest(artifact: Artifact) -> str:
+    """The SHA-256 of the tokenizer's files in an artifact: those of equal ones are one tokenizer."""
+    digest = hashlib.sha256()
+    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, MANIFEST_NAME, "README.md"}
+    for name in sorted(set(artifact.manifest.get("files", ())) - own):
+        if (artifact.path / name).is_file():
+            digest.update(f"{name}\0".encode() + (artifact.path / name).read_bytes())
+    return digest.hexdigest()
 
 
 def write_artifact(

@@ -45,7 +45,7 @@ def build(
     learning = {} if ready is None else {each: each.requires_grad for each in ready.parameters()}
     base = load_base(design) if backbone is None else backbone.join(design)
     if backbone is None:
-        base.model.requires_grad_(False)
+        base.model.requires_grad_(False).eval()
     try:
         if artifact is not None:
             _check_base(artifact, base, "Pass base= with" if backbone is None else "Load it by itself, on")

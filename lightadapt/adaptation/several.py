@@ -12,11 +12,13 @@ from typing import Any
 from torch import nn
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation.artifact import Artifact
+from lightadapt.adaptation.artifact import Artifact, tokenizer_digest
 from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.runner import Runner
+from lightadapt.anatomy import family_of
 from lightadapt.base.backbone import Backbone
 from lightadapt.base.design import Design
+from lightadapt.base.source import check_tokenizer, load_tokenizer
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.tasks import Task
 
@@ -38,6 +40,8 @@ class Several:
         self._of_thread = threading.local()
         """What a thread that chose for itself means; not the owner, whose choice holds for the others."""
         self._owner = threading.current_thread()
+        self._tokenizers: dict[str, Any] = {}
+        """Those that artifacts brought, by their files: one with a large vocabulary takes more than an adapter."""
         self._disabled = 0
         """How many `disabled` blocks are open."""
         first.adaptation.prepare_training()
@@ -119,6 +123,19 @@ class Several:
         if config is not None and peft_bridge.draws_for_the_whole_model(config):
             raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
         self.backbone.check_shareable()
+
+    def tokenizer_of(self, artifact: Artifact, task: Task) -> Any:
+        """The tokenizer of an artifact as the task needs it, read once for artifacts that have the same.
+
+        Raises:
+            LightAdaptError: there is none, or it cannot serve the model or the task.
+        """
+        source, key = self.backbone.source, tokenizer_digest(artifact)
+        if key not in self._tokenizers:
+            self._tokenizers[key] = load_tokenizer(source, artifact.path, task)
+            return self._tokenizers[key]
+        check_tokenizer(self._tokenizers[key], source, task)
+        return task.fit_tokenizer(self._tokenizers[key], family_of(source.config))
 
     def remove(self, name: str) -> None:
         """Take one off the backbone; was it in use, the first of the others is from then on.

@@ -63,6 +63,7 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> A
     _check_saved(adapter)
     if model.dtype != torch.float32:
         _compute_in_full(adapter)
+    _set_mode(adapter, training=model.training)
     activate(model, (name,))
     return adapter
 
@@ -102,6 +103,17 @@ def _take_out_attached(norm: nn.Module) -> None:
     for layer in layers_in(norm):
         if hasattr(layer, "detach_from_host"):
             layer.detach_from_host()
+
+
+def _set_mode(adapter: Adapter, *, training: bool) -> None:
+    """Put what is new into the mode of the model; other adapters in the same layers are not gone through."""
+    for layer in adapter.layers:
+        layer.training = training
+        for _, container in containers_in(layer):
+            container.training = training
+            for name, module in container._modules.items():
+                if name == adapter.name and module is not None:
+                    module.train(training)
 
 
 def _freeze_the_rest(adapter: Adapter) -> None:
