@@ -13,7 +13,7 @@ import numpy as np
 
 from lightadapt.anatomy import Layers
 from lightadapt.base.blueprint import Blueprint, make_blueprint
-from lightadapt.base.design import plan_for
+from lightadapt.base.design import make_design
 from lightadapt.base.limits import check_room
 from lightadapt.base.source import find_source, load_tokenizer
 from lightadapt.data import Data, Record, Records
@@ -148,7 +148,7 @@ def check_inputs(
     blueprint = make_blueprint(source, task)
     blueprint.anatomy.choose_blocks(layers)
     tokenizer = load_tokenizer(source, None, task)
-    refused = {name: _refusal(blueprint, tokenizer, method, layers) for name, method in methods.items()}
+    refused = {name: _refusal(blueprint, tokenizer, method, layers, place) for name, method in methods.items()}
     refused = {name: reason for name, reason in refused.items() if reason}
     if len(refused) == len(methods):
         raise LightAdaptError(f"No method can be compared. {next(iter(refused.values()))}")
@@ -166,10 +166,10 @@ def check_inputs(
     )
 
 
-def _refusal(blueprint: Blueprint, tokenizer: Any, method: Method, layers: Layers) -> str:
+def _refusal(blueprint: Blueprint, tokenizer: Any, method: Method, layers: Layers, device: str) -> str:
     """Why the model cannot serve a method, told without weights; empty when it can."""
     try:
-        plan_for(blueprint, method, layers)
+        make_design(blueprint, method, layers=layers, device=device)
         check_room(blueprint.anatomy, tokenizer, method)
     except LightAdaptError as error:
         return str(error)
