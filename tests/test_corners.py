@@ -229,6 +229,7 @@ def test_an_error_of_encoding_names_file_and_line(tiny, tmp_path):
         la.adapt(tiny("bert"), la.Classification(overflow="error")).fit(path, epochs=1)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_a_tied_matrix_is_found_under_the_name_of_the_output_layer(tmp_path, tiny, tokenizers):
     import torch
     from safetensors.torch import load_file, save_file

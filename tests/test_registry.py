@@ -75,6 +75,7 @@ def declare(monkeypatch, **values):
 # ---- what a user brings
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_own_classes_train_and_are_loaded_by_another_process_that_imports_them(tiny, modules, tmp_path, capsys):
     for module in modules:
         __import__(module)

@@ -239,7 +239,7 @@ def test_an_instance_that_was_evaluated_is_unpacked(packs, even, messages, token
 
 def test_a_merged_model_is_computed_by_bitsandbytes_alone(packs, tiny, messages, tokenizers, tmp_path):
     """Matrices of 32 and 48 columns, which it cannot pack, are left plain."""
-    adapted = la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit")
+    adapted = la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit", dtype="float32")
     with pytest.warns(UserWarning, match="was folded into 4bit weights"):
         merged = adapted.merge(base="quantized", max_drift=1)
     assert not [path for path, each in merged.named_modules() if is_quantized(each)]

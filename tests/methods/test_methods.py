@@ -59,6 +59,7 @@ def test_learns_saves_and_loads(make, tmp_path, name, method):
         assert torch.equal(again.model(**batch).logits, model(**batch).logits)
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("method", IDENTITY)
 def test_starts_as_the_identity(make, name, method):
@@ -96,6 +97,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(method, options):
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("method", ["lora", "dora", "ia3", "bitfit", "layernorm"])
 @pytest.mark.parametrize("name", ["bert", "modernbert"])
 def test_folds_into_the_weights(make, name, method):
@@ -226,6 +228,7 @@ def test_a_prefix_can_start_from_text(make):
     assert adapted.predict(["Where is my parcel?"])
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("init", ["gaussian", "orthogonal", "pissa", "olora"])
 def test_starts_of_lora(make, tmp_path, init):
     adapted, batch = make("bert", la.LoRA(init=init))

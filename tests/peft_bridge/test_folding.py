@@ -37,6 +37,7 @@ def scores(adapted) -> torch.Tensor:
     return torch.tensor([list(each.values()) for each in adapted.predict(TEXTS, scores=True)])
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
 @pytest.mark.parametrize("method", ["lora", "dora", "rslora"])
 def test_predictions_are_the_same_and_weights_untouched(tiny, folds, monkeypatch, name, method):
@@ -74,6 +75,7 @@ def test_a_disabled_adapter_stays_disabled(tiny, folds):
     assert not torch.allclose(off, scores(adapted))
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_of_several_adaptations_the_one_in_use_is_folded(tiny, folds):
     adapted = make(tiny)
     first = scores(adapted)
@@ -86,6 +88,7 @@ def test_of_several_adaptations_the_one_in_use_is_folded(tiny, folds):
     assert not torch.allclose(first, second)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_an_error_in_the_middle_leaves_the_weights_as_they_were(tiny, folds, monkeypatch):
     adapted = make(tiny)
     before = {key: value.clone() for key, value in adapted.model.state_dict().items()}
@@ -109,6 +112,7 @@ def test_threads_wait_for_each_other(tiny, folds):
         torch.testing.assert_close(each, expected)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_training_goes_on_after_a_prediction(tiny, folds, messages, monkeypatch):
     """Validation in every epoch folds; what is learned is what would be learned without it."""
     losses = []

@@ -54,6 +54,7 @@ def lean_layers(model) -> list[LeanLinear]:
     return [layer for layer in model.modules() if isinstance(layer, LeanLinear)]
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "modernbert", "deberta-v2"])
 @pytest.mark.parametrize("method", ["lora", "rslora", la.LoRA(rank=3, targets="attention")], ids=str)
 def test_same_loss_and_gradients_as_peft(tiny, name, method):
@@ -76,6 +77,7 @@ def test_what_is_more_than_the_formula_is_left_to_peft(tiny, method):
     assert_equal(ours[1], expected[1])
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_a_forward_of_the_base_layer_alone_is_called(tiny):
     """As accelerate hangs one on layers whose weights it moves."""
     layer = lean_layers(make(tiny).model)[0]
@@ -109,6 +111,7 @@ def test_small_gradients_in_float16_reach_a(tiny):
     torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("bits", ["8bit", "4bit"])
 def test_quantized_layers_give_what_peft_gives(tiny, bits):
     pytest.importorskip("bitsandbytes")
@@ -117,6 +120,7 @@ def test_quantized_layers_give_what_peft_gives(tiny, bits):
     assert_same(model, with_peft(model), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_an_input_of_any_shape_and_one_that_needs_no_gradient(tiny):
     layer = lean_layers(make(tiny).model)[0]
     x = torch.randn(2, 3, 4, layer.in_features)
@@ -129,6 +133,7 @@ def test_an_input_of_any_shape_and_one_that_needs_no_gradient(tiny):
     assert layer.lora_B["default"].weight.grad.abs().sum() > 0
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_switching_off_and_folding_are_peft_s(tiny):
     adapted = make(tiny)
     ids = torch.tensor(ROWS)
@@ -140,6 +145,7 @@ def test_switching_off_and_folding_are_peft_s(tiny):
     assert not torch.allclose(on, off)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_two_adapters_at_once_are_left_to_peft(tiny):
     layer = lean_layers(make(tiny).model)[0]
     layer.update_layer("second", 4, 8, config=copy.deepcopy(layer_config()))
@@ -155,6 +161,7 @@ def layer_config():
     return LoraConfig(r=4, lora_alpha=8)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_a_layer_that_something_hangs_on_is_called(tiny):
     layer = lean_layers(make(tiny).model)[0]
     called: list[int] = []
@@ -164,6 +171,7 @@ def test_a_layer_that_something_hangs_on_is_called(tiny):
     assert len(called) == 2
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_trained_biases_get_their_gradients(tiny):
     layer = lean_layers(make(tiny).model)[0]
     layer.base_layer.bias.requires_grad_(True)
@@ -171,6 +179,7 @@ def test_trained_biases_get_their_gradients(tiny):
     torch.testing.assert_close(layer.base_layer.bias.grad, torch.full((layer.out_features,), 3.0))
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_stored_names_are_those_of_peft(tiny, tmp_path):
     """Stock PEFT reads the artifact and gives the same."""
     from peft import PeftModel

@@ -206,6 +206,7 @@ def test_a_fresh_multilabel_head_starts_at_how_often_each_label_holds(tiny):
     assert torch.allclose(adapted.model.classifier.bias, head, atol=1e-3)
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "deberta-v2", "llama"])
 def test_a_merged_regression_keeps_its_scale_when_it_is_saved(tiny, tmp_path, name):
     records = [{"text": text, "label": label} for text, label in (("good", 120.0), ("bad", 80.0), ("so so", 97.0))]

@@ -315,6 +315,7 @@ SOURCES = [
 ]
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ENCODER_DECODERS)
 def test_every_encoder_decoder_learns_and_writes(tiny, stirred, name):
     adapted = stirred(name, Summarization(max_new_tokens=8))

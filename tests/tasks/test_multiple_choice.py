@@ -22,6 +22,7 @@ def stirred(folder, **options):
     return adapted
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ["bert", "llama", "t5"])
 def test_records_with_different_numbers_of_choices_are_one_batch(tiny, name):
     adapted = stirred(tiny(name))
@@ -33,6 +34,7 @@ def test_records_with_different_numbers_of_choices_are_one_batch(tiny, name):
     assert adapted.predict(RECORDS) == [max(shown, key=shown.get) for shown in together]
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ["llama", "gpt2", "granite"])
 def test_a_decoder_scores_a_choice_by_the_mean_log_likelihood_of_its_tokens(tiny, name):
     adapted = stirred(tiny(name))
@@ -50,6 +52,7 @@ def test_a_decoder_scores_a_choice_by_the_mean_log_likelihood_of_its_tokens(tiny
         assert list(shown.values()) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_an_encoder_decoder_scores_a_choice_by_its_loss(tiny):
     adapted = stirred(tiny("t5"))
     tokenizer, record = adapted.tokenizer, RECORDS[0]

@@ -206,6 +206,7 @@ def test_the_articles_of_squad_are_read(tmp_path):
         assert [(e.question, e.texts) for e in examples] == [("Who?", ["Maria"]), ("When?", [])] * 2
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "gpt2", "granite"])
 def test_the_backbone_of_a_language_model_is_really_loaded(tiny, name):
     stored = load_file(tiny(name) / "model.safetensors")

@@ -39,6 +39,7 @@ def answers(adapted, records):
     return adapted.predict(records, scores=True, options=options)
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize(("name", "task"), CASES)
 def test_a_few_steps_lower_the_loss_and_reach_every_trained_tensor(settled, name, task):
     adapted, examples = settled(name, task)
@@ -60,6 +61,7 @@ def test_a_few_steps_lower_the_loss_and_reach_every_trained_tensor(settled, name
     assert moved == trainable(adapted.model).keys()
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize(("name", "task"), CASES)
 def test_a_batch_gives_what_one_by_one_gives_and_a_reload_the_same_bits(settled, tmp_path, name, task):
     adapted, _ = settled(name, task)

@@ -77,6 +77,7 @@ def test_a_learning_rate_that_is_far_off_is_said(rate, outcome):
             checks.check_learning_rate(rate, 1e-3, "lora")
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_a_model_that_looks_at_padding_is_refused(adapted):
     def forget(module, args, kwargs):
         kwargs.pop("attention_mask", None)

@@ -122,6 +122,7 @@ def test_fewer_records_than_processes_are_refused():
         TokenBudgetBatches([4, 4], batch_tokens=4, seed=0, multiple_of=3)
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_a_step_of_several_batches_is_that_of_one(models):
     found = []
     for batches in (1, 4):

@@ -110,6 +110,7 @@ def count_calls(adapted):
 # ---- checkpointed activations
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize(
     ("name", "method"),
     [

@@ -98,6 +98,7 @@ def test_it_is_refused_where_it_cannot_be_exact(tiny, name, options, reason):
     assert read == 0
 
 
+@pytest.mark.usefixtures("plain_processor")
 @pytest.mark.parametrize("method", ["lora", "probe"])
 def test_a_model_that_reads_padding_is_refused(tmp_path, tokenizers, method):
     """FNet mixes all positions; the first batch may have no padding that would show it."""
@@ -124,6 +125,7 @@ def test_a_wrong_word_is_refused(tiny):
         run(tiny, "bert", "ner", ENTITIES, cache="fp16")
 
 
+@pytest.mark.usefixtures("plain_processor")
 def test_sixteen_bits_are_close(tiny):
     plain, _ = run(tiny, "bert", "ner", ENTITIES, cache=False)
     cached, read = run(tiny, "bert", "ner", ENTITIES, cache="bf16")
