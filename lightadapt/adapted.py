@@ -114,9 +114,11 @@ class Adapted:
             chosen = give_labels(chosen, labels)
         backbone, first = self._several.backbone, self._several.first
         blueprint = make_blueprint(backbone.source, chosen)
+        how = resolve_method(method)
+        self._several.check_shareable(how, how.plan(blueprint.anatomy, layers))
         design = make_design(
             blueprint,
-            resolve_method(method),
+            how,
             layers=layers,
             quantization=backbone.quantization,
             dtype=backbone.dtype,

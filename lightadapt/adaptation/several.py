@@ -20,6 +20,7 @@ from lightadapt.base.backbone import Backbone
 from lightadapt.base.design import Design
 from lightadapt.base.source import check_tokenizer, load_tokenizer
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.methods import Method, Plan
 from lightadapt.tasks import Task
 
 
@@ -107,20 +108,23 @@ class Several:
         with self.backbone.lock:
             self.check_enabled("add" if artifact is None else "load")
             self._check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
-            self._check_shareable(design)
+            self.check_shareable(design.method, design.plan)
             try:
                 self._all[name] = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
             finally:
                 self._computing.adaptation.activate()
 
-    def _check_shareable(self, design: Design) -> None:
-        """Raise when what is designed, or what is there, needs the base for itself."""
-        for each in (self.first.adaptation.design, design):
-            if each.plan.unfrozen or each.method.rewrites_base:
-                kind = each.method.name
-                raise LightAdaptError(f"Method {kind!r} changes the base itself, so the base cannot be shared.")
-        config, method = design.plan.config, design.method
-        if config is not None and peft_bridge.draws_for_the_whole_model(config):
+    def check_shareable(self, method: Method, plan: Plan) -> None:
+        """Raise when a method, or what is there, needs the base for itself.
+
+        Raises:
+            LightAdaptError: which, and why.
+        """
+        first = self.first.adaptation.design
+        for each, does in ((first.method, first.plan), (method, plan)):
+            if does.unfrozen or each.rewrites_base:
+                raise LightAdaptError(f"Method {each.name!r} changes the base itself, so the base cannot be shared.")
+        if plan.config is not None and peft_bridge.draws_for_the_whole_model(plan.config):
             raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
         self.backbone.check_shareable()
 
