@@ -74,6 +74,7 @@ __all__ = sorted(["ArtifactError", "DataError", "LightAdaptError", *HOMES])
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'lightadapt' has no attribute {name!r}")
+    import_module("lightadapt.machine.late").import_peft()
     value = getattr(import_module(f"lightadapt.{HOMES[name]}"), name)
     globals()[name] = value
     return value

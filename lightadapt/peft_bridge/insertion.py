@@ -18,6 +18,7 @@ from peft.tuners.ln_tuning.layer import LNTuningLayer
 from torch import nn
 
 from lightadapt.errors import LightAdaptError
+from lightadapt.machine.late import unseen_by
 from lightadapt.peft_bridge.active import activate
 from lightadapt.peft_bridge.adapter import Adapter
 from lightadapt.peft_bridge.layers import ADAPTER, containers_in, contents, layers_in
@@ -49,7 +50,8 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> A
         # other modules of these names, too (shared experts). It does so for models with a config only.
         place = _hide_config(model) if isinstance(config, LoraConfig) else model
         try:
-            tuner(place, config, adapter_name=name)
+            with unseen_by(tuner):
+                tuner(place, config, adapter_name=name)
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
             kind = type(config).__name__
             raise LightAdaptError(f"{kind} does not fit this model ({type(error).__name__}: {error}).") from error

@@ -98,20 +98,14 @@ def fake_runs(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def compared(tiny, tmp_path_factory):
-    path = tmp_path_factory.mktemp("comparison") / "new" / "results.json"
-    found = compare(
-        tiny("bert"),
-        "classification",
-        ["probe", la.LoRA(rank=2)],
-        train=TRAIN,
-        test=TEST,
-        seeds=1,
-        epochs=2,
-        threads=1,
-        path=path,
-    )
-    return found, path
+def compared(tiny, once):
+    def run(folder):
+        options = {"train": TRAIN, "test": TEST, "seeds": 1, "epochs": 2, "threads": 1}
+        methods, path = ["probe", la.LoRA(rank=2)], folder / "new" / "results.json"
+        compare(tiny("bert"), "classification", methods, **options, path=path).save(folder / "returned.json")
+
+    folder = once("compared", run)
+    return read_comparison(folder / "returned.json"), folder / "new" / "results.json"
 
 
 # ---- runs

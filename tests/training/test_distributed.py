@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import distributed_script as script
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
-from filelock import FileLock
 
 import lightadapt as la
 from lightadapt.machine.hardware import choose_device
@@ -24,8 +24,8 @@ MOST_SECONDS = 480
 """A run that takes longer hangs."""
 
 
-def start(which: str, folder: Path, models: Path) -> list[dict]:
-    """What two processes found."""
+def start(which: str, models: Path, folder: Path) -> None:
+    """Write what two processes find into the folder."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script.__file__]
     child = subprocess.Popen(
         [*map(str, [*command, which, folder, models])],
@@ -41,21 +41,12 @@ def start(which: str, folder: Path, models: Path) -> list[dict]:
         os.killpg(child.pid, signal.SIGKILL)
         pytest.fail(f"{which} took longer than {MOST_SECONDS} s:\n{child.communicate()[0][-4000:]}")
     assert child.returncode == 0, said[-8000:]
+
+
+def found_by_two(which: str, models: Path, once) -> list[dict]:
+    """What two processes found, in one run for all tests."""
+    folder = once(which, partial(start, which, models))
     return [json.loads((folder / f"{which}-{rank}.json").read_text()) for rank in range(2)]
-
-
-def found_once(which: str, models: Path, tmp_path_factory) -> list[dict]:
-    """What two processes found, in one run for all tests and all workers of pytest."""
-    root = tmp_path_factory.getbasetemp()
-    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / which
-    with FileLock(f"{root}.lock"):
-        if not root.is_dir():
-            root.mkdir()
-            start(which, root, models)
-    files = [root / f"{which}-{rank}.json" for rank in range(2)]
-    if not all(file.is_file() for file in files):
-        pytest.fail(f"the run of {which} failed before")
-    return [json.loads(file.read_text()) for file in files]
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +64,13 @@ def models(tiny, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(models, tmp_path_factory) -> list[dict]:
-    return found_once("data_parallel", models, tmp_path_factory)
+def two(models, once) -> list[dict]:
+    return found_by_two("data_parallel", models, once)
 
 
 @pytest.fixture(scope="module")
-def parts(models, tmp_path_factory) -> list[dict]:
-    return found_once("sharded", models, tmp_path_factory)
+def parts(models, once) -> list[dict]:
+    return found_by_two("sharded", models, once)
 
 
 @pytest.fixture(scope="module")
