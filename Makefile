@@ -1,12 +1,14 @@
 # Two commands for newcomers: `make demo` and `make test`. Both create the environment when it is not there.
-# `make test-newest` runs the tests on the newest releases, in an environment of its own.
+# `make test-newest` runs the tests on the newest releases, in an environment of its own; `make test-oldest` runs those
+# that tell most on the oldest transformers that pyproject.toml allows, laid over the environment that is there.
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+OLDEST := $(shell sed -n 's/.*"transformers>=\([0-9.]*\).*/\1/p' pyproject.toml)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
 
-.PHONY: demo test test-newest lint types format docs clean
+.PHONY: demo test test-newest test-oldest lint types format docs clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/lightadapt demo
@@ -16,6 +18,10 @@ test: $(VENV)/dev.stamp
 
 test-newest:
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
+
+test-oldest: $(VENV)/dev.stamp
+	$(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --upgrade --target $(VENV)/oldest transformers==$(OLDEST)
+	PYTHONPATH=$(VENV)/oldest $(BIN)/python -m pytest tests/test_learning.py tests/training/test_options.py -k "demo or checkpoint"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -373,7 +373,8 @@ class Adapted:
             ArtifactError: the folder holds other files, or cannot be written.
             LightAdaptError: the labels are not known yet.
         """
-        save(self.runner, path, lambda action: once(action, f"save({str(path)!r})"))
+        with self._several.backbone.lock:  # not in the middle of a step of another thread
+            save(self.runner, path, lambda action: once(action, f"save({str(path)!r})"))
 
     def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
         """A plain transformers model with the adapter folded into its weights; this one stays as it is.

@@ -14,6 +14,7 @@ from lightadapt.base.quantization import Quantization, check_device
 from lightadapt.base.quantized_trial import check_quantization
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import choose_device, choose_dtype, planned_device
+from lightadapt.machine.versions import warn_of_untested
 from lightadapt.methods import Method, PeftMethod, Plan
 
 
@@ -60,6 +61,7 @@ def make_design(
     Raises:
         LightAdaptError: the method, the layers, the quantization, the number format or the device do not fit.
     """
+    warn_of_untested()
     plan = plan_for(blueprint, method, layers, inserted)
     place = choose_device(device) if present else planned_device(device)
     if quantization is not None:

@@ -18,6 +18,7 @@ from transformers.training_args import OptimizerNames
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.machine.hardware import computes_bfloat16, require_bitsandbytes
 from lightadapt.numbers import wrong_number
+from lightadapt.training import recomputing
 from lightadapt.training.trainer import last_checkpoint
 
 RECORDS_PER_STEP = 16
@@ -30,11 +31,6 @@ CACHES = ("auto", "bf16")
 """What `cache` may be beside True and False."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
-RENAMED = {
-    "gradient_checkpointing": "activation_checkpointing",
-    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
-}
-"""Names that transformers has given up, with the new ones; the old ones are still in everybody's scripts."""
 REFUSED = {
     "dataloader_drop_last": "every record is learned in every epoch. Leave it out.",
     "dataloader_persistent_workers": "with workers that stay, a resumed run would be another one. Leave it out.",
@@ -195,10 +191,10 @@ def _user_arguments(args: Mapping[str, Any] | TrainingArguments | None) -> dict[
     for name in args:
         if name == "warmup_ratio":
             raise LightAdaptError("args: transformers 5 writes a warm-up ratio as warmup_steps below 1, such as 0.06.")
-        if name not in names:
+        if name not in names and name not in recomputing.RENAMED:
             raise LightAdaptError(f"args holds {name!r}, which TrainingArguments does not know. {nearest(name, names)}")
     given = dict(args)
-    for old, new in RENAMED.items():
+    for old, new in recomputing.RENAMED.items():
         if old in given:
             given[new] = _once(given.get(new), given.pop(old), new)
     return given

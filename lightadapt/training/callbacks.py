@@ -15,6 +15,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lightadapt.errors import LightAdaptError
+from lightadapt.training import recomputing
 from lightadapt.training.batching import TokenBudgetBatches
 
 
@@ -175,5 +176,5 @@ class NoInputGradients(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        if args.activation_checkpointing:
+        if recomputing.is_asked(args):
             model.disable_input_require_grads()

@@ -24,6 +24,7 @@ from transformers import TrainerCallback, TrainingArguments
 from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import from_main, gather, rank
+from lightadapt.training import recomputing
 from lightadapt.training.arguments import Settings, training_arguments
 from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
@@ -167,15 +168,15 @@ class Run:
                 )
             except (ImportError, ValueError) as error:
                 raise LightAdaptError(f"Trainer does not take these arguments: {error}") from error
-            checkpoint, recomputed = self.settings.checkpoint, self.job.model.is_activation_checkpointing
+            checkpoint, recomputed = self.settings.checkpoint, recomputing.is_on(self.job.model)
             try:
                 with compiled(self.job.blocks, self.settings.compiles):
                     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             finally:
                 # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
                 trainer.accelerator.unwrap_model(self.job.model, keep_fp32_wrapper=False)
-                if arguments.activation_checkpointing and not recomputed:  # the next run may not ask for it
-                    self.job.model.activation_checkpointing_disable()
+                if recomputing.is_asked(arguments) and not recomputed:  # the next run may not ask for it
+                    recomputing.switch_off(self.job.model)
                 self.job.model.eval()
                 if cache is not None:
                     cache.close()
@@ -208,7 +209,7 @@ class Run:
             yield FindBest()
         if not self.settings.others.get("disable_tqdm"):
             yield ProgressBar(self.title)
-        if not (arguments.activation_checkpointing_kwargs or {}).get("use_reentrant"):
+        if not recomputing.options(arguments).get("use_reentrant"):
             yield NoInputGradients()
         if self.settings.early_stopping:
             yield EarlyStopping(self.settings.early_stopping)

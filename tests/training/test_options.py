@@ -17,6 +17,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 import lightadapt as la
 from lightadapt.methods import NAMES
+from lightadapt.training import recomputing
 from lightadapt.training.arguments import read_settings
 from lightadapt.training.compiling import compiled
 
@@ -169,14 +170,14 @@ def test_both_names_are_taken_without_a_warning(make, name):
 def test_checkpointing_from_an_object_of_arguments(make, tmp_path):
     adapted, records = make("bert")
     counts = count_calls(adapted)
-    adapted.fit(records, cache=False, args=TrainingArguments(str(tmp_path), max_steps=3, activation_checkpointing=True))
+    adapted.fit(records, cache=False, args=TrainingArguments(str(tmp_path), max_steps=3, **{recomputing.NAME: True}))
     assert set(counts.values()) == {6}
 
 
 def test_two_names_with_two_values_are_refused():
     given = {"gradient_checkpointing": True, "activation_checkpointing": False}
     settings = {"epochs": None, "learning_rate": None, "batch_tokens": None, "early_stopping": None}
-    with pytest.raises(la.LightAdaptError, match="activation_checkpointing is given twice"):
+    with pytest.raises(la.LightAdaptError, match=f"{recomputing.NAME} is given twice"):
         read_settings(
             given,
             **settings,
@@ -192,7 +193,7 @@ def test_two_names_with_two_values_are_refused():
 def test_checkpointing_ends_with_the_run(make):
     adapted, records = make("bert")
     learn(adapted, records, args={"activation_checkpointing": True})
-    assert not adapted.model.is_activation_checkpointing
+    assert not recomputing.is_on(adapted.model)
     assert not adapted.model.get_input_embeddings()._forward_hooks
     counts = count_calls(adapted)
     learn(adapted, records)
@@ -201,9 +202,9 @@ def test_checkpointing_ends_with_the_run(make):
 
 def test_checkpointing_that_was_switched_on_before_stays_on(make):
     adapted, records = make("bert")
-    adapted.model.activation_checkpointing_enable()
+    getattr(adapted.model, f"{recomputing.NAME}_enable")()
     learn(adapted, records)
-    assert adapted.model.is_activation_checkpointing
+    assert recomputing.is_on(adapted.model)
 
 
 # ---- optimizers
