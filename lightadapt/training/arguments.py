@@ -18,7 +18,7 @@ from transformers.training_args import OptimizerNames
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.machine.hardware import computes_bfloat16, require_bitsandbytes
 from lightadapt.numbers import wrong_number
-from lightadapt.training.trainer import last_checkpoint
+from lightadapt.training.checkpoints import check_writable, find_last, newest_first
 
 RECORDS_PER_STEP = 16
 """Records in a batch of the default token budget."""
@@ -234,17 +234,14 @@ def _find_checkpoint(folder: Path | None, resume: bool) -> Path | None:
         if resume:
             raise LightAdaptError("resume=True needs output_dir=…, the folder with the checkpoints.")
         return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LightAdaptError(f"output_dir {folder} cannot be made: {error}. Name another folder.") from error
-    found = last_checkpoint(folder)
-    if found and not resume:
+    check_writable(folder)
+    there = newest_first(folder)
+    if there and not resume:
         raise LightAdaptError(
-            f"output_dir {folder} holds checkpoints of an earlier run ({found.name}). Pass resume=True to go on from "
+            f"output_dir {folder} holds checkpoints of an earlier run ({there[0].name}). Pass resume=True to go on from "
             "there, or choose another folder."
         )
-    return found
+    return find_last(folder)
 
 
 def training_arguments(

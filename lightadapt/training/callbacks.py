@@ -12,10 +12,10 @@ import psutil
 import torch
 from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.training.batching import TokenBudgetBatches
+from lightadapt.training.checkpoints import path_of, why_incomplete
 
 
 class ProgressBar(TrainerCallback):
@@ -142,13 +142,14 @@ class FindBest(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if not args.load_best_model_at_end or not state.best_global_step or state.best_model_checkpoint:
+        if not args.load_best_model_at_end or not state.best_global_step:
             return
-        best = Path(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.best_global_step}")
-        if not best.is_dir():
+        best = path_of(Path(str(args.output_dir)), state.best_global_step)
+        damage = why_incomplete(best) if best.is_dir() else ""
+        if damage or not best.is_dir():
             raise LightAdaptError(
-                f"{best}, the best checkpoint of the run that is resumed, is not there. Put it back, or start afresh "
-                "in another folder."
+                f"{best}, the best checkpoint of the run that is resumed, is {'damaged' if damage else 'not there'}"
+                f"{damage and f' ({damage})'}. Put it back, or start afresh in another folder."
             )
         state.best_model_checkpoint = str(best)
 

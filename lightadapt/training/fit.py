@@ -17,7 +17,7 @@ from lightadapt.training.arguments import Settings
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.job import Job, Validation
-from lightadapt.training.resuming import go_back
+from lightadapt.training.resuming import digest_of, go_back
 from lightadapt.training.run import Run
 
 
@@ -57,7 +57,8 @@ def fit(
     run.check()  # from here on the model changes
     runner.settle(task)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
-    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size})
+    data = {} if settings.folder is None else {"data": digest_of(features)}
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data})
     with frozen:
         history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
     took = {"steps": history.steps, "seconds": round(history.seconds, 1)}

@@ -163,6 +163,7 @@ class Run:
                     head_rate=self.used["head_learning_rate"],
                     score=self._score,
                     cache=cache,
+                    given_folder=self.settings.folder is not None,
                     callbacks=[memory, *self._watchers(arguments), *callbacks],
                 )
             except (ImportError, ValueError) as error:

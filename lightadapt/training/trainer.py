@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,13 +16,14 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import sort_checkpoints
+from transformers.trainer_utils import rotate_checkpoints
 from transformers.training_args import OptimizerNames
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import gather
+from lightadapt.training import checkpoints
 from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
 from lightadapt.training.callbacks import OrderOfEpoch
 from lightadapt.training.job import Job
@@ -46,10 +45,11 @@ class AdaptTrainer(Trainer):
         head_rate: float,
         score: Callable[[], dict[str, float]] | None,
         cache: TrunkCache | None,
+        given_folder: bool,
         callbacks: Sequence[Any],
     ) -> None:
         """`head_rate` is the learning rate of the head's parameters, the others take that of `args`; `score` computes
-        the validation metrics.
+        the validation metrics; `given_folder` says whether the user named the folder for checkpoints.
         """
         with peft_bridge.marked(job.model):
             super().__init__(
@@ -69,11 +69,13 @@ class AdaptTrainer(Trainer):
         self.head_rate = head_rate
         self.score = score
         self.cache = cache
+        self.given_folder = given_folder
         self._set_up_sharding()
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
         self.training_seconds = 0.0
         self.last_scores: dict[str, float] = {}
+        self.scored_at = -1
         # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
         cached = "use_cache" in inspect.signature(job.model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
@@ -189,6 +191,7 @@ class AdaptTrainer(Trainer):
         assert self.score is not None
         start = time.perf_counter()
         scores = self.last_scores = self.score()
+        self.scored_at = self.state.global_step
         self.training_seconds -= time.perf_counter() - start
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))
@@ -225,10 +228,29 @@ class AdaptTrainer(Trainer):
             self._save(output_dir)  # Trainer would gather the frozen weights, too
         else:
             super().save_model(output_dir, _internal_call)
+        self.accelerator.wait_for_everyone()  # the others write beside it what they have of their own
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
-        self.job.save(folder, lambda write: write() if self.args.should_save else None, self.last_scores)
+        scores = self.last_scores if self.scored_at == self.state.global_step else {}  # of these weights, or none
+        self.job.save(folder, lambda write: write() if self.args.should_save else None, scores)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Trainer's, sealed when it is complete; only then older ones go."""
+        folder, limit = Path(self.args.output_dir), self.args.save_total_limit
+        target = checkpoints.path_of(folder, self.state.global_step)
+        self.args.save_total_limit = None
+        try:
+            with checkpoints.writing(target, given=self.given_folder, main=self.args.should_save):
+                self.accelerator.wait_for_everyone()
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    checkpoints.seal(target)
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint, use_mtime=True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:
@@ -268,14 +290,3 @@ def _collate_numbered(
     """The batch of these features, with their numbers."""
     rows, features = zip(*numbered, strict=True)
     return {**collate(features), ROWS: torch.tensor(rows)}
-
-
-def last_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
-    """The newest checkpoint that is complete, passing over one that a crash cut short; None when there is none."""
-    for path in reversed(sort_checkpoints(str(folder))):
-        try:
-            json.loads((Path(path) / "trainer_state.json").read_text(encoding="utf-8"))  # Trainer writes it last
-        except (OSError, json.JSONDecodeError):
-            continue
-        return Path(path)
-    return None
