@@ -30,6 +30,8 @@ CACHES = ("auto", "bf16")
 """What `cache` may be beside True and False."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
+SAVE_MINUTES = 10.0
+"""Minutes of training that a kill costs at most, where checkpoints are kept."""
 RENAMED = {
     "gradient_checkpointing": "activation_checkpointing",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
@@ -71,6 +73,8 @@ class Settings:
     """Where checkpoints are kept."""
     checkpoint: Path | None
     """The checkpoint to go on from."""
+    save_minutes: float | None
+    """Minutes after which a checkpoint is saved in the middle of an epoch; None: never."""
     base_dropout: bool
     """Whether dropout stays on in the frozen part of the model."""
     others: dict[str, Any]
@@ -116,6 +120,7 @@ def read_settings(
     cache: bool | str,
     base_dropout: bool,
     validates: bool,
+    save_minutes: float | None = SAVE_MINUTES,
 ) -> Settings:
     """The settings of a run, checked.
 
@@ -141,6 +146,7 @@ def read_settings(
         "learning_rate": _above_zero("learning_rate", chosen["learning_rate"], float),
         "batch_tokens": _above_zero("batch_tokens", batch_tokens, int),
         "early_stopping": _above_zero("early_stopping", early_stopping, int),
+        "save_minutes": _above_zero("save_minutes", save_minutes, float),
     }
     if type(base_dropout) is not bool:
         raise LightAdaptError(f"base_dropout={base_dropout!r}: write True or False.")
@@ -238,8 +244,8 @@ def _find_checkpoint(folder: Path | None, resume: bool) -> Path | None:
     there = newest_first(folder)
     if there and not resume:
         raise LightAdaptError(
-            f"output_dir {folder} holds checkpoints of an earlier run ({there[0].name}). Pass resume=True to go on from "
-            "there, or choose another folder."
+            f"output_dir {folder} holds checkpoints of an earlier run ({there[0].name}). Pass resume=True to go on "
+            "from there, or choose another folder."
         )
     return find_last(folder)
 

@@ -1,8 +1,7 @@
-"""What watches a training run: progress, memory, losses that are no numbers, early stopping; and small mends."""
+"""What watches a training run: progress, memory, early stopping; and small mends."""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,25 +85,6 @@ class PeakMemory(TrainerCallback):
             self.bytes = torch.cuda.max_memory_allocated()
         else:
             self.bytes = max(self.bytes, self.process.memory_info().rss)
-
-
-class StopWhenNotFinite(TrainerCallback):
-    """Ends a run whose loss has become infinite or no number, instead of training on for hours."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise LightAdaptError(
-                f"The training loss is {loss} at step {state.global_step} (learning rate {args.learning_rate:g}). "
-                "Try a learning rate ten times smaller."
-            )
 
 
 class OrderOfEpoch(TrainerCallback):

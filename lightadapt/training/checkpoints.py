@@ -67,7 +67,7 @@ def find_last(folder: Path) -> Path | None:
         LightAdaptError: there are checkpoints, and none is complete.
     """
     found = newest_first(folder)
-    passed = []
+    passed: list[str] = []
     for path in found:
         reason = why_no_return(path)
         if not reason:

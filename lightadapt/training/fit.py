@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from transformers import TrainerCallback
@@ -60,12 +61,26 @@ def fit(
     data = {} if settings.folder is None else {"data": digest_of(features)}
     runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data})
     with frozen:
-        history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
-    took = {"steps": history.steps, "seconds": round(history.seconds, 1)}
-    runner.last_run = LastRun({**runner.last_run.settings, **took}, history.best_scores, history)
+        run.train(
+            [callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or (),
+            partial(_keep, runner, has_scores=not runner.task.tunes),
+        )
     if checked is not None and runner.task.tunes:
         _tune(runner, *checked)
-    return history
+    assert runner.last_run.history is not None
+    return runner.last_run.history
+
+
+def _keep(runner: Runner, history: History, ended: bool, *, has_scores: bool) -> None:
+    """Keep the record of a run, also of one that did not come to its end.
+
+    Args:
+        has_scores: whether the scores of its best evaluation are those of its weights alone; else something is tuned
+            for them when the run has ended.
+    """
+    took = {"steps": history.steps, "seconds": round(history.seconds, 1)}
+    metrics = history.best_scores if ended or has_scores else {}
+    runner.last_run = LastRun({**runner.last_run.settings, **took}, metrics, history)
 
 
 def _job_of(
@@ -80,6 +95,7 @@ def _job_of(
         trains_base=bool(adaptation.design.plan.unfrozen),
         head=adaptation.base.head,
         features=features,
+        place=lambda row: learned.records.place(features[row].example),
         collate=runner.collate,
         objective=task.objective(learned.examples, learned.view),
         weigh=task.weigher(learned.examples, learned.view),

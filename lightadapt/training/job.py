@@ -43,6 +43,8 @@ class Job:
 
     features: Sequence[Any]
     """The encoded training records, each with a length in tokens."""
+    place: Callable[[int], str]
+    """Names the record that a feature is of."""
     collate: Callable[[Sequence[Any]], Batch]
     objective: Callable[[PreTrainedModel, Batch], torch.Tensor] | None
     """The loss; None: the model's own."""

@@ -24,13 +24,11 @@ from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import gather
 from lightadapt.training import checkpoints
-from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
+from lightadapt.training.batching import ROWS, Numbered, TokenBudgetBatches, batches_a_step, collate_numbered
 from lightadapt.training.callbacks import OrderOfEpoch
+from lightadapt.training.finite import FiniteWatch, LookAtLogs
 from lightadapt.training.job import Job
 from lightadapt.training.trunk_cache import TrunkCache
-
-ROWS = "rows"
-"""Where a batch has the numbers of its records."""
 
 
 class AdaptTrainer(Trainer):
@@ -70,6 +68,14 @@ class AdaptTrainer(Trainer):
         self.score = score
         self.cache = cache
         self.given_folder = given_folder
+        self.watch = FiniteWatch(
+            job.model,
+            job.place,
+            rate=args.learning_rate,
+            at_once=args.device.type == "cpu" and args.world_size == 1,
+            scaled=args.fp16,
+        )
+        self.add_callback(LookAtLogs(self.watch))
         self._set_up_sharding()
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
@@ -113,9 +119,9 @@ class AdaptTrainer(Trainer):
         )
         self.add_callback(OrderOfEpoch(batches))
         loader: DataLoader[Any] = DataLoader(
-            _Numbered(self.train_dataset),  # type: ignore[arg-type]
+            Numbered(self.train_dataset),  # type: ignore[arg-type]
             batch_sampler=batches,
-            collate_fn=partial(_collate_numbered, self.data_collator),
+            collate_fn=partial(collate_numbered, self.data_collator),
             num_workers=self.args.dataloader_num_workers,
             prefetch_factor=self.args.dataloader_prefetch_factor,
             pin_memory=self.args.dataloader_pin_memory,
@@ -144,7 +150,14 @@ class AdaptTrainer(Trainer):
         mask = inputs["attention_mask"]
         self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
         self.all_tokens += mask.numel()
-        return super().training_step(model, {**inputs, **self.constants}, *args, **kwargs)  # type: ignore[no-any-return]
+        loss: torch.Tensor = super().training_step(model, {**inputs, **self.constants}, *args, **kwargs)
+        self.watch.note(self.state.global_step + 1, inputs[ROWS], loss)
+        return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self.watch.look_at_gradient(norm)
+        return norm
 
     def get_batch_samples(self, *args: Any) -> tuple[list[dict[str, Any]], torch.Tensor | None]:
         """The batches of a step in this process, and what a batch of the step weighs on average over all processes.
@@ -189,6 +202,7 @@ class AdaptTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The task's scores of the validation records, decoded as for the user."""
         assert self.score is not None
+        self.watch.check(self.state.global_step)
         start = time.perf_counter()
         scores = self.last_scores = self.score()
         self.scored_at = self.state.global_step
@@ -197,6 +211,10 @@ class AdaptTrainer(Trainer):
         self.log(dict(metrics))
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        self.watch.check(self.state.global_step)
+        return super()._finalize_training(*args, **kwargs)
 
     def history(self, *, memory: int, seconds: float, settings: dict[str, Any]) -> History:
         """The record of the run, the same in all processes; `memory` in bytes, `seconds` of wall time."""
@@ -237,6 +255,7 @@ class AdaptTrainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """Trainer's, sealed when it is complete; only then older ones go."""
+        self.watch.check(self.state.global_step)
         folder, limit = Path(self.args.output_dir), self.args.save_total_limit
         target = checkpoints.path_of(folder, self.state.global_step)
         self.args.save_total_limit = None
@@ -269,24 +288,3 @@ class AdaptTrainer(Trainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None
         self.job.load(Path(self.state.best_model_checkpoint))
-
-
-class _Numbered:
-    """Features with their numbers."""
-
-    def __init__(self, features: Sequence[Any]) -> None:
-        self.features = features
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def __getitem__(self, index: int) -> tuple[int, Any]:
-        return index, self.features[index]
-
-
-def _collate_numbered(
-    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]], numbered: Sequence[tuple[int, Any]]
-) -> dict[str, torch.Tensor]:
-    """The batch of these features, with their numbers."""
-    rows, features = zip(*numbered, strict=True)
-    return {**collate(features), ROWS: torch.tensor(rows)}
