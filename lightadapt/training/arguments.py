@@ -19,6 +19,7 @@ from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.machine.hardware import computes_bfloat16, require_bitsandbytes
 from lightadapt.numbers import wrong_number
 from lightadapt.training.checkpoints import check_writable, find_last, newest_first
+from lightadapt.training.moments import moments_of
 
 RECORDS_PER_STEP = 16
 """Records in a batch of the default token budget."""
@@ -271,7 +272,7 @@ def training_arguments(
         steps: of the whole run.
         headline: the metric to choose the best weights by; None: there is no validation data.
     """
-    validates, keeps = headline is not None, settings.folder is not None
+    keeps = settings.folder is not None
     on_gpu = model.device.type == "cuda"
     defaults: dict[str, Any] = {
         "num_train_epochs": epochs,
@@ -283,13 +284,8 @@ def training_arguments(
         "logging_strategy": "steps",
         "logging_steps": max(1, steps // 50),
         "logging_nan_inf_filter": False,
-        "eval_strategy": "epoch" if validates else "no",
-        "save_strategy": "epoch" if validates or keeps else "no",
         "save_only_model": not keeps and not _takes_model_apart(settings.others),
         "save_total_limit": 2,
-        "load_best_model_at_end": validates,
-        "metric_for_best_model": f"eval_{headline}" if validates else None,
-        "greater_is_better": greater_is_better if validates else None,
         "report_to": "none",
         "seed": seed,
         "disable_tqdm": True,
@@ -298,6 +294,13 @@ def training_arguments(
         "dataloader_pin_memory": on_gpu,
         "bf16": on_gpu and trains_base and computes_bfloat16(model.device),
         "accelerator_config": {"even_batches": False},
+        **moments_of(
+            settings.others,
+            headline=headline,
+            greater_is_better=greater_is_better,
+            keeps=keeps,
+            every=max(1, steps // 50),
+        ),
     }
     try:
         others = {name: value for name, value in settings.others.items() if not name.startswith(COMPILE)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from transformers import TrainerCallback
@@ -18,10 +19,15 @@ from lightadapt.training.arguments import Settings
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.job import Job, Validation
+from lightadapt.training.process import left_as_it_was
 from lightadapt.training.resuming import digest_of, go_back
 from lightadapt.training.run import Run
 
+FEW = 8
+"""Validation records that show what the metrics are called."""
 
+
+@left_as_it_was()
 def fit(
     runner: Runner,
     train: Data,
@@ -120,7 +126,12 @@ def _validation(runner: Runner, task: Task, examples: Sequence[Any], records: Re
         tuned = runner.task.tune_on_validation(examples, predictions) if runner.task.tunes else runner.task
         return tuned.score(examples, predictions)[0]
 
-    return Validation(score=score, headline=task.headline, greater_is_better=task.greater_is_better)
+    def names() -> list[str]:
+        few = examples[:FEW]
+        of_them = list(takewhile(lambda feature: feature.example < len(few), features))
+        return list(runner.task.score(few, runner.decode(few, of_them))[0])
+
+    return Validation(score=score, names=names, headline=task.headline, greater_is_better=task.greater_is_better)
 
 
 def _tune(runner: Runner, examples: Sequence[Any], records: Records) -> None:

@@ -23,6 +23,8 @@ class Validation:
 
     score: Callable[[], dict[str, float]]
     """Computes the metrics, headline first."""
+    names: Callable[[], list[str]]
+    """What the metrics are called, found on a few records."""
     headline: str
     greater_is_better: bool
 

@@ -40,6 +40,7 @@ from lightadapt.training.ending import describe_weights, give_up, history_of
 from lightadapt.training.finite import NotFiniteError
 from lightadapt.training.interrupts import Interrupts, SaveByClock
 from lightadapt.training.job import Job
+from lightadapt.training.offers import check_metric, check_offers
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache
 
@@ -141,7 +142,10 @@ class Run:
         Raises:
             LightAdaptError: the reason, and the way out.
         """
-        self._arguments(tempfile.gettempdir())
+        arguments = self._arguments(tempfile.gettempdir())
+        check_offers(arguments, self.job.model, self._steps)
+        if self.settings.early_stopping and arguments.eval_strategy == "no":
+            raise LightAdaptError("early_stopping needs evaluations, and args holds eval_strategy='no'. Leave one out.")
         if self.settings.compiles is not None:
             check_backend(self.settings.compiles["backend"])
         reason = self._why_no_cache
@@ -156,6 +160,9 @@ class Run:
         Args:
             keep: takes the record of the run, and whether it came to its end; also of one that is interrupted or fails.
         """
+        metric = self.settings.others.get("metric_for_best_model")
+        if metric and self.job.validation is not None:
+            check_metric(str(metric), self.job.validation.names())
         interrupts = Interrupts(saves=self.settings.folder is not None)
         with _working_folder(self.settings.folder) as output_dir:
             arguments = self._arguments(output_dir)

@@ -28,6 +28,7 @@ from lightadapt.training.batching import ROWS, Numbered, TokenBudgetBatches, bat
 from lightadapt.training.callbacks import OrderOfEpoch
 from lightadapt.training.finite import FiniteWatch, LookAtLogs
 from lightadapt.training.job import Job
+from lightadapt.training.room import Room
 from lightadapt.training.trunk_cache import TrunkCache
 
 
@@ -76,6 +77,12 @@ class AdaptTrainer(Trainer):
             scaled=args.fp16,
         )
         self.add_callback(LookAtLogs(self.watch))
+        self.room = Room(
+            lambda rows: collate_numbered(job.collate, [(row, job.features[row]) for row in rows]),
+            job.weigh,
+            job.model.zero_grad,
+            alone=args.world_size == 1,
+        )
         self._set_up_sharding()
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
@@ -146,11 +153,16 @@ class AdaptTrainer(Trainer):
         optimizer.param_groups[:] = [group for group in groups if group["params"]]
         return optimizer  # type: ignore[no-any-return]
 
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         mask = inputs["attention_mask"]
         self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
         self.all_tokens += mask.numel()
-        loss: torch.Tensor = super().training_step(model, {**inputs, **self.constants}, *args, **kwargs)
+
+        def run(batch: dict[str, Any], divisor: Any) -> torch.Tensor:
+            return step(model, {**batch, **self.constants}, divisor)  # type: ignore[no-any-return]
+
+        step = super().training_step
+        loss = self.room.compute(inputs, num_items_in_batch, run)
         self.watch.note(self.state.global_step + 1, inputs[ROWS], loss)
         return loss
 
@@ -165,6 +177,7 @@ class AdaptTrainer(Trainer):
         Where a step is several batches, each counts by that, so that the gradient is that of all in one batch.
         """
         batches, _ = super().get_batch_samples(*args)
+        self.room.begin()
         if not batches or self.args.world_size * len(batches) == 1:
             return batches, None
         weights = torch.stack([self.job.weigh(batch) for batch in batches]).to(self.args.device)
