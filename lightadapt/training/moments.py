@@ -57,13 +57,14 @@ def _apart(saved: str, when: str) -> str:
     """What is said when saving and evaluating are to be at other moments."""
     if saved == "no":
         return (
-            "These training arguments do not fit together: save_strategy='no', but the best weights are those of a checkpoint. Leave it out, or give "
-            "load_best_model_at_end=False, too."
+            "These training arguments do not fit together: save_strategy='no', but the best weights are those of a "
+            "checkpoint. Leave it out, or give load_best_model_at_end=False, too."
         )
     return (
         f"These training arguments do not fit together: save_strategy={saved!r}, but evaluations come by "
-        f"eval_strategy={when!r}, and the best weights are kept at evaluations. Leave save_strategy out (with output_dir, save_minutes=… saves in between), give "
-        f"eval_strategy={saved!r}, too, or give load_best_model_at_end=False."
+        f"eval_strategy={when!r}, and the best weights are kept at evaluations. Leave save_strategy out (with "
+        f"output_dir, save_minutes=… saves in between), give eval_strategy={saved!r}, too, or give "
+        "load_best_model_at_end=False."
     )
 
 

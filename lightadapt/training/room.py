@@ -90,6 +90,6 @@ class Room:
         who = "a single record" if self.alone else "a batch"
         return (
             f"There is no memory for {who} of {tokens} tokens: {reason.splitlines()[0][:200]} Give "
-            "args={'activation_checkpointing': True}, quantize='4bit', or a "
-            f"{'smaller max_length' if self.alone else 'smaller batch_tokens=…'}."
+            "args={'activation_checkpointing': True}, quantize='4bit' to adapt, a smaller batch_tokens=…, or shorter "
+            "texts."
         )

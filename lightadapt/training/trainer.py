@@ -47,8 +47,8 @@ class AdaptTrainer(Trainer):
         given_folder: bool,
         callbacks: Sequence[Any],
     ) -> None:
-        """`head_rate` is the learning rate of the head's parameters, the others take that of `args`; `score` computes
-        the validation metrics; `given_folder` says whether the user named the folder for checkpoints.
+        """`head_rate` is that of the head's parameters, the others take that of `args`; `score` computes the validation
+        metrics; `given_folder` says whether the user named the folder for checkpoints.
         """
         with peft_bridge.marked(job.model):
             super().__init__(
@@ -158,11 +158,10 @@ class AdaptTrainer(Trainer):
         self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
         self.all_tokens += mask.numel()
 
-        def run(batch: dict[str, Any], divisor: Any) -> torch.Tensor:
-            return step(model, {**batch, **self.constants}, divisor)  # type: ignore[no-any-return]
-
         step = super().training_step
-        loss = self.room.compute(inputs, num_items_in_batch, run)
+        loss = self.room.compute(
+            inputs, num_items_in_batch, lambda batch, divisor: step(model, {**batch, **self.constants}, divisor)
+        )
         self.watch.note(self.state.global_step + 1, inputs[ROWS], loss)
         return loss
 

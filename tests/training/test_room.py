@@ -69,7 +69,7 @@ def test_memory_that_is_out_in_the_way_back_leaves_no_half_gradients(small, mess
 
 
 def test_without_room_for_one_record_it_is_said_what_helps(small, messages):
-    said = r"no memory for a single record of \d+ tokens: CUDA out of memory\. .* activation_checkpointing"
+    said = r"no memory for a single record of \d+ tokens: CUDA out of memory\. .*activation_checkpointing"
     with pytest.warns(UserWarning, match="pieces"), pytest.raises(la.LightAdaptError, match=said):
         small(0).fit(messages[:8], epochs=1, cache=False, args=ARGS)
 
