@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments and resumed: do they end with the weights of one that never was?
+"""Runs that are killed at random moments and resumed, against one that never was: the same weights, bit for bit.
 
 python benchmarks/kills.py [--kills 50] [--only lora,full] [--model FOLDER] [--seed 0] [--json FILE]
 
@@ -120,14 +120,8 @@ def attack(name: str, model: str, kills: int, generator: random.Random) -> dict[
                     break
             found.append(result.read_text() if result.is_file() else "it failed")
     same = f"{found.count(whole)} of {len(found)} runs"
-    return {
-        "name": name,
-        "kills": done,
-        "writing": writing,
-        "seconds": seconds,
-        "same": same,
-        "equal": set(found) == {whole},
-    }
+    facts = {"name": name, "kills": done, "writing": writing, "seconds": seconds}
+    return {**facts, "same": same, "equal": set(found) == {whole}}
 
 
 def main() -> int:

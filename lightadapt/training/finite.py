@@ -45,21 +45,13 @@ class FiniteWatch:
         kept_step: the step of the weights that were copied; None: there is no copy.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, place: Callable[[int], str], *, rate: float, at_once: bool, scaled: bool
-    ) -> None:
-        """Copy the weights as they are.
-
-        Args:
-            place: names the record of a training sequence.
-            rate: the learning rate, for errors.
-            scaled: whether gradients may be infinite now and then, as those of 16-bit floats that are scaled.
-        """
+    def __init__(self, model: PreTrainedModel, place: Callable[[int], str], args: TrainingArguments) -> None:
+        """Copy the weights as they are; `place` names the record of a training sequence."""
         self.model = model
         self.place = place
-        self.rate = rate
-        self.at_once = at_once
-        self.scaled = scaled
+        self.rate = args.learning_rate
+        self.at_once = args.device.type == "cpu" and args.world_size == 1
+        self.scaled = args.fp16  # then a gradient is infinite now and then, and its step is left out
         self._noted: list[tuple[int, torch.Tensor, torch.Tensor]] = []
         self._batch: list[torch.Tensor] = []
         self._step = 0

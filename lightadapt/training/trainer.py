@@ -59,7 +59,7 @@ class AdaptTrainer(Trainer):
                 data_collator=job.collate,
                 callbacks=list(callbacks),
             )
-        # Encoders take any keyword and ignore the count of targets, so that Trainer would leave the loss unscaled.
+        # Encoders take any keyword and ignore the count of targets: Trainer would leave the loss unscaled.
         self.model_accepts_loss_kwargs = False
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
@@ -69,13 +69,7 @@ class AdaptTrainer(Trainer):
         self.score = score
         self.cache = cache
         self.given_folder = given_folder
-        self.watch = FiniteWatch(
-            job.model,
-            job.place,
-            rate=args.learning_rate,
-            at_once=args.device.type == "cpu" and args.world_size == 1,
-            scaled=args.fp16,
-        )
+        self.watch = FiniteWatch(job.model, job.place, args)
         self.add_callback(LookAtLogs(self.watch))
         self.room = Room(
             lambda rows: collate_numbered(job.collate, [(row, job.features[row]) for row in rows]),
@@ -87,8 +81,7 @@ class AdaptTrainer(Trainer):
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
         self.training_seconds = 0.0
-        self.last_scores: dict[str, float] = {}
-        self.scored_at = -1
+        self.last_scores: tuple[int, dict[str, float]] = (-1, {})
         # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
         cached = "use_cache" in inspect.signature(job.model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
@@ -216,8 +209,8 @@ class AdaptTrainer(Trainer):
         assert self.score is not None
         self.watch.check(self.state.global_step)
         start = time.perf_counter()
-        scores = self.last_scores = self.score()
-        self.scored_at = self.state.global_step
+        scores = self.score()
+        self.last_scores = self.state.global_step, scores
         self.training_seconds -= time.perf_counter() - start
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))
@@ -262,7 +255,8 @@ class AdaptTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
-        scores = self.last_scores if self.scored_at == self.state.global_step else {}  # of these weights, or none
+        step, scores = self.last_scores
+        scores = scores if step == self.state.global_step else {}  # of these weights, or none
         self.job.save(folder, lambda write: write() if self.args.should_save else None, scores)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:

@@ -71,10 +71,13 @@ def test_an_infinite_gradient_ends_the_run_before_the_step(classifier, messages)
 def test_no_checkpoint_of_spoilt_weights_is_written(classifier, messages, tmp_path):
     """Where losses are looked at late, as on a GPU."""
     with pytest.MonkeyPatch.context() as patch:
-        start = finite.FiniteWatch.__init__
-        patch.setattr(
-            finite.FiniteWatch, "__init__", lambda self, *args, **how: start(self, *args, **{**how, "at_once": False})
-        )
+        look = finite.FiniteWatch.note
+
+        def note_alone(self, *noted):
+            self.at_once = False
+            look(self, *noted)
+
+        patch.setattr(finite.FiniteWatch, "note", note_alone)
         adapted = classifier()
         with pytest.raises(la.LightAdaptError, match=r"loss is nan at step 7 .*Record"):
             adapted.fit(
