@@ -29,7 +29,7 @@ from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
-from lightadapt.training.arguments import read_settings
+from lightadapt.training.arguments import SAVE_MINUTES, read_settings
 from lightadapt.training.checks import check_all
 from lightadapt.training.fit import fit
 
@@ -195,6 +195,7 @@ class Adapted:
         optimizer: str | None = None,
         cache: bool | str = "auto",
         base_dropout: bool = False,
+        save_minutes: float | None = SAVE_MINUTES,
         callbacks: Sequence[Any] = (),
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str] | None = None,
@@ -219,6 +220,8 @@ class Adapted:
                 `"auto"`: where that changes nothing but the time; True: raise where it cannot be; `"bf16"`: likewise,
                 in half the room, rounded to 16 bits.
             base_dropout: keep dropout on in the frozen part of the model, too.
+            save_minutes: with `output_dir`, save a checkpoint in the middle of an epoch, too, when the last one is so
+                many minutes old; None: at the end of epochs alone.
             callbacks: of transformers' Trainer.
             args: anything else that `transformers.TrainingArguments` knows, as a dict or an object.
             columns: `{field: column}` for fields that have another name in the data.
@@ -239,6 +242,7 @@ class Adapted:
             optimizer=optimizer,
             cache=cache,
             base_dropout=base_dropout,
+            save_minutes=save_minutes,
             validates=validation is not None,
         )
         with self._several.computing(self.runner, learning=True) as now:

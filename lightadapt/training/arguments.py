@@ -18,8 +18,8 @@ from transformers.training_args import OptimizerNames
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.machine.hardware import computes_bfloat16, require_bitsandbytes
 from lightadapt.numbers import wrong_number
-from lightadapt.training import recomputing
-from lightadapt.training.trainer import last_checkpoint
+from lightadapt.training.checkpoints import check_writable, find_last, newest_first
+from lightadapt.training.moments import moments_of
 
 RECORDS_PER_STEP = 16
 """Records in a batch of the default token budget."""
@@ -31,6 +31,13 @@ CACHES = ("auto", "bf16")
 """What `cache` may be beside True and False."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
+SAVE_MINUTES = 10.0
+"""Minutes of training that a kill costs at most, where checkpoints are kept."""
+RENAMED = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+"""Names that transformers has given up, with the new ones; the old ones are still in everybody's scripts."""
 REFUSED = {
     "dataloader_drop_last": "every record is learned in every epoch. Leave it out.",
     "dataloader_persistent_workers": "with workers that stay, a resumed run would be another one. Leave it out.",
@@ -67,6 +74,8 @@ class Settings:
     """Where checkpoints are kept."""
     checkpoint: Path | None
     """The checkpoint to go on from."""
+    save_minutes: float | None
+    """Minutes after which a checkpoint is saved in the middle of an epoch; None: never."""
     base_dropout: bool
     """Whether dropout stays on in the frozen part of the model."""
     others: dict[str, Any]
@@ -112,6 +121,7 @@ def read_settings(
     cache: bool | str,
     base_dropout: bool,
     validates: bool,
+    save_minutes: float | None = SAVE_MINUTES,
 ) -> Settings:
     """The settings of a run, checked.
 
@@ -137,6 +147,7 @@ def read_settings(
         "learning_rate": _above_zero("learning_rate", chosen["learning_rate"], float),
         "batch_tokens": _above_zero("batch_tokens", batch_tokens, int),
         "early_stopping": _above_zero("early_stopping", early_stopping, int),
+        "save_minutes": _above_zero("save_minutes", save_minutes, float),
     }
     if type(base_dropout) is not bool:
         raise LightAdaptError(f"base_dropout={base_dropout!r}: write True or False.")
@@ -230,17 +241,14 @@ def _find_checkpoint(folder: Path | None, resume: bool) -> Path | None:
         if resume:
             raise LightAdaptError("resume=True needs output_dir=…, the folder with the checkpoints.")
         return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LightAdaptError(f"output_dir {folder} cannot be made: {error}. Name another folder.") from error
-    found = last_checkpoint(folder)
-    if found and not resume:
+    check_writable(folder)
+    there = newest_first(folder)
+    if there and not resume:
         raise LightAdaptError(
-            f"output_dir {folder} holds checkpoints of an earlier run ({found.name}). Pass resume=True to go on from "
-            "there, or choose another folder."
+            f"output_dir {folder} holds checkpoints of an earlier run ({there[0].name}). Pass resume=True to go on "
+            "from there, or choose another folder."
         )
-    return found
+    return find_last(folder)
 
 
 def training_arguments(
@@ -264,7 +272,7 @@ def training_arguments(
         steps: of the whole run.
         headline: the metric to choose the best weights by; None: there is no validation data.
     """
-    validates, keeps = headline is not None, settings.folder is not None
+    keeps = settings.folder is not None
     on_gpu = model.device.type == "cuda"
     defaults: dict[str, Any] = {
         "num_train_epochs": epochs,
@@ -276,13 +284,8 @@ def training_arguments(
         "logging_strategy": "steps",
         "logging_steps": max(1, steps // 50),
         "logging_nan_inf_filter": False,
-        "eval_strategy": "epoch" if validates else "no",
-        "save_strategy": "epoch" if validates or keeps else "no",
         "save_only_model": not keeps and not _takes_model_apart(settings.others),
         "save_total_limit": 2,
-        "load_best_model_at_end": validates,
-        "metric_for_best_model": f"eval_{headline}" if validates else None,
-        "greater_is_better": greater_is_better if validates else None,
         "report_to": "none",
         "seed": seed,
         "disable_tqdm": True,
@@ -291,6 +294,13 @@ def training_arguments(
         "dataloader_pin_memory": on_gpu,
         "bf16": on_gpu and trains_base and computes_bfloat16(model.device),
         "accelerator_config": {"even_batches": False},
+        **moments_of(
+            settings.others,
+            headline=headline,
+            greater_is_better=greater_is_better,
+            keeps=keeps,
+            every=max(1, steps // 50),
+        ),
     }
     try:
         others = {name: value for name, value in settings.others.items() if not name.startswith(COMPILE)}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler
 
 from lightadapt.errors import LightAdaptError
 
+ROWS = "rows"
+"""Where a batch has the numbers of its records."""
 WINDOW = 50
 """Batches that are sorted together: long enough to find like lengths, short enough to keep the order random."""
 
@@ -90,3 +94,24 @@ def count_batches(lengths: Sequence[int], batch_tokens: int, multiple_of: int = 
         )
     wanted = max(1, round(sum(lengths) / batch_tokens))
     return min(-(-wanted // multiple_of) * multiple_of, most)
+
+
+class Numbered:
+    """Features with their numbers."""
+
+    def __init__(self, features: Sequence[Any]) -> None:
+        self.features = features
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, index: int) -> tuple[int, Any]:
+        return index, self.features[index]
+
+
+def collate_numbered(
+    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]], numbered: Sequence[tuple[int, Any]]
+) -> dict[str, torch.Tensor]:
+    """The batch of these features, with their numbers."""
+    rows, features = zip(*numbered, strict=True)
+    return {**collate(features), ROWS: torch.tensor(rows)}

@@ -1,8 +1,7 @@
-"""What watches a training run: progress, memory, losses that are no numbers, early stopping; and small mends."""
+"""What watches a training run: progress, memory, early stopping; and small mends."""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,11 @@ import psutil
 import torch
 from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.training import recomputing
 from lightadapt.training.batching import TokenBudgetBatches
+from lightadapt.training.checkpoints import path_of, why_incomplete
 
 
 class ProgressBar(TrainerCallback):
@@ -89,25 +88,6 @@ class PeakMemory(TrainerCallback):
             self.bytes = max(self.bytes, self.process.memory_info().rss)
 
 
-class StopWhenNotFinite(TrainerCallback):
-    """Ends a run whose loss has become infinite or no number, instead of training on for hours."""
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is not None and not math.isfinite(loss):
-            raise LightAdaptError(
-                f"The training loss is {loss} at step {state.global_step} (learning rate {args.learning_rate:g}). "
-                "Try a learning rate ten times smaller."
-            )
-
-
 class OrderOfEpoch(TrainerCallback):
     """Tells the batches which epoch it is.
 
@@ -143,13 +123,14 @@ class FindBest(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if not args.load_best_model_at_end or not state.best_global_step or state.best_model_checkpoint:
+        if not args.load_best_model_at_end or not state.best_global_step:
             return
-        best = Path(str(args.output_dir), f"{PREFIX_CHECKPOINT_DIR}-{state.best_global_step}")
-        if not best.is_dir():
+        best = path_of(Path(str(args.output_dir)), state.best_global_step)
+        damage = why_incomplete(best) if best.is_dir() else ""
+        if damage or not best.is_dir():
             raise LightAdaptError(
-                f"{best}, the best checkpoint of the run that is resumed, is not there. Put it back, or start afresh "
-                "in another folder."
+                f"{best}, the best checkpoint of the run that is resumed, is {'damaged' if damage else 'not there'}"
+                f"{damage and f' ({damage})'}. Put it back, or start afresh in another folder."
             )
         state.best_model_checkpoint = str(best)
 

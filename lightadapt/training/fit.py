@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from transformers import TrainerCallback
@@ -17,10 +19,15 @@ from lightadapt.training.arguments import Settings
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.job import Job, Validation
-from lightadapt.training.resuming import go_back
+from lightadapt.training.process import left_as_it_was
+from lightadapt.training.resuming import digest_of, go_back
 from lightadapt.training.run import Run
 
+FEW = 8
+"""Validation records that show what the metrics are called."""
 
+
+@left_as_it_was()
 def fit(
     runner: Runner,
     train: Data,
@@ -57,14 +64,29 @@ def fit(
     run.check()  # from here on the model changes
     runner.settle(task)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
-    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size})
+    data = {} if settings.folder is None else {"data": digest_of(features)}
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data})
     with frozen:
-        history = run.train([callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or ())
-    took = {"steps": history.steps, "seconds": round(history.seconds, 1)}
-    runner.last_run = LastRun({**runner.last_run.settings, **took}, history.best_scores, history)
+        run.train(
+            [callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or (),
+            partial(_keep, runner, has_scores=not runner.task.tunes),
+        )
     if checked is not None and runner.task.tunes:
         _tune(runner, *checked)
-    return history
+    assert runner.last_run.history is not None
+    return runner.last_run.history
+
+
+def _keep(runner: Runner, history: History, ended: bool, *, has_scores: bool) -> None:
+    """Keep the record of a run, also of one that did not come to its end.
+
+    Args:
+        has_scores: whether the scores of its best evaluation are those of its weights alone; else something is tuned
+            for them when the run has ended.
+    """
+    took = {"steps": history.steps, "seconds": round(history.seconds, 1)}
+    metrics = history.best_scores if ended or has_scores else {}
+    runner.last_run = LastRun({**runner.last_run.settings, **took}, metrics, history)
 
 
 def _job_of(
@@ -79,6 +101,7 @@ def _job_of(
         trains_base=bool(adaptation.design.plan.unfrozen),
         head=adaptation.base.head,
         features=features,
+        place=lambda row: learned.records.place(features[row].example),
         collate=runner.collate,
         objective=task.objective(learned.examples, learned.view),
         weigh=task.weigher(learned.examples, learned.view),
@@ -103,7 +126,12 @@ def _validation(runner: Runner, task: Task, examples: Sequence[Any], records: Re
         tuned = runner.task.tune_on_validation(examples, predictions) if runner.task.tunes else runner.task
         return tuned.score(examples, predictions)[0]
 
-    return Validation(score=score, headline=task.headline, greater_is_better=task.greater_is_better)
+    def names() -> list[str]:
+        few = examples[:FEW]
+        of_them = list(takewhile(lambda feature: feature.example < len(few), features))
+        return list(runner.task.score(few, runner.decode(few, of_them))[0])
+
+    return Validation(score=score, names=names, headline=task.headline, greater_is_better=task.greater_is_better)
 
 
 def _tune(runner: Runner, examples: Sequence[Any], records: Records) -> None:

@@ -23,6 +23,8 @@ class Validation:
 
     score: Callable[[], dict[str, float]]
     """Computes the metrics, headline first."""
+    names: Callable[[], list[str]]
+    """What the metrics are called, found on a few records."""
     headline: str
     greater_is_better: bool
 
@@ -43,6 +45,8 @@ class Job:
 
     features: Sequence[Any]
     """The encoded training records, each with a length in tokens."""
+    place: Callable[[int], str]
+    """Names the record that a feature is of."""
     collate: Callable[[Sequence[Any]], Batch]
     objective: Callable[[PreTrainedModel, Batch], torch.Tensor] | None
     """The loss; None: the model's own."""

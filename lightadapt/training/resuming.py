@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.base.description import brief
 from lightadapt.base.fingerprint import same_base
 from lightadapt.errors import ArtifactError
+from lightadapt.tasks import Feature
 
 SAME_SETTINGS = {
     "number of records": "records",
@@ -23,8 +26,22 @@ SAME_SETTINGS = {
     "number of batches a step": "gradient_accumulation_steps",
     "number of processes": "processes",
     "optimizer": "optimizer",
+    "training data (texts, labels or their order)": "data",
 }
 """Settings of a run that say where in an epoch a step is, and what the state of the optimizer is of."""
+
+
+def digest_of(features: Iterable[Feature]) -> str:
+    """A text that tells what is learned, and in which order."""
+    digest = hashlib.sha256()
+    for feature in features:
+        digest.update(json.dumps([feature.inputs, feature.targets], default=_plain).encode())
+    return digest.hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """An array or a number of NumPy or torch as plain Python; anything else by its name."""
+    return value.tolist() if hasattr(value, "tolist") else repr(value)
 
 
 def go_back(runner: Runner, path: Path) -> None:

@@ -34,10 +34,14 @@ from lightadapt.training.callbacks import (
     NoInputGradients,
     PeakMemory,
     ProgressBar,
-    StopWhenNotFinite,
 )
+from lightadapt.training.checkpoints import path_of
 from lightadapt.training.compiling import check_backend, compiled, not_compiled
+from lightadapt.training.ending import describe_weights, give_up, history_of
+from lightadapt.training.finite import NotFiniteError
+from lightadapt.training.interrupts import Interrupts, SaveByClock
 from lightadapt.training.job import Job
+from lightadapt.training.offers import check_metric, check_offers
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache
 
@@ -139,7 +143,10 @@ class Run:
         Raises:
             LightAdaptError: the reason, and the way out.
         """
-        self._arguments(tempfile.gettempdir())
+        arguments = self._arguments(tempfile.gettempdir())
+        check_offers(arguments, self.job.model, self._steps)
+        if self.settings.early_stopping and arguments.eval_strategy == "no":
+            raise LightAdaptError("early_stopping needs evaluations, and args holds eval_strategy='no'. Leave one out.")
         if self.settings.compiles is not None:
             check_backend(self.settings.compiles["backend"])
         reason = self._why_no_cache
@@ -148,42 +155,81 @@ class Run:
                 f"cache={self.settings.cache!r}: {reason}, for which there is no cache. Leave cache out."
             )
 
-    def train(self, callbacks: Sequence[Any]) -> History:
-        """Train the model; with validation data it ends with the weights of the best evaluation."""
-        start, memory = time.perf_counter(), PeakMemory()
+    def train(self, callbacks: Sequence[Any], keep: Callable[[History, bool], None]) -> None:
+        """Train the model; with validation data it ends with the weights of the best evaluation.
+
+        Args:
+            keep: takes the record of the run, and whether it came to its end; also of one that is interrupted or fails.
+        """
+        metric = self.settings.others.get("metric_for_best_model")
+        if metric and self.job.validation is not None:
+            check_metric(str(metric), self.job.validation.names())
+        interrupts = Interrupts(saves=self.settings.folder is not None)
         with _working_folder(self.settings.folder) as output_dir:
             arguments = self._arguments(output_dir)
             if arguments.world_size > 1 and arguments.save_strategy != "no" and not arguments.save_on_each_node:
                 _check_shared(output_dir)
-            cache = self._cache(Path(output_dir))
+            start, memory, cache = time.perf_counter(), PeakMemory(), self._cache(Path(output_dir))
+            trainer = self._trainer(arguments, cache, [memory, interrupts, *self._watchers(arguments), *callbacks])
+
+            def tell(*, best: bool, ended: bool) -> None:
+                facts = {"memory": memory.bytes, "seconds": time.perf_counter() - start, "settings": self._told(cache)}
+                keep(history_of(trainer, best=best, **facts), ended)
+
             try:
-                trainer = AdaptTrainer(
-                    self.job,
-                    arguments,
-                    batch_tokens=self.used["batch_tokens"],
-                    head_rate=self.used["head_learning_rate"],
-                    score=self._score,
-                    cache=cache,
-                    callbacks=[memory, *self._watchers(arguments), *callbacks],
-                )
-            except (ImportError, ValueError) as error:
-                raise LightAdaptError(f"Trainer does not take these arguments: {error}") from error
-            checkpoint, recomputed = self.settings.checkpoint, recomputing.is_on(self.job.model)
-            try:
-                with compiled(self.job.blocks, self.settings.compiles):
-                    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            finally:
-                # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
-                trainer.accelerator.unwrap_model(self.job.model, keep_fp32_wrapper=False)
-                if recomputing.is_asked(arguments) and not recomputed:  # the next run may not ask for it
-                    recomputing.switch_off(self.job.model)
-                self.job.model.eval()
-                if cache is not None:
-                    cache.close()
+                self._run(trainer, interrupts, cache)
+            except BaseException as error:
+                state, best = give_up(trainer)
+                if state:
+                    tell(best=best, ended=False)
+                if isinstance(error, NotFiniteError):
+                    raise NotFiniteError(f"{error} {state}") from None
+                raise
+            tell(best=True, ended=interrupts.came is None)
+            if interrupts.came is not None:
+                last = path_of(Path(output_dir), trainer.state.global_step)
+                interrupts.tell(trainer.state, str(last) if self.settings.folder else "", describe_weights(trainer))
+                interrupts.leave()
+
+    def _run(self, trainer: AdaptTrainer, interrupts: Interrupts, cache: TrunkCache | None) -> None:
+        """Trainer's loop, after which the model is as it was but for the weights."""
+        checkpoint, recomputed = self.settings.checkpoint, self.job.model.is_activation_checkpointing
+        try:
+            with compiled(self.job.blocks, self.settings.compiles), interrupts.awaited():
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        finally:
+            # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
+            trainer.accelerator.unwrap_model(self.job.model, keep_fp32_wrapper=False)
+            if trainer.args.activation_checkpointing and not recomputed:  # the next run may not ask for it
+                self.job.model.activation_checkpointing_disable()
+            self.job.model.eval()
+            if cache is not None:
+                cache.close()
+
+    def _trainer(
+        self, arguments: TrainingArguments, cache: TrunkCache | None, callbacks: Sequence[Any]
+    ) -> AdaptTrainer:
+        """The trainer, set up."""
+        try:
+            return AdaptTrainer(
+                self.job,
+                arguments,
+                batch_tokens=self.used["batch_tokens"],
+                head_rate=self.used["head_learning_rate"],
+                score=self._score,
+                cache=cache,
+                given_folder=self.settings.folder is not None,
+                callbacks=callbacks,
+            )
+        except LightAdaptError:
+            raise
+        except (ImportError, ValueError) as error:
+            raise LightAdaptError(f"Trainer does not take these arguments: {error}") from error
+
+    def _told(self, cache: TrunkCache | None) -> dict[str, Any]:
+        """The settings as they were used, as the history has them."""
         used = {**self.used, "cached_blocks": cache.cached_blocks if cache is not None else 0}
-        if cache is not None and cache.reason:
-            used["not_cached"] = cache.reason
-        return trainer.history(memory=memory.bytes, seconds=time.perf_counter() - start, settings=used)
+        return {**used, "not_cached": cache.reason} if cache is not None and cache.reason else used
 
     def _arguments(self, output_dir: str) -> TrainingArguments:
         """Trainer's arguments."""
@@ -203,10 +249,11 @@ class Run:
 
     def _watchers(self, arguments: TrainingArguments) -> Iterator[TrainerCallback]:
         """What stops a run, mends what Trainer does, and shows how far it is."""
-        yield StopWhenNotFinite()
         yield BeforeStep(self.job.before_step)
         if self.settings.checkpoint:
             yield FindBest()
+        if self.settings.folder is not None and self.settings.save_minutes is not None:
+            yield SaveByClock(self.settings.save_minutes)
         if not self.settings.others.get("disable_tqdm"):
             yield ProgressBar(self.title)
         if not recomputing.options(arguments).get("use_reentrant"):

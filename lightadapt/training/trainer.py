@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,20 +16,20 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.trainer import SCHEDULER_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import sort_checkpoints
+from transformers.trainer_utils import rotate_checkpoints
 from transformers.training_args import OptimizerNames
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import gather
-from lightadapt.training.batching import TokenBudgetBatches, batches_a_step
+from lightadapt.training import checkpoints
+from lightadapt.training.batching import ROWS, Numbered, TokenBudgetBatches, batches_a_step, collate_numbered
 from lightadapt.training.callbacks import OrderOfEpoch
+from lightadapt.training.finite import FiniteWatch, LookAtLogs
 from lightadapt.training.job import Job
+from lightadapt.training.room import Room
 from lightadapt.training.trunk_cache import TrunkCache
-
-ROWS = "rows"
-"""Where a batch has the numbers of its records."""
 
 
 class AdaptTrainer(Trainer):
@@ -46,10 +44,11 @@ class AdaptTrainer(Trainer):
         head_rate: float,
         score: Callable[[], dict[str, float]] | None,
         cache: TrunkCache | None,
+        given_folder: bool,
         callbacks: Sequence[Any],
     ) -> None:
-        """`head_rate` is the learning rate of the head's parameters, the others take that of `args`; `score` computes
-        the validation metrics.
+        """`head_rate` is that of the head's parameters, the others take that of `args`; `score` computes the validation
+        metrics; `given_folder` says whether the user named the folder for checkpoints.
         """
         with peft_bridge.marked(job.model):
             super().__init__(
@@ -60,7 +59,7 @@ class AdaptTrainer(Trainer):
                 data_collator=job.collate,
                 callbacks=list(callbacks),
             )
-        # Encoders take any keyword and ignore the count of targets, so that Trainer would leave the loss unscaled.
+        # Encoders take any keyword and ignore the count of targets: Trainer would leave the loss unscaled.
         self.model_accepts_loss_kwargs = False
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
@@ -69,11 +68,20 @@ class AdaptTrainer(Trainer):
         self.head_rate = head_rate
         self.score = score
         self.cache = cache
+        self.given_folder = given_folder
+        self.watch = FiniteWatch(job.model, job.place, args)
+        self.add_callback(LookAtLogs(self.watch))
+        self.room = Room(
+            lambda rows: collate_numbered(job.collate, [(row, job.features[row]) for row in rows]),
+            job.weigh,
+            job.model.zero_grad,
+            alone=args.world_size == 1,
+        )
         self._set_up_sharding()
         self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
         self.all_tokens = 0
         self.training_seconds = 0.0
-        self.last_scores: dict[str, float] = {}
+        self.last_scores: tuple[int, dict[str, float]] = (-1, {})
         # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
         cached = "use_cache" in inspect.signature(job.model.forward).parameters
         self.constants = {"use_cache": False} if cached else {}
@@ -111,9 +119,9 @@ class AdaptTrainer(Trainer):
         )
         self.add_callback(OrderOfEpoch(batches))
         loader: DataLoader[Any] = DataLoader(
-            _Numbered(self.train_dataset),  # type: ignore[arg-type]
+            Numbered(self.train_dataset),  # type: ignore[arg-type]
             batch_sampler=batches,
-            collate_fn=partial(_collate_numbered, self.data_collator),
+            collate_fn=partial(collate_numbered, self.data_collator),
             num_workers=self.args.dataloader_num_workers,
             prefetch_factor=self.args.dataloader_prefetch_factor,
             pin_memory=self.args.dataloader_pin_memory,
@@ -138,11 +146,22 @@ class AdaptTrainer(Trainer):
         optimizer.param_groups[:] = [group for group in groups if group["params"]]
         return optimizer  # type: ignore[no-any-return]
 
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         mask = inputs["attention_mask"]
         self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
         self.all_tokens += mask.numel()
-        return super().training_step(model, {**inputs, **self.constants}, *args, **kwargs)  # type: ignore[no-any-return]
+
+        step = super().training_step
+        loss = self.room.compute(
+            inputs, num_items_in_batch, lambda batch, divisor: step(model, {**batch, **self.constants}, divisor)
+        )
+        self.watch.note(self.state.global_step + 1, inputs[ROWS], loss)
+        return loss
+
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self.watch.look_at_gradient(norm)
+        return norm
 
     def get_batch_samples(self, *args: Any) -> tuple[list[dict[str, Any]], torch.Tensor | None]:
         """The batches of a step in this process, and what a batch of the step weighs on average over all processes.
@@ -150,6 +169,7 @@ class AdaptTrainer(Trainer):
         Where a step is several batches, each counts by that, so that the gradient is that of all in one batch.
         """
         batches, _ = super().get_batch_samples(*args)
+        self.room.begin()
         if not batches or self.args.world_size * len(batches) == 1:
             return batches, None
         weights = torch.stack([self.job.weigh(batch) for batch in batches]).to(self.args.device)
@@ -187,13 +207,19 @@ class AdaptTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The task's scores of the validation records, decoded as for the user."""
         assert self.score is not None
+        self.watch.check(self.state.global_step)
         start = time.perf_counter()
-        scores = self.last_scores = self.score()
+        scores = self.score()
+        self.last_scores = self.state.global_step, scores
         self.training_seconds -= time.perf_counter() - start
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        self.watch.check(self.state.global_step)
+        return super()._finalize_training(*args, **kwargs)
 
     def history(self, *, memory: int, seconds: float, settings: dict[str, Any]) -> History:
         """The record of the run, the same in all processes; `memory` in bytes, `seconds` of wall time."""
@@ -225,10 +251,31 @@ class AdaptTrainer(Trainer):
             self._save(output_dir)  # Trainer would gather the frozen weights, too
         else:
             super().save_model(output_dir, _internal_call)
+        self.accelerator.wait_for_everyone()  # the others write beside it what they have of their own
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
-        self.job.save(folder, lambda write: write() if self.args.should_save else None, self.last_scores)
+        step, scores = self.last_scores
+        scores = scores if step == self.state.global_step else {}  # of these weights, or none
+        self.job.save(folder, lambda write: write() if self.args.should_save else None, scores)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Trainer's, sealed when it is complete; only then older ones go."""
+        self.watch.check(self.state.global_step)
+        folder, limit = Path(self.args.output_dir), self.args.save_total_limit
+        target = checkpoints.path_of(folder, self.state.global_step)
+        self.args.save_total_limit = None
+        try:
+            with checkpoints.writing(target, given=self.given_folder, main=self.args.should_save):
+                self.accelerator.wait_for_everyone()
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    checkpoints.seal(target)
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint, use_mtime=True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:
@@ -247,35 +294,3 @@ class AdaptTrainer(Trainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None
         self.job.load(Path(self.state.best_model_checkpoint))
-
-
-class _Numbered:
-    """Features with their numbers."""
-
-    def __init__(self, features: Sequence[Any]) -> None:
-        self.features = features
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    def __getitem__(self, index: int) -> tuple[int, Any]:
-        return index, self.features[index]
-
-
-def _collate_numbered(
-    collate: Callable[[Sequence[Any]], dict[str, torch.Tensor]], numbered: Sequence[tuple[int, Any]]
-) -> dict[str, torch.Tensor]:
-    """The batch of these features, with their numbers."""
-    rows, features = zip(*numbered, strict=True)
-    return {**collate(features), ROWS: torch.tensor(rows)}
-
-
-def last_checkpoint(folder: str | os.PathLike[str]) -> Path | None:
-    """The newest checkpoint that is complete, passing over one that a crash cut short; None when there is none."""
-    for path in reversed(sort_checkpoints(str(folder))):
-        try:
-            json.loads((Path(path) / "trainer_state.json").read_text(encoding="utf-8"))  # Trainer writes it last
-        except (OSError, json.JSONDecodeError):
-            continue
-        return Path(path)
-    return None

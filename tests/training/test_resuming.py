@@ -8,7 +8,7 @@ import pytest
 from learned import StopAt, assert_equal, state_of
 
 import lightadapt as la
-from lightadapt.training.trainer import last_checkpoint
+from lightadapt.training.checkpoints import find_last
 
 
 def test_checkpoints_are_artifacts_and_a_run_is_resumed_exactly(classifier, messages, tmp_path):
@@ -18,7 +18,7 @@ def test_checkpoints_are_artifacts_and_a_run_is_resumed_exactly(classifier, mess
     broken = classifier()
     with pytest.raises(KeyboardInterrupt):
         broken.fit(messages, output_dir=tmp_path / "broken", callbacks=[StopAt(7)], **options)
-    assert last_checkpoint(tmp_path / "broken").name == "checkpoint-6"  # in the middle of the second epoch
+    assert find_last(tmp_path / "broken").name == "checkpoint-6"  # in the middle of the second epoch
     assert la.load(tmp_path / "broken" / "checkpoint-6").labels == whole.labels
 
     resumed = classifier()
@@ -29,10 +29,12 @@ def test_checkpoints_are_artifacts_and_a_run_is_resumed_exactly(classifier, mess
 
 def test_a_checkpoint_cut_short_by_a_crash_is_passed_over(classifier, messages, tmp_path):
     classifier().fit(messages, output_dir=tmp_path, epochs=2)
-    assert last_checkpoint(tmp_path).name == "checkpoint-8"
+    assert find_last(tmp_path).name == "checkpoint-8"
     (tmp_path / "checkpoint-8" / "trainer_state.json").write_text('{"epoch": ')
-    assert last_checkpoint(tmp_path).name == "checkpoint-4"
-    assert classifier().fit(messages, output_dir=tmp_path, epochs=2, resume=True).steps == 8
+    with pytest.warns(UserWarning, match=r"checkpoint-8 is passed over: trainer_state\.json is damaged"):
+        assert find_last(tmp_path).name == "checkpoint-4"
+    with pytest.warns(UserWarning, match=r"The run goes on from checkpoint-4, the last complete one"):
+        assert classifier().fit(messages, output_dir=tmp_path, epochs=2, resume=True).steps == 8
 
 
 def test_resume_without_a_checkpoint_starts_afresh(classifier, messages, tmp_path):

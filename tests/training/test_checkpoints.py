@@ -1,0 +1,155 @@
+"""Checkpoints that are damaged, incomplete or cannot be written: passed over or refused, never gone on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from learned import StopAt, assert_equal, state_of
+
+import lightadapt as la
+from lightadapt.training import checkpoints
+
+OPTIONS = {"epochs": 3, "args": {"disable_tqdm": True}}
+
+
+@pytest.fixture
+def broken(classifier, messages, tmp_path):
+    """A folder with the checkpoints 4 and 8 of a run of 12 steps, and the weights that the whole run ends with."""
+    whole = classifier()
+    whole.fit(messages, **OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(messages, output_dir=tmp_path / "run", callbacks=[StopAt(10)], **OPTIONS)
+    return tmp_path / "run", state_of(whole)
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [cut, flip, lambda file: file.unlink()], ids=["cut", "flipped", "absent"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(classifier, messages, broken, tmp_path, harm):
+    folder, whole = broken
+    for name in sorted(file.name for file in (folder / "checkpoint-8").iterdir()):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        harm(copy / "checkpoint-8" / name)
+        with pytest.warns(UserWarning, match="checkpoint-8 is passed over: .* goes on from checkpoint-4"):
+            assert checkpoints.find_last(copy).name == "checkpoint-4"
+    adapted = classifier()
+    with pytest.warns(UserWarning, match="checkpoint-8 is passed over"):
+        adapted.fit(messages, output_dir=copy, resume=True, **OPTIONS)
+    assert_equal(state_of(adapted), whole)
+    assert not checkpoints.why_no_return(copy / "checkpoint-8")  # the run came by there again
+
+
+def test_without_any_complete_checkpoint_it_is_said_what_is_missing(classifier, messages, broken):
+    folder, _ = broken
+    (folder / "checkpoint-4" / "optimizer.pt").unlink()
+    cut(folder / "checkpoint-8" / "scheduler.pt")
+    with pytest.raises(
+        la.LightAdaptError, match=r"no complete checkpoint .*scheduler\.pt is damaged.*optimizer\.pt is"
+    ):
+        classifier().fit(messages, output_dir=folder, resume=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"sha256": [1]}', '{"sha256": {"a": 1}}', '{"sha256": {"../x": "y"}}'])
+def test_a_strange_seal_is_no_seal(tmp_path, text):
+    (tmp_path / checkpoints.SEAL_NAME).write_text(text)
+    assert checkpoints.why_incomplete(tmp_path)
+
+
+def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(classifier, messages, tmp_path):
+    args = {"save_only_model": True, "disable_tqdm": True}
+    classifier().fit(messages, output_dir=tmp_path, epochs=1, args=args)
+    with pytest.raises(la.LightAdaptError, match="it holds no state of the optimizer"):
+        classifier().fit(messages, output_dir=tmp_path, epochs=2, resume=True)
+
+
+def test_a_copied_run_keeps_its_own_best_weights(classifier, messages, tmp_path, monkeypatch):
+    monkeypatch.setattr(la.Classification, "score", lambda *_: ({"accuracy": 0.5}, {}))
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(
+            messages, validation=messages[:5], output_dir=tmp_path / "run", callbacks=[StopAt(10)], **OPTIONS
+        )
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    flip(tmp_path / "run" / "checkpoint-4" / "adapter_model.safetensors")
+    classifier().fit(messages, validation=messages[:5], output_dir=tmp_path / "copy", resume=True, **OPTIONS)
+    with pytest.raises(la.LightAdaptError, match=r"checkpoint-4, the best checkpoint .* is damaged \(adapter_model"):
+        classifier().fit(messages, validation=messages[:5], output_dir=tmp_path / "run", resume=True, **OPTIONS)
+
+
+def test_scores_in_a_checkpoint_are_those_of_its_weights(classifier, messages, tmp_path):
+    args = {"save_strategy": "steps", "save_steps": 3, "load_best_model_at_end": False, "save_total_limit": 9}
+    classifier().fit(messages, messages[:5], epochs=3, output_dir=tmp_path, args=args)
+    scored = {
+        path.name: bool(json.loads((path / "lightadapt.json").read_text())["metrics"])
+        for path in tmp_path.glob("checkpoint-*")
+    }
+    assert scored["checkpoint-6"] is False  # in the middle of the second epoch
+
+
+def test_a_full_disk_is_said_with_the_folder_and_the_last_state_stays(classifier, messages, tmp_path, monkeypatch):
+    save = checkpoints.seal
+    calls = iter([save, lambda folder: (_ for _ in ()).throw(OSError(28, "No space left on device"))])
+    monkeypatch.setattr(checkpoints, "seal", lambda folder: next(calls)(folder))
+    said = r"checkpoint-8 cannot be written to output_dir .*No space left.*checkpoint-4 is complete"
+    with pytest.raises(la.LightAdaptError, match=said):
+        classifier().fit(messages, output_dir=tmp_path, **OPTIONS)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-4"]
+
+
+SMALL_FILES = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import lightadapt as la
+adapted = la.adapt(sys.argv[1], "classification", labels=["a", "b"])
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+try:
+    adapted.fit([{"text": "x", "label": "ab"[n % 2]} for n in range(16)], epochs=2, output_dir=sys.argv[2])
+except la.LightAdaptError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="needs a limit of file sizes")
+def test_a_quota_is_said_with_the_folder(tiny, tmp_path):
+    command = [sys.executable, "-c", SMALL_FILES, str(tiny("bert")), str(tmp_path / "run")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"refused: checkpoint-1 cannot be written to output_dir {tmp_path / 'run'}" in said
+
+
+@pytest.mark.parametrize("mode", ["file", "below a file"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_data_is_read(classifier, tmp_path, mode):
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" if mode == "file" else tmp_path / "file" / "run"
+    with pytest.raises(la.LightAdaptError, match=r"output_dir .* cannot be written to"):
+        classifier().fit([{"nothing": 1}], output_dir=folder)
+
+
+@pytest.mark.parametrize("change", ["order", "a label", "a word"])
+def test_other_data_of_the_same_length_is_noticed(classifier, messages, tmp_path, change):
+    classifier().fit(messages[:8], epochs=1, output_dir=tmp_path)
+    other = [dict(record) for record in messages[:8]]
+    if change == "order":
+        other.reverse()
+    if change == "a label":
+        other[0]["label"] = other[-1]["label"]
+    if change == "a word":
+        first, *rest = other[0]["text"].split()
+        other[0]["text"] = " ".join([*rest, first])
+    said = r"its training data \(texts, labels or their order\) was \w+, now \w+"
+    with pytest.raises(la.LightAdaptError, match=said):
+        classifier().fit(other, epochs=2, output_dir=tmp_path, resume=True)
