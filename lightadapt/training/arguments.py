@@ -18,6 +18,7 @@ from transformers.training_args import OptimizerNames
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.machine.hardware import computes_bfloat16, require_bitsandbytes
 from lightadapt.numbers import wrong_number
+from lightadapt.training import recomputing
 from lightadapt.training.checkpoints import check_writable, find_last, newest_first
 from lightadapt.training.moments import moments_of
 
@@ -33,11 +34,6 @@ WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
 SAVE_MINUTES = 10.0
 """Minutes of training that a kill costs at most, where checkpoints are kept."""
-RENAMED = {
-    "gradient_checkpointing": "activation_checkpointing",
-    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
-}
-"""Names that transformers has given up, with the new ones; the old ones are still in everybody's scripts."""
 REFUSED = {
     "dataloader_drop_last": "every record is learned in every epoch. Leave it out.",
     "dataloader_persistent_workers": "with workers that stay, a resumed run would be another one. Leave it out.",

@@ -193,15 +193,15 @@ class Run:
 
     def _run(self, trainer: AdaptTrainer, interrupts: Interrupts, cache: TrunkCache | None) -> None:
         """Trainer's loop, after which the model is as it was but for the weights."""
-        checkpoint, recomputed = self.settings.checkpoint, self.job.model.is_activation_checkpointing
+        checkpoint, recomputed = self.settings.checkpoint, recomputing.is_on(self.job.model)
         try:
             with compiled(self.job.blocks, self.settings.compiles), interrupts.awaited():
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
             # Mixed precision wraps the forward, which would stay in the model's predictions and copies.
             trainer.accelerator.unwrap_model(self.job.model, keep_fp32_wrapper=False)
-            if trainer.args.activation_checkpointing and not recomputed:  # the next run may not ask for it
-                self.job.model.activation_checkpointing_disable()
+            if recomputing.is_asked(trainer.args) and not recomputed:  # the next run may not ask for it
+                recomputing.switch_off(self.job.model)
             self.job.model.eval()
             if cache is not None:
                 cache.close()
