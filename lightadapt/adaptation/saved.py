@@ -155,5 +155,14 @@ def load_saved_tokenizer(artifact: Artifact, source: Source, task: Task) -> Any:
         LightAdaptError: it cannot serve the model or the task.
     """
     check_tokenizer_files(artifact.path)
-    with as_damage(artifact.path, "its tokenizer"):
-        return load_tokenizer(replace(source, trust_remote_code=False), artifact.path, task)
+    try:
+        with as_damage(artifact.path, "its tokenizer"):
+            return load_tokenizer(replace(source, trust_remote_code=False), artifact.path, task)
+    except LightAdaptError as error:
+        if isinstance(error, ArtifactError) or error.__cause__ is None:
+            raise
+        reason = str(error.__cause__).strip()[:200]
+        raise ArtifactError(
+            f"{artifact.path}: its tokenizer cannot be read ({type(error.__cause__).__name__}: {reason}). Save or copy "
+            "the artifact again."
+        ) from error
