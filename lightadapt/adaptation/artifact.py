@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
 from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
-from lightadapt.adaptation.placing import MANIFEST_NAME, check_place, fresh_folder, locked, previous_of, put_in_place
+from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
 from lightadapt.adaptation.stored import REQUIRED, SCHEMA, read_manifest
 from lightadapt.base.fingerprint import is_finite
 from lightadapt.errors import ArtifactError, LightAdaptError
@@ -131,7 +131,6 @@ def write_artifact(
             "again with a smaller learning rate. What was saved there before is unchanged."
         )
     try:
-        check_place(target)
         with fresh_folder(target) as fresh:
             save_file(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},

@@ -71,11 +71,13 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     """A new folder beside the target, to be written and put in its place; gone after the block if it was not.
 
     Raises:
+        ArtifactError: the target holds something else.
         OSError: there is no room or no right to make it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target.parent, shared=False):
         settle(target)
+        check_place(target)
         for left in target.parent.glob(f".{glob.escape(target.name)}.????????.part"):
             _clear(left)
         fresh = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
