@@ -15,7 +15,7 @@ from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import answer
 from lightadapt.adaptation.runner import Runner
-from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other
+from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other, warn_when_other_format
 from lightadapt.adaptation.several import Several
 from lightadapt.anatomy import Layers, family_of
 from lightadapt.base.blueprint import make_blueprint
@@ -141,6 +141,7 @@ class Adapted:
         task, method = read_objects(artifact)
         design = design_of(artifact, source, task, method, quantization, dtype=backbone.dtype, device=backbone.device)
         warn_when_other(artifact, quantization, "Load it by itself")
+        warn_when_other_format(artifact, backbone.dtype)
         self._several.hang(name, design, task, self._several.tokenizer_of(artifact, task), artifact)
         return self
 

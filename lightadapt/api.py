@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightadapt.adaptation.artifact import Artifact, read_artifact
+from lightadapt.adaptation.artifact import Artifact, as_damage, read_artifact, reading
 from lightadapt.adaptation.assembly import build
-from lightadapt.adaptation.saved import design_of, quantization_for, read_objects
+from lightadapt.adaptation.saved import design_of, load_saved_tokenizer, quantization_for, read_objects
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
 from lightadapt.base.blueprint import make_blueprint
@@ -86,8 +87,11 @@ def load(
     quantize: Any = None,
     dtype: Any = "auto",
     device: Any = "auto",
+    verify: bool = True,
 ) -> Adapted:
     """A saved adaptation, ready to predict or to train on.
+
+    Nothing in the folder is run, and it is only read. Beside a process that saves there, one whole state is read.
 
     Args:
         path: the folder that `Adapted.save` wrote.
@@ -96,28 +100,36 @@ def load(
             weights must be those that the artifact was trained on. What is in use there stays so.
         name: what to call the adaptation among those of `onto`; None: as the folder is called.
         quantize: as in `adapt`; None: as the base is if it is quantized, else as it was trained; `"none"`: not at all.
-        dtype: of the frozen weights that are not quantized.
+        dtype: of the frozen weights that are not quantized; `"auto"`: as it was trained, where the device computes it.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
+        verify: whether every file has to be as it was saved; False for an artifact that was edited on purpose.
 
     Raises:
         ArtifactError: the folder is damaged, from a newer version, or does not fit this base.
         LightAdaptError: the base model cannot be loaded.
     """
     resolve_quantization(quantize)
-    artifact = read_artifact(path)
     if onto is not None:
         if not isinstance(onto, Adapted):
             raise LightAdaptError(f"onto is a {type(onto).__name__}. Give what adapt(…) or load(…) returned.")
         _check_alone(base=base, quantize=quantize, dtype=dtype, device=device)
-        return onto.hang(artifact, artifact.path.name if name is None else name)
+        with reading(path):
+            artifact = read_artifact(path, verify=verify)
+            with as_damage(artifact.path, "its adapter"):
+                return onto.hang(artifact, Path(path).name if name is None else name)
     if name is not None:
         raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model that the adaptation is to be hung on.")
-    task, method = read_objects(artifact)
-    revision = artifact.manifest["base"]["revision"] if base is None else None
-    source = find_source(_base_of(artifact, base), revision=revision)
+    with reading(path):
+        artifact = read_artifact(path, verify=verify)
+        task, method = read_objects(artifact)
+        source = find_source(
+            _base_of(artifact, base), revision=artifact.manifest["base"]["revision"] if base is None else None
+        )
+        tokenizer = load_saved_tokenizer(artifact, source, task)
     quantization = quantization_for(artifact, source, quantize)
     design = design_of(artifact, source, task, method, quantization, dtype=dtype, device=device)
-    return Adapted(build(design, task, load_tokenizer(source, artifact.path, task), artifact=artifact))
+    with as_damage(artifact.path, "its adapter"):
+        return Adapted(build(design, task, tokenizer, artifact=artifact))
 
 
 def _check_alone(**others: Any) -> None:
@@ -132,6 +144,10 @@ def _base_of(artifact: Artifact, base: Model | None) -> Model:
     saved = artifact.manifest["base"]["id"]
     if base is not None:
         return base
+    if saved is not None and not Path(saved).is_absolute() and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", saved):
+        raise ArtifactError(
+            f"{artifact.path} was trained on {saved[:60]!r}, which is neither a hub id nor a full path. Pass base=."
+        )
     if saved is None:
         raise ArtifactError(f"{artifact.path} was trained on a model in memory. Pass it: load(path, base=model).")
     if Path(saved).is_absolute() and not Path(saved).is_dir():

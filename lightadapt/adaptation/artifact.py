@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from peft import PeftConfig
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
-from lightadapt.errors import ArtifactError
+from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
+from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
+from lightadapt.adaptation.stored import REQUIRED, SCHEMA, read_manifest
+from lightadapt.base.fingerprint import is_finite
+from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.machine.processes import shard_like, unshard
 
-MANIFEST_NAME = "lightadapt.json"
-REQUIRED: dict[str, Any] = {
-    **dict.fromkeys(("base", "task", "method", "training", "metrics"), dict),
-    **dict.fromkeys(("outputs", "head"), list),
-    "labels": (list, type(None)),
-    "layers": (list, str, type(None)),
-    "seed": int,
-}
-"""What the manifest must hold to be loaded, and of which kind."""
-BASE = {"id", "revision", "class", "fingerprint"}
-"""What it must say of the base."""
-SCHEMA = 2
-"""Version of the manifest; raised when an older lightadapt could not read it right."""
+__all__ = ["MANIFEST_NAME", "REQUIRED", "Artifact", "as_damage", "read_artifact", "restore", "trained_tensors"]
+
+ATTEMPTS = 40
+"""How often an artifact is read that somebody replaces meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +102,11 @@ def restore(
 
 def tokenizer_digest(artifact: Artifact) -> str:
     """The SHA-256 of the tokenizer's files in an artifact: those of equal ones are one tokenizer."""
-    digest = hashlib.sha256()
-    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, MANIFEST_NAME, "README.md"}
-    for name in sorted(set(artifact.manifest.get("files", ())) - own):
-        if (artifact.path / name).is_file():
-            digest.update(f"{name}\0".encode() + (artifact.path / name).read_bytes())
-    return digest.hexdigest()
+    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, "README.md"}
+    files = {name: digest for name, digest in digests_of(artifact.path).items() if name not in own}
+    ours = set(artifact.manifest.get("files", ()))
+    kept = {name: digest for name, digest in files.items() if name.partition("/")[0] in ours}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def write_artifact(
@@ -130,67 +121,151 @@ def write_artifact(
     """Write the folder as a whole or not at all; an artifact that was there is replaced only by a complete one.
 
     Raises:
-        ArtifactError: the folder holds something else, or cannot be written.
+        ArtifactError: the folder holds something else, or cannot be written; or a tensor is not finite.
     """
     target = _as_path(path)
-    _recover(target)
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file()):
-        raise ArtifactError(f"{target} holds other files and is not a saved adaptation. Choose another folder.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f".{glob.escape(target.name)}.????????.part"):  # of a save that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        fresh = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
-        fresh.mkdir()
-    except OSError as error:
-        raise ArtifactError(f"{target} cannot be written: {error}") from error
-    try:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            fresh / peft_bridge.WEIGHTS_NAME,
-            metadata={"format": "pt"},
+    broken = first_not_finite(tensors)
+    if broken is not None:
+        raise ArtifactError(
+            f"{target} is not written: {broken} holds values that are not finite, so the training went wrong. Train "
+            "again with a smaller learning rate. What was saved there before is unchanged."
         )
-        write_config(fresh / peft_bridge.CONFIG_NAME)
-        write_tokenizer(fresh)
-        (fresh / "README.md").write_text(card, encoding="utf-8")
-        files = sorted([*(entry.name for entry in fresh.iterdir()), MANIFEST_NAME])
-        content = {"schema": SCHEMA, **manifest, "sha256": _digest(fresh), "files": files}
-        (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        _replace(target, fresh)
-    except (OSError, SafetensorError) as error:
+    try:
+        with fresh_folder(target) as fresh:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                fresh / peft_bridge.WEIGHTS_NAME,
+                metadata={"format": "pt"},
+            )
+            write_config(fresh / peft_bridge.CONFIG_NAME)
+            write_tokenizer(fresh)
+            (fresh / "README.md").write_text(card, encoding="utf-8")
+            _write_manifest(fresh, manifest)
+            put_in_place(target, fresh)
+    except LightAdaptError:
+        raise
+    except Exception as error:  # tokenizers raise bare Exceptions where a disk is full
         raise ArtifactError(
             f"{target} cannot be written: {error}. What was saved there before is unchanged."
         ) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
-def read_artifact(path: str | Path) -> Artifact:
-    """The content of a saved folder.
+def _write_manifest(fresh: Path, manifest: Mapping[str, Any]) -> None:
+    """Write lightadapt.json, with the facts about all files of the folder."""
+    files = sorted([*(entry.name for entry in fresh.iterdir()), MANIFEST_NAME])
+    facts = {"sha256": _digest(fresh), "files": files, "digests": digests_of(fresh)}
+    content = seal({"schema": SCHEMA, **manifest, **facts})
+    (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_artifact(path: str | Path, *, verify: bool = True) -> Artifact:
+    """The content of a saved folder; it is only read, and when somebody saves there meanwhile, read again.
+
+    Args:
+        verify: whether every file has to be as it was saved.
 
     Raises:
         ArtifactError: it is no saved adaptation, it is damaged, or it was written by a newer lightadapt.
     """
-    folder = _as_path(path)
-    _recover(folder)
+    with reading(path):
+        return _read_whole(_as_path(path), verify=verify)
+
+
+def reading(path: str | Path) -> AbstractContextManager[None]:
+    """A block in which no other process puts an artifact in the place of this one."""
+    return locked(_as_path(path).parent, shared=True)
+
+
+def _read_whole(folder: Path, *, verify: bool) -> Artifact:
+    """One state of the folder, also where there are no locks."""
+    for attempt in range(ATTEMPTS):
+        place = _place_of(folder)
+        before = _state_of(place)
+        try:
+            found = _read(place, verify=verify)
+        except (ArtifactError, OSError) as error:
+            if before == _state_of(_place_of(folder)):
+                if isinstance(error, ArtifactError):
+                    raise
+                raise ArtifactError(f"{place} cannot be read: {error}") from error
+        else:
+            if before == _state_of(place):
+                return found
+        time.sleep(0.01 * (1 + attempt % 5))
+    raise ArtifactError(f"{folder} is being replaced all the time. Load it when nobody saves there.")
+
+
+def _place_of(folder: Path) -> Path:
+    """The folder, or the former one where a save ended between taking it away and putting the new one there."""
+    previous = previous_of(folder)
+    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    return previous if empty and (previous / MANIFEST_NAME).is_file() else folder
+
+
+def _state_of(folder: Path) -> tuple[Any, ...]:
+    """What tells a folder from another that has taken its place."""
+    found: list[Any] = [folder]
+    for path in (folder, folder / MANIFEST_NAME, folder / peft_bridge.WEIGHTS_NAME):
+        try:
+            facts = path.stat()
+        except (OSError, ValueError):
+            continue
+        found += [facts.st_dev, facts.st_ino, *(() if path == folder else (facts.st_size, facts.st_mtime_ns))]
+    return tuple(found)
+
+
+def _read(folder: Path, *, verify: bool) -> Artifact:
     if not folder.is_dir():
         raise ArtifactError(f"There is no folder {folder} (looked from {Path.cwd()}).")
-    manifest = _read_manifest(folder)
-    weights = folder / peft_bridge.WEIGHTS_NAME
-    for name in (weights, folder / peft_bridge.CONFIG_NAME):
+    manifest = read_manifest(folder, peft_bridge.CONFIG_NAME)
+    weights, settings = folder / peft_bridge.WEIGHTS_NAME, folder / peft_bridge.CONFIG_NAME
+    for name in (weights, settings):
         if not name.is_file():
             raise ArtifactError(f"{folder} is incomplete: {name.name} is missing. Save or copy it again.")
-    if _digest(folder) != manifest["sha256"]:
+    check_paths(folder, manifest)
+    if verify and "digests" not in manifest and _digest(folder) != manifest["sha256"]:
         raise ArtifactError(
             f"{weights} or {peft_bridge.CONFIG_NAME} is damaged or from another save: their SHA-256 is not the one in "
             f"{MANIFEST_NAME}. Copy them again."
         )
+    if verify:
+        check_digests(folder, manifest)
+    try:
+        config = peft_bridge.read_config(settings)
+    except Exception as error:  # a field of the wrong kind fails in PEFT in any way
+        raise ArtifactError(f"{settings} cannot be used: {_reason(error)}") from error
     try:
         tensors = load_file(weights)
-        config = peft_bridge.read_config(folder / peft_bridge.CONFIG_NAME)
-    except (SafetensorError, json.JSONDecodeError, OSError, TypeError, KeyError) as error:
-        raise ArtifactError(f"{folder} cannot be read: {error}") from error
+    except Exception as error:  # as above, in safetensors
+        raise ArtifactError(f"{weights} cannot be read: {_reason(error)}") from error
+    broken = first_not_finite(tensors)
+    if broken is not None:
+        raise ArtifactError(f"{weights}: {broken} holds values that are not finite. Save or copy it again.")
     return Artifact(folder, manifest, config, tensors)
+
+
+@contextmanager
+def as_damage(folder: Path, what: str) -> Iterator[None]:
+    """Say of whatever fails in a block that the artifact cannot be used; errors of lightadapt pass.
+
+    Raises:
+        ArtifactError: with what failed.
+    """
+    try:
+        yield
+    except (LightAdaptError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # values that no save wrote fail in PEFT, transformers or torch in any way
+        raise ArtifactError(f"{folder}: {what} cannot be used ({_reason(error)}). Save or copy it again.") from error
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}" if not isinstance(error, LightAdaptError) else str(error)
+
+
+def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinite values; None when there is none."""
+    return next((name for name, tensor in tensors.items() if not is_finite(tensor)), None)
 
 
 def _as_path(path: str | Path) -> Path:
@@ -202,77 +277,6 @@ def _as_path(path: str | Path) -> Path:
         raise ArtifactError(f"path={str(path)[:60]!r}… is no folder name: {error.strerror}.") from error
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    file = folder / MANIFEST_NAME
-    if not file.is_file():
-        hint = " It is a PEFT adapter of another library." if (folder / peft_bridge.CONFIG_NAME).is_file() else ""
-        raise ArtifactError(f"{folder} is no adaptation saved by lightadapt: it has no {MANIFEST_NAME}.{hint}")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{file} is damaged: {error}") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
-        raise ArtifactError(f"{file} is damaged: it names no schema version.")
-    if manifest["schema"] > SCHEMA:
-        version = manifest.get("versions", {}).get("lightadapt", "a newer version")
-        raise ArtifactError(
-            f"{file} has schema {manifest['schema']}, written by lightadapt {version}; this one reads up to {SCHEMA}. "
-            "Upgrade: pip install -U lightadapt"
-        )
-    lacking = sorted({*REQUIRED, "sha256"} - manifest.keys())
-    if lacking:
-        raise ArtifactError(f"{file} is damaged: {lacking[0]!r} is missing.")
-    wrong = [name for name, kinds in REQUIRED.items() if not isinstance(manifest[name], kinds)]
-    wrong += [] if "base" in wrong or isinstance(manifest["base"].get("fingerprint"), dict) else ["base.fingerprint"]
-    wrong += [f"base.{name}" for name in BASE - (set() if "base" in wrong else manifest["base"].keys())]
-    if wrong:
-        raise ArtifactError(f"{file} is damaged: {wrong[0]!r} is not what it should be.")
-    return manifest
-
-
 def _digest(folder: Path) -> str:
     """The SHA-256 of the adapter's config and weights, in this order."""
-    digest = hashlib.sha256()
-    for name in (peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME):
-        with (folder / name).open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _files_of(folder: Path) -> set[str]:
-    """The names of the files that a save wrote there; none where the manifest is absent or damaged."""
-    try:
-        return set(json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
-
-
-def _previous(target: Path) -> Path:
-    return target.with_name(f".{target.name}.previous")
-
-
-def _replace(target: Path, fresh: Path) -> None:
-    """Put `fresh` in the place of `target`; a crash in between is mended by `_recover`."""
-    previous = _previous(target)
-    if target.is_dir():
-        ours = _files_of(target)
-        for entry in target.iterdir():  # the user's own files in the folder stay
-            if entry.name not in ours and not (fresh / entry.name).exists():
-                (shutil.copytree if entry.is_dir() else shutil.copy2)(entry, fresh / entry.name)
-        os.replace(target, previous)
-    os.replace(fresh, target)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def _recover(target: Path) -> None:
-    """Finish what a crash in the middle of `_replace` left: the former artifact goes back to its place."""
-    previous = _previous(target)
-    if not previous.is_dir():
-        return
-    if (target / MANIFEST_NAME).is_file():
-        shutil.rmtree(previous, ignore_errors=True)
-    elif not target.exists() or not any(target.iterdir()):
-        if target.exists():
-            target.rmdir()
-        os.replace(previous, target)
+    return digest_of(folder / peft_bridge.CONFIG_NAME, folder / peft_bridge.WEIGHTS_NAME)

@@ -14,7 +14,7 @@ from lightadapt.base.design import Design
 from lightadapt.base.fingerprint import same_base, same_packed
 from lightadapt.base.limits import check_room
 from lightadapt.base.weights import Base, load_base
-from lightadapt.errors import ArtifactError, warn
+from lightadapt.errors import ArtifactError, LightAdaptError, warn
 from lightadapt.peft_bridge import ADAPTER
 from lightadapt.tasks import Task
 
@@ -49,7 +49,7 @@ def build(
     try:
         if artifact is not None:
             _check_base(artifact, base, "Pass base= with" if backbone is None else "Load it by itself, on")
-        adaptation = Adaptation(base, name, named_outputs=task.ready)
+        adaptation = _insert(base, name, task, artifact)
         adaptation.activate()
         runner = Runner(adaptation, task, tokenizer)
         if artifact is None:
@@ -66,6 +66,16 @@ def build(
             parameter.requires_grad_(learned)
         raise
     return runner
+
+
+def _insert(base: Base, name: str, task: Task, artifact: Artifact | None) -> Adaptation:
+    """The method in the model; what an artifact says of it and does not fit is the artifact's fault."""
+    try:
+        return Adaptation(base, name, named_outputs=task.ready)
+    except LightAdaptError as error:
+        if artifact is None or isinstance(error, ArtifactError):
+            raise
+        raise ArtifactError(f"{artifact.path}: {error}") from error
 
 
 def restore(runner: Runner, artifact: Artifact) -> None:

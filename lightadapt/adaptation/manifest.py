@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,15 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.base.description import as_rows, describe_labels, describe_parameters
 from lightadapt.machine.processes import Gate
 from lightadapt.tasks import LabelledTask
+
+TASK_TYPES = {
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForTokenClassification": "TOKEN_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    "AutoModelForCausalLM": "CAUSAL_LM",
+    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
+}
+"""PEFT's names for kinds of models, by the class of transformers that makes them."""
 
 
 def manifest_of(runner: Runner) -> dict[str, Any]:
@@ -36,8 +46,17 @@ def manifest_of(runner: Runner) -> dict[str, Any]:
         "seed": design.seed,
         "training": dict(runner.last_run.settings),
         "metrics": dict(runner.last_run.metrics),
-        "versions": {name: version(name) for name in ("lightadapt", "torch", "transformers", "peft")},
+        "dtype": str(design.dtype).removeprefix("torch."),
+        "versions": {name: version_of(name) for name in ("lightadapt", "torch", "transformers", "peft")},
     }
+
+
+def version_of(name: str) -> str:
+    """The version of a package; as its module says where it runs from a checkout and nothing of it is installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return str(getattr(import_module(name), "__version__", "unknown"))
 
 
 def save(
@@ -62,12 +81,17 @@ def save(
             manifest=manifest,
             tensors=tensors,
             write_config=lambda file: adaptation.adapter.write_config(
-                file, adaptation.modules, base["id"], base["revision"]
+                file, adaptation.modules, base["id"], base["revision"], task_type_of(runner)
             ),
             write_tokenizer=runner.tokenizer.save_pretrained,
             card=write_card(manifest, describe(runner), runner.task.pipeline),
         )
     )
+
+
+def task_type_of(runner: Runner) -> str | None:
+    """What PEFT calls the kind of model that the task is done with; None where PEFT has no word for it."""
+    return TASK_TYPES.get(runner.task.auto_classes.get(runner.family, ""))
 
 
 def describe(runner: Runner) -> str:

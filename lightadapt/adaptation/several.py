@@ -15,10 +15,11 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.artifact import Artifact, tokenizer_digest
 from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.runner import Runner
+from lightadapt.adaptation.saved import load_saved_tokenizer
 from lightadapt.anatomy import family_of
 from lightadapt.base.backbone import Backbone
 from lightadapt.base.design import Design
-from lightadapt.base.source import check_tokenizer, load_tokenizer
+from lightadapt.base.source import check_tokenizer
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods import Method, Plan
 from lightadapt.tasks import Task
@@ -136,7 +137,7 @@ class Several:
         """
         source, key = self.backbone.source, tokenizer_digest(artifact)
         if key not in self._tokenizers:
-            self._tokenizers[key] = load_tokenizer(source, artifact.path, task)
+            self._tokenizers[key] = load_saved_tokenizer(artifact, source, task)
             return self._tokenizers[key]
         check_tokenizer(self._tokenizers[key], source, task)
         return task.fit_tokenizer(self._tokenizers[key], family_of(source.config))

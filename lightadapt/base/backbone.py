@@ -6,10 +6,13 @@ into one of them is there for all, and what computes is chosen by name (`peft_br
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -38,6 +41,10 @@ LIKE_QUANTIZED = ("hf_quantizer", "is_quantized", "quantization_method")
 """What transformers notes on a model that it loaded quantized."""
 
 
+PATIENCE = 2.0
+"""Seconds that a fork waits for what other threads compute, so that the child gets weights in no state between two."""
+
+
 class Backbone:
     """The weights that adaptations share; made with the first of them, and gone with the last.
 
@@ -55,6 +62,7 @@ class Backbone:
         self.dtype = base.design.dtype
         self.quantization = base.design.quantization
         self.lock = RLock()
+        _alive.add(self)
         self._bases: list[Base] = [base]
         self._first = base.blueprint.anatomy
         self._tensors: dict[str, torch.Tensor] = {}
@@ -245,3 +253,34 @@ def _spellings(blueprint: Blueprint, names: Iterable[str]) -> set[str]:
 def _head_names(design: Design) -> set[str]:
     """The first components of the names of a head."""
     return {name.partition(".")[0] for name in design.blueprint.anatomy.head}
+
+
+# ---- processes that are forked
+
+_alive: WeakSet[Backbone] = WeakSet()
+_held: list[Any] = []
+"""Locks that the present fork waits with."""
+
+
+def _before_fork() -> None:
+    """Let what other threads compute come to its end, but wait for no training."""
+    end = time.monotonic() + PATIENCE
+    for backbone in list(_alive):
+        if backbone.lock.acquire(timeout=max(0.0, end - time.monotonic())):
+            _held.append(backbone.lock)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    """Give every backbone a new lock: the threads that may have held the old ones are not in this process."""
+    _held.clear()
+    for backbone in list(_alive):
+        backbone.lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # there is no fork on Windows
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -46,7 +46,7 @@ def take_fingerprint(
             continue
         values = parameters[name].detach().reshape(-1)
         sample = values[:: max(1, values.numel() // SAMPLE)][:SAMPLE].to("cpu")
-        if not sample.isfinite().all():
+        if not is_finite(values):
             raise LightAdaptError(f"The base model is damaged: {name} holds values that are not finite.")
         for key, digest in hashes.items():
             group, _, number_format = key.partition("/")
@@ -56,6 +56,16 @@ def take_fingerprint(
     if quantized:
         hashes[f"{PACKED}{quantized}"] = packed
     return {key: digest.hexdigest()[:32] for key, digest in hashes.items()}
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether all values are finite; the smallest and the largest tell, without a tensor of answers."""
+    if not tensor.is_floating_point() or tensor.numel() == 0 or tensor.is_meta:
+        return True
+    if tensor.itemsize == 1:  # 8-bit formats, which have no order in torch
+        tensor = tensor.float()
+    least, most = torch.aminmax(tensor.detach())
+    return bool(torch.isfinite(least) & torch.isfinite(most))
 
 
 def same_base(saved: Mapping[str, str], found: Mapping[str, str]) -> bool | None:

@@ -76,10 +76,12 @@ class Adapter:
             for key, place in self._tensors_in_place().items():
                 place.copy_(shard_like(place, tensors[self._without_foreign_layers(key)]))
 
-    def write_config(self, path: Path, modules: Sequence[str], base: str | None, revision: str | None) -> None:
+    def write_config(
+        self, path: Path, modules: Sequence[str], base: str | None, revision: str | None, task_type: str | None = None
+    ) -> None:
         """Write adapter_config.json such that stock PEFT restores the adapter and `modules` (head, trained blocks)."""
         config = self.model.peft_config[self.name] if self.modules else None
-        write_config(path, config, modules, base, revision)
+        write_config(path, config, modules, base, revision, task_type)
 
     # ---- in the weights
 

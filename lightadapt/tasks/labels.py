@@ -45,6 +45,9 @@ class LabelledTask(Task):
             raise LightAdaptError(f"labels holds values of type {names}. Give names only, or class numbers only.")
         if "" in labels:
             raise LightAdaptError("labels holds an empty name. Give every label a name.")
+        for label in labels:
+            if isinstance(label, str):
+                check_characters("labels", "a name", label)
         twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
         if twice:
             raise LightAdaptError(f"labels names {twice[0]!r} twice. Name each label once.")

@@ -8,8 +8,10 @@ import peft
 import pytest
 import torch
 from inserted import BERT, build, shake, tokens
+from learned import stir, trainable
 from transformers import BertForSequenceClassification
 
+import lightadapt as la
 from lightadapt.adaptation.artifact import trained_tensors
 from lightadapt.anatomy import read_anatomy
 from lightadapt.methods import resolve_method
@@ -47,3 +49,28 @@ def test_saved_tensors_have_the_names_of_peft():
     model = build(BertForSequenceClassification, BERT, "houlsby")
     names = trained_tensors(Adapter(model, ADAPTER), [], [])
     assert "base_model.model.bert.encoder.layer.0.output.dense.lightadapt_bottleneck_layer.up.weight" in names
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "method", "auto", "count"),
+    [
+        ("bert", "classification", "lora", peft.AutoPeftModelForSequenceClassification, 3),
+        ("bert", "classification", "probe", peft.AutoPeftModelForSequenceClassification, 3),
+        ("bert", "ner", "full", peft.AutoPeftModelForTokenClassification, 7),
+        ("bert", "qa", "lora", peft.AutoPeftModelForQuestionAnswering, 2),
+        ("gpt2", "generation", "lora", peft.AutoPeftModelForCausalLM, None),
+    ],
+)
+def test_pefts_auto_classes_read_it(tiny, tmp_path, name, task, method, auto, count):
+    options = {"labels": ["a", "b", "c"]} if task in ("classification", "ner") else {}
+    adapted = la.adapt(tiny(name), task, method, dtype="float32", **options)
+    stir(trainable(adapted.model).values())
+    adapted.save(tmp_path / "saved")
+    stock = auto.from_pretrained(tmp_path / "saved", **({} if count is None else {"num_labels": count})).eval()
+    again = la.load(tmp_path / "saved")
+    batch = adapted.tokenizer(["where is my parcel"], return_tensors="pt")
+    with torch.no_grad():
+        for part in ("logits",) if task != "qa" else ("start_logits", "end_logits"):
+            expected = getattr(adapted.model(**batch), part)
+            assert torch.equal(getattr(again.model(**batch), part), expected)
+            torch.testing.assert_close(getattr(stock(**batch), part), expected, rtol=1e-4, atol=1e-5)
