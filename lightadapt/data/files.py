@@ -10,7 +10,7 @@ from lightadapt.data.conll import read_conll
 from lightadapt.data.encodings import decode
 from lightadapt.data.records import Record, Records
 from lightadapt.data.separated import read_table
-from lightadapt.errors import DataError, listed, shown
+from lightadapt.errors import DataError, shown
 
 CONLL_SUFFIXES = (".conll", ".bio", ".txt")
 TABLE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")

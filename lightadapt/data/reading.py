@@ -89,8 +89,8 @@ def _read(source: Any, split: str) -> Records:
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, bytes):
         return Records([source[index] for index in range(len(source))])  # as torch's data sets are read
     raise DataError(
-        f"Data is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a frame (of pandas, polars, "
-        "Arrow, …), a path, or a hub data-set id."
+        f"Data is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a frame (of pandas, "
+        "polars, Arrow, …), a path, or a hub data-set id."
     )
 
 

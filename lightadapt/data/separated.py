@@ -124,8 +124,8 @@ def _check_swallowed(records: Records, lines: list[str], delimiter: str) -> None
         )
         if any(all(row[name] in values[name] for row in rows) for name in others):
             raise DataError(
-                f"{said} Their {listed(others)} would be known values, so it is the second one: write each quote inside "
-                "a text twice, and put the text between quotes; or use .jsonl."
+                f"{said} Their {listed(others)} would be known values, so it is the second one: write each quote "
+                "inside a text twice, and put the text between quotes; or use .jsonl."
             )
         if not any(value[:1] == " " for row in rows for value in row.values()):  # prose has a space behind a comma
             warn(f"{said} It is read as the first one; write each quote inside a text twice if it is the second one.")

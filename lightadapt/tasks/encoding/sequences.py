@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError, RecordError
+from lightadapt.errors import DataError, RecordError, shown
 from lightadapt.tasks.encoding.completions import (
     Tokens,
     append_eos,
@@ -66,7 +66,7 @@ def read_references(records: Records, index: int, name: str) -> list[str]:
         raise DataError(f"{place}: {name} is []. Give a text, or a list of several.")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{place}: {name} holds {text!r}, which is empty or no text.")
+            raise DataError(f"{place}: {name} holds {shown(text)}, which is empty or no text.")
         check_characters(place, name, text)
     return texts
 
@@ -158,7 +158,9 @@ def _pieces(text: str, index: int, view: ModelView) -> list[GenerationFeature]:
     """All of a text; the pieces of a long one overlap by one token, so that each token is learned once."""
     ids = append_eos(prepend_specials(tokenize_spans(text, [], view.tokenizer), view), view).ids
     if len(ids) < 2:
-        raise RecordError(index, f"the text {text!r} is one token in this tokenizer, so nothing follows from anything.")
+        raise RecordError(
+            index, f"the text {shown(text)} is one token in this tokenizer, so nothing follows from anything."
+        )
     step = view.max_length - 1
     starts = range(0, max(1, len(ids) - 1), step)
     pieces = [ids[start : start + view.max_length] for start in starts]
