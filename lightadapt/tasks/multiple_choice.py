@@ -92,7 +92,7 @@ class MultipleChoice(Task):
         """The fields that count: a record needs one of question, premise and context only."""
         asked, first = ("context", "premise", "question"), records.items[0]
         known = super().known_fields(records, labelled=labelled)
-        if not any(first.get(name) for name in asked):
+        if all(first.get(name) is None or (isinstance(first[name], str) and not first[name]) for name in asked):
             return known
         return [name for name in known if name in first or name not in asked]
 
@@ -220,8 +220,8 @@ def _answer(records: Records, index: int, choices: Sequence[str]) -> int:
         raise DataError(
             f"{place}: answer is {shown(value)}. Give the index of the right choice, 0 to {count - 1}, or its letter."
         )
-    named = given.strip() if isinstance(given, str) else None
-    if named != choices[int(value)].strip() and named in map(str.strip, choices):
+    named = given.strip() if isinstance(given, str) else ""
+    if named and named != choices[int(value)].strip() and named in map(str.strip, choices):
         raise DataError(
             f"{place}: answer is {shown(given)}, which is one of the choices, and as an index or a letter names "
             f"another one, {shown(choices[int(value)])}. Give the index as a number, 0 to {count - 1}."

@@ -56,7 +56,7 @@ def read_answers(records: Records, index: int, context: str) -> list[tuple[int, 
     answers = required(records, index, "answers")
     if isinstance(answers, Mapping):
         answers = _as_entries(place, answers)
-    elif isinstance(answers, (list, tuple)) or getattr(answers, "ndim", 0):
+    elif isinstance(answers, (list, tuple)) or bool(getattr(answers, "ndim", 0)):
         answers = as_list(place, "answers", answers)
     else:
         raise DataError(

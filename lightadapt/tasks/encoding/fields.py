@@ -77,7 +77,7 @@ def as_list(place: str, name: str, value: Any) -> list[Any]:
     """
     if isinstance(value, (list, tuple)):
         return list(value)
-    if callable(getattr(value, "tolist", None)) and getattr(value, "ndim", 0):
+    if callable(getattr(value, "tolist", None)) and bool(getattr(value, "ndim", 0)):
         return list(value.tolist())
     hint = " Give a list; a .csv holds none, so use .jsonl for it." if isinstance(value, str) else ""
     raise DataError(f"{place}: {name} is {shown(value)} ({type(value).__name__}), not a list.{hint}")
