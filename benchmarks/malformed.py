@@ -64,22 +64,16 @@ class Odd:
     __str__ = __repr__
 
 
-def nested(depth: int) -> list[Any]:
-    """A list in a list in a list, to this depth; 0: a list that holds itself."""
-    outer: list[Any] = []
-    inner = outer
-    for _ in range(depth):
-        inner.append([])
-        inner = inner[0]
-    inner.append("x" if depth else outer)
-    return outer
-
-
+DEEP: Any = "x"
+for _ in range(3000):
+    DEEP = [DEEP]
+ITSELF: list[Any] = []
+ITSELF.append(ITSELF)
 # fmt: off
 PLAIN = [
     None, "", " ", 0, -1, 1, 5, 10**400, -(10**5000), 0.5, 1e308, True, b"x", 1j, range(3), date(2020, 1, 1), object(),
-    "x", "a ", "A", "0", "1" * 5000, "a\ud800", "\0", "nan", "<e1>x", "z" * 100_000, Fraction(10**400), Odd(), nested(0),
-    nested(3000), float("nan"), Decimal("nan"), Decimal(1), np.float32("nan"), np.int64(1), np.bool_(1), np.array(1),
+    "x", "a ", "A", "0", "1" * 5000, "a\ud800", "\0", "nan", "<e1>x", "z" * 100_000, Fraction(10**400), Odd(), ITSELF,
+    DEEP, float("nan"), Decimal("nan"), Decimal(1), np.float32("nan"), np.int64(1), np.bool_(1), np.array(1),
     np.array([1, 2]), torch.tensor(1), torch.ones(2), [0, 1, 0], ["a"], [], {}, set(), {"a": Odd()}, [Odd()],
     ["a"] * 50_000, {"start": 0, "end": 3},
 ]

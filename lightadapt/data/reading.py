@@ -126,7 +126,7 @@ def _means_a_file(name: str) -> bool:
     """
     identifier = name.partition(":")[0]
     suffix = Path(identifier).suffix.lower()
-    if not HUB_ID.fullmatch(identifier) or (suffix and "/" not in identifier):
+    if "\\" in name or not HUB_ID.fullmatch(identifier) or (suffix and "/" not in identifier):
         return True
     if suffix in FOREIGN_SUFFIXES or nearest(suffix, TABLE_SUFFIXES + CONLL_SUFFIXES):
         return True
