@@ -184,3 +184,12 @@ def test_what_a_foreign_value_raises_is_an_error_of_the_record():
         la.DataError, match=r"Record 0 cannot be read as a record of task 'classification': RuntimeError"
     ):
         examples(Classification(labels=["a", "b"]), [{"text": "a", "label": Hostile()}])
+
+
+def test_a_list_that_a_csv_holds_as_a_text_has_two_readings(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("prompt,completion\na,\"['b', 'c']\"\n")
+    with pytest.raises(la.DataError, match=r"Record 0 .*line 2\): completion is .*Two readings: several texts, or one"):
+        examples(Generation(), path)
+    path.write_text('prompt,completion\na,"[b] and [c]"\n')
+    assert examples(Generation(), path)[0].references == ["[b] and [c]"]

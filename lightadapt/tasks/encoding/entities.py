@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 from unicodedata import combining, normalize
 
@@ -152,7 +154,7 @@ def set_tags(example: EntityExample, windows: Sequence[WordWindow], outputs: Seq
     lost = changed = 0
     for start, end, label in example.entities:
         begin, behind = words_inside(example.words, start, end)
-        shown = [number for number, (first, _) in enumerate(groups) if begin <= first < behind]
+        shown = range(*(bisect_left(groups, edge, key=itemgetter(0)) for edge in (begin, behind)))
         lost += not shown
         # Two entities inside one word: the word can carry the tag of one of them only.
         if shown and (not spans or spans[-1].end <= shown[0]):

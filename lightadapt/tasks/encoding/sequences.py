@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, 
 from lightadapt.tasks.encoding.features import Feature
 from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.encoding.view import ModelView
+
+LIST_AS_TEXT = re.compile(r"""\[\s*(['"]).*\1\s*\]""", re.DOTALL)
+"""What pandas writes into a .csv for a list of texts."""
 
 
 class GenerationExample(NamedTuple):
@@ -58,6 +62,11 @@ def read_conversation(records: Records, index: int, *, labelled: bool) -> Genera
 def read_references(records: Records, index: int, name: str) -> list[str]:
     """The texts of a field of a record that holds one or several, checked."""
     value = required(records, index, name)
+    if isinstance(value, str) and records.source.endswith((".csv", ".tsv")) and LIST_AS_TEXT.fullmatch(value.strip()):
+        raise DataError(
+            f"{records.place(index)}: {name} is {shown(value)}. Two readings: several texts, or one that looks like a "
+            "list. A .csv holds no lists: use .jsonl for either."
+        )
     if isinstance(value, str):
         return [text_field(records, index, name)]
     place = records.place(index)
