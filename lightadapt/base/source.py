@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,10 +18,26 @@ from transformers.utils import cached_file
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import family_of
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, shown
 from lightadapt.tasks import Task
 
 Model: TypeAlias = "str | Path | PreTrainedModel"
+HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
+FILES_OF_MODELS = (
+    ".bin",
+    ".ckpt",
+    ".gguf",
+    ".h5",
+    ".json",
+    ".onnx",
+    ".pt",
+    ".pth",
+    ".safetensors",
+    ".tar",
+    ".txt",
+    ".zip",
+)
+"""The ends of files in which weights lie: no id on the hub has them."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +90,8 @@ def _find_named(name: str, revision: str | None, trust_remote_code: bool) -> Sou
         name = str(folder.resolve())
     elif folder.is_file():
         raise LightAdaptError(f"{name} is a file. Give the folder of the model, which holds its config.json.")
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise LightAdaptError(f"The model folder {name} does not exist (looked from {Path.cwd()}).")
+    elif means_a_folder(name):
+        raise LightAdaptError(f"The model folder {shown(name)[1:-1]} does not exist (looked from {Path.cwd()}).")
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # the hub client and the parsers raise many kinds; each means: no usable config
@@ -81,6 +99,20 @@ def _find_named(name: str, revision: str | None, trust_remote_code: bool) -> Sou
         raise LightAdaptError(f"{where} {name!r} ({first_line(error)}). Check the name, and the network.") from error
     commit = getattr(config, "_commit_hash", None)
     return Source(config, name, revision=commit or revision, trust_remote_code=trust_remote_code)
+
+
+def means_a_folder(name: str) -> bool:
+    """Whether a name of nothing that is here is that of a folder or a file, so that the hub must not be asked for it.
+
+    An id on the hub is a name or `owner/name`; it is taken for a slip where a folder of the owner's name lies here
+    that has something of nearly that name in it.
+    """
+    if not HUB_ID.fullmatch(name) or name.endswith(FILES_OF_MODELS):
+        return True
+    owner, _, rest = name.partition("/")
+    if not rest or not Path(owner).is_dir():
+        return False
+    return bool(get_close_matches(rest, [entry.name for entry in islice(Path(owner).iterdir(), 1_000)], n=1))
 
 
 def _check_folder(folder: Path) -> None:
@@ -158,6 +190,8 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
         given = source.id
     if isinstance(given, (str, Path)):
         _check_tokenizer_folder(Path(given))
+        if not Path(given).exists() and means_a_folder(str(given)):
+            raise LightAdaptError(f"The tokenizer {shown(str(given))[1:-1]} does not exist (looked from {Path.cwd()}).")
         revision = source.revision if str(given) == source.id else None
         try:
             tokenizer = AutoTokenizer.from_pretrained(

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightadapt.errors import LightAdaptError
 
@@ -22,6 +22,8 @@ twice as long."""
 
 class ChildError(LightAdaptError):
     """A process that ended without a result; the message is all that it said of it."""
+
+    longest: ClassVar[int] = sys.maxsize  # tracebacks are long
 
     def __init__(self, said: str, code: int) -> None:
         self.reason = (said.strip().splitlines() or [f"the process ended with {code}"])[-1]

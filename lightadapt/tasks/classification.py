@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, shown
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable, softmax
 from lightadapt.tasks.encoding.features import Encoded, Feature
@@ -65,8 +65,8 @@ class Classification(LabelledTask):
         labels = super().clean_labels(labels)
         if len(labels) < 2:
             raise LightAdaptError(
-                f"There is one label only, {labels[0]!r}: nothing can be told apart. Give data or labels=[…] with two "
-                "or more."
+                f"There is one label only, {shown(labels[0])}: nothing can be told apart. Give data or labels=[…] with "
+                "two or more."
             )
         return labels
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
-
-import numpy as np
+from unicodedata import category, normalize
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError, LightAdaptError, nearest
-from lightadapt.tasks.encoding.fields import check_characters
+from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown, warn
+from lightadapt.tasks.encoding.fields import check_characters, plain
 from lightadapt.tasks.task import Task
 
 Label: TypeAlias = str | int
+LARGEST = 2**63
+"""Class numbers are below it, as in every format that keeps them."""
 
 
 @dataclass(frozen=True)
@@ -35,27 +38,30 @@ class LabelledTask(Task):
     def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         """The given labels, checked: at least one, all names or all numbers, none twice."""
         if isinstance(labels, str):
-            raise LightAdaptError(f"labels={labels!r} is one text. Give a list of names: labels=[{labels!r}, …]")
-        labels = tuple(label.item() if isinstance(label, np.generic) else label for label in labels)
+            raise LightAdaptError(
+                f"labels={shown(labels)} is one text. Give a list of names: labels=[{shown(labels)}, …]"
+            )
+        labels = tuple(map(plain, labels))
         if not labels:
             raise LightAdaptError("labels is empty. Name at least one label, or leave labels out to infer them.")
         kinds = {type(label) for label in labels}
         if kinds not in ({str}, {int}):
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
             raise LightAdaptError(f"labels holds values of type {names}. Give names only, or class numbers only.")
-        if "" in labels:
+        if not all(str(label).strip() for label in labels if isinstance(label, str)):
             raise LightAdaptError("labels holds an empty name. Give every label a name.")
         for label in labels:
-            if isinstance(label, str):
-                check_characters("labels", "a name", label)
-        twice = [label for label in dict.fromkeys(labels) if labels.count(label) > 1]
+            _check_label("labels", "labels", label)
+        twice = [label for label, count in Counter(labels).items() if count > 1]
         if twice:
-            raise LightAdaptError(f"labels names {twice[0]!r} twice. Name each label once.")
+            raise LightAdaptError(f"labels names {shown(twice[0])} twice. Name each label once.")
         return labels
 
     def with_labels(self, labels: Sequence[Label]) -> LabelledTask:
-        """The same task with these labels."""
-        return replace(self, labels=self.clean_labels(labels))
+        """The same task with these labels, with a warning for two that seem to be one."""
+        found = self.clean_labels(labels)
+        warn_of_near_duplicates(found)
+        return replace(self, labels=found)
 
     def outputs(self) -> tuple[str, ...]:
         return tuple(map(str, self.labels or ()))
@@ -71,10 +77,9 @@ class LabelledTask(Task):
     def unknown_label(self, place: str, label: Label) -> DataError:
         """The error for a label that is none of the task's."""
         known = list(map(str, self.labels or ()))
-        names = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
         return DataError(
-            f"{place}: label {label!r} is not among the labels. {nearest(str(label), known)}Labels: {names}. "
-            "Correct the record, or adapt with labels=[…] that include it."
+            f"{place}: label {shown(label)} is not among the labels. {nearest(str(label), known)}"
+            f"Labels: {listed(known, 20)}. Correct the record, or adapt with labels=[…] that include it."
         )
 
 
@@ -85,16 +90,15 @@ def clean_label(records: Records, index: int, name: str, label: Any, known: Sequ
         DataError: it is neither a name nor a class number.
     """
     place = records.place(index)
-    label = label.item() if isinstance(label, np.generic) else label
+    label = plain(label)
     if type(label) not in (str, int):
         raise DataError(
-            f"{place}: {name} is {label!r} ({type(label).__name__}). "
+            f"{place}: {name} is {shown(label)} ({type(label).__name__}). "
             "A label is a name or a class number; convert it with str() or int()."
         )
-    if label == "":
+    if isinstance(label, str) and not label.strip():
         raise DataError(f"{place}: {name} is empty. Remove the record or fill it in.")
-    if isinstance(label, str):
-        check_characters(place, name, label)
+    _check_label(place, name, label)
     if known is not None and label not in known:
         # A text file cannot tell the class number 1 from the name '1'.
         return next((other for other in known if str(other) == str(label)), label)
@@ -104,3 +108,32 @@ def clean_label(records: Records, index: int, name: str, label: Any, known: Sequ
 def sorted_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
     """The labels that occur, each once, numbers before names."""
     return tuple(sorted(set(labels), key=lambda label: (isinstance(label, str), label)))
+
+
+def _check_label(place: str, name: str, label: Label) -> None:
+    """Raise for a label that no file can keep."""
+    if isinstance(label, str):
+        check_characters(place, name, label)
+    elif not -LARGEST <= label < LARGEST:
+        raise DataError(f"{place}: {name} holds {shown(label)}. Give class numbers of at most 18 digits, or names.")
+
+
+def warn_of_near_duplicates(labels: Sequence[Label]) -> None:
+    """Warn of labels that differ in case, spaces, hyphens or the form of a number alone: most often they are one."""
+    spellings: dict[str, list[Label]] = {}
+    for label in labels:
+        spellings.setdefault(_spelt_alike(str(label)), []).append(label)
+    pairs = [f"{shown(one, 40)} and {shown(other, 40)}" for one, other, *_ in (s for s in spellings.values() if s[1:])]
+    if pairs:
+        more = f" (and {len(pairs) - 3} more)" if len(pairs) > 3 else ""
+        warn(
+            f"Nearly the same labels: {'; '.join(pairs[:3])}{more}. They are learned as classes of their own, which "
+            "lowers every score if they mean the same: write them alike in the data."
+        )
+
+
+def _spelt_alike(label: str) -> str:
+    """What is left of a label without what people and tools write one way or another."""
+    text = "".join(each for each in normalize("NFKC", label).casefold() if category(each) != "Cf")
+    text = re.sub(r"[\s_-]+", " ", text).strip()
+    return re.sub(r"(\d)\.0+", r"\1", text) if re.fullmatch(r"\d+\.0+", text) else text

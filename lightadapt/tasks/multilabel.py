@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import DataError, LightAdaptError, shown
 from lightadapt.metrics import Report, multilabel_scores
 from lightadapt.numbers import check_positive
 from lightadapt.tasks.decoding.probabilities import mean_of_windows
 from lightadapt.tasks.encoding.features import Encoded
-from lightadapt.tasks.encoding.fields import as_list, required
+from lightadapt.tasks.encoding.fields import as_list, plain, required
 from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.labels import Label, LabelledTask, clean_label, sorted_labels
@@ -75,6 +75,7 @@ class MultiLabel(LabelledTask):
 
     def _labels(self, records: Records, index: int) -> tuple[Label, ...]:
         found = as_list(records.place(index), "labels", required(records, index, "labels"))
+        _check_vector(records.place(index), list(map(plain, found)))
         cleaned = [clean_label(records, index, "labels", label, self.labels) for label in found]
         return tuple(dict.fromkeys(cleaned))
 
@@ -97,6 +98,8 @@ class MultiLabel(LabelledTask):
 
     def check_answers(self, examples: Sequence[TextExample], records: Records) -> None:
         known = set(self.labels or ())
+        if len(examples) > 1 and all(sorted(map(str, example.label)) == ["0", "1"] for example in examples):
+            raise _two_readings(records.place(0), examples[0].label)
         for index, example in enumerate(examples):
             for label in example.label:
                 if label not in known:
@@ -149,6 +152,22 @@ class MultiLabel(LabelledTask):
 
     def _chosen(self, probabilities: dict[Label, float]) -> list[Label]:
         return [label for label, probability in probabilities.items() if probability >= self.threshold]
+
+
+def _check_vector(place: str, labels: Sequence[Any]) -> None:
+    """Refuse a 0 or 1 for each class, which would be read as the classes 0 and 1."""
+    numbers = [label for label in labels if type(label) in (bool, int, float) or label in ("0", "1")]
+    if len(labels) < 2 or len(numbers) < len(labels) or any(float(label) not in (0, 1) for label in labels):
+        return
+    if len(set(labels)) < len(labels) or not all(type(label) in (int, str) for label in labels):
+        raise _two_readings(place, labels)
+
+
+def _two_readings(place: str, labels: Sequence[Any]) -> DataError:
+    return DataError(
+        f"{place}: labels is {shown(list(labels))}. Two readings: a 0 or 1 for each class, or the classes 0 and 1 by "
+        "number. Give the names of the labels that hold, such as [name for name, held in zip(names, vector) if held]."
+    )
 
 
 def _counts(examples: Sequence[TextExample], view: ModelView) -> np.ndarray:

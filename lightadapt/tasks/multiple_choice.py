@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError
+from lightadapt.errors import DataError, shown
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.decoding.probabilities import softmax
@@ -22,7 +22,7 @@ from lightadapt.tasks.encoding.completions import (
     truncate_source,
 )
 from lightadapt.tasks.encoding.features import IGNORED, Encoded, Feature, filler, pad
-from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, plain, required
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.encoding.view import ModelView
@@ -92,7 +92,7 @@ class MultipleChoice(Task):
         """The fields that count: a record needs one of question, premise and context only."""
         asked, first = ("context", "premise", "question"), records.items[0]
         known = super().known_fields(records, labelled=labelled)
-        if not any(first.get(name) for name in asked):
+        if all(first.get(name) is None or (isinstance(first[name], str) and not first[name]) for name in asked):
             return known
         return [name for name in known if name in first or name not in asked]
 
@@ -105,11 +105,13 @@ class MultipleChoice(Task):
         choices = as_list(place, "choices", required(records, index, "choices"))
         for choice in choices:
             if not isinstance(choice, str) or not choice.strip():
-                raise DataError(f"{place}: the choice {choice!r} is empty or no text. Give a list of texts.")
+                raise DataError(
+                    f"{place}: the choice {shown(choice)} is empty or no text. Give choices as a list of texts."
+                )
             check_characters(place, "choices", choice)
         if len(choices) < 2:
             raise DataError(f"{place}: choices holds {len(choices)}. Give two or more.")
-        return ChoiceExample(question, choices, _answer(records, index, len(choices)) if labelled else None)
+        return ChoiceExample(question, choices, _answer(records, index, choices) if labelled else None)
 
     def samples(self) -> list[Record]:
         return [
@@ -207,15 +209,22 @@ class MultipleChoice(Task):
         return dict(enumerate(map(float, prediction))) if scores else int(prediction.argmax())
 
 
-def _answer(records: Records, index: int, count: int) -> int:
-    value, place = required(records, index, "answer"), records.place(index)
-    if isinstance(value, str) and value.strip().isdecimal():  # of a text file
+def _answer(records: Records, index: int, choices: Sequence[str]) -> int:
+    given, place, count = required(records, index, "answer"), records.place(index), len(choices)
+    value = plain(given)
+    if isinstance(value, str) and value.strip().isdecimal() and len(value.strip()) < 10:  # of a text file
         value = int(value)
     elif isinstance(value, str) and len(value.strip()) == 1 and value.strip() in ascii_uppercase:
         value = ascii_uppercase.index(value.strip())  # A, B, C, …
     if not is_whole(value) or not 0 <= int(value) < count:
         raise DataError(
-            f"{place}: answer is {value!r}. Give the index of the right choice, 0 to {count - 1}, or its letter."
+            f"{place}: answer is {shown(value)}. Give the index of the right choice, 0 to {count - 1}, or its letter."
+        )
+    named = given.strip() if isinstance(given, str) else ""
+    if named and named != choices[int(value)].strip() and named in map(str.strip, choices):
+        raise DataError(
+            f"{place}: answer is {shown(given)}, which is one of the choices, and as an index or a letter names "
+            f"another one, {shown(choices[int(value)])}. Give the index as a number, 0 to {count - 1}."
         )
     return int(value)
 

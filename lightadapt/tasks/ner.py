@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lightadapt.data.reading import TAG, Record, Records
-from lightadapt.data.spans import split_words, transitions
-from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.data import Record, Records
+from lightadapt.data.conll import TAG
+from lightadapt.data.spans import Span, split_words, transitions
+from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.tasks.decoding.entities import Entity, decode_entities
 from lightadapt.tasks.encoding.alignment import WordWindow, tokenize_windows, words_inside
@@ -58,7 +59,7 @@ class NER(LabelledTask):
     def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         labels = super().clean_labels(labels)
         if not all(isinstance(label, str) for label in labels):
-            raise LightAdaptError(f"labels={list(labels)!r}: entity types are names, such as 'PER'.")
+            raise LightAdaptError(f"labels={shown(list(labels))}: entity types are names, such as 'PER'.")
         # A list of tags has the tag O; without it, a hyphen is part of a name such as 'E-MAIL'.
         if "O" not in labels or not all(TAG.fullmatch(str(label)) for label in labels):
             return labels
@@ -82,9 +83,9 @@ class NER(LabelledTask):
         if item.get("tokens") is not None:
             return read_tokens(records, index, labelled=labelled)
         if item.get("text") is None:
-            hint = nearest("tokens", map(str, item)) or nearest("text", map(str, item))
+            hint = nearest("tokens", item) or nearest("text", item)
             raise DataError(
-                f"{place}: there is neither 'tokens' nor 'text'. Fields there: {', '.join(map(str, item))}. {hint}"
+                f"{place}: there is neither 'tokens' nor 'text'. Fields there: {listed(item)}. {hint}"
                 "Give tokens + tags, or text + entities; columns={…} renames fields."
             )
         text = text_field(records, index, "text")
@@ -110,6 +111,13 @@ class NER(LabelledTask):
             raise DataError(
                 "The data holds no entity at all, so there is nothing to learn. Check the tags, or columns={…}."
             )
+        tags = [label for label in found if label.startswith("I-") and f"B-{label[2:]}" in found]
+        if tags:
+            raise DataError(
+                f"The labels of entities are tags: {shown('B-' + tags[0][2:])} and {shown(tags[0])}. Two readings: two "
+                "types, or the begin and the inside of one. Give each entity once, from its start to its end, with its "
+                f"type {shown(tags[0][2:])}; or give tokens + tags."
+            )
         return found
 
     def check_answers(self, examples: Sequence[EntityExample], records: Records) -> None:
@@ -117,13 +125,15 @@ class NER(LabelledTask):
         for index, example in enumerate(examples):
             for entity in example.entities:
                 if entity.label not in known:
-                    raise DataError(
-                        f"{records.place(index)}: the entity {example.text[entity.start : entity.end]!r} has the type "
-                        f"{entity.label!r}, which is not among the labels. "
-                        f"{nearest(entity.label, map(str, self.labels or ()))}Labels: "
-                        f"{', '.join(map(str, self.labels or ()))}. Correct the record, or adapt with labels=[…] "
-                        "that include it."
-                    )
+                    raise self._unknown_type(records.place(index), example, entity)
+
+    def _unknown_type(self, place: str, example: EntityExample, entity: Span) -> DataError:
+        known, field = self.labels or (), "entities" if example.tokens is None else "tags"
+        return DataError(
+            f"{place}, {field}: the entity {shown(example.text[entity.start : entity.end])} has the type "
+            f"{shown(entity.label)}, which is not among the labels. {nearest(entity.label, known)}Labels: "
+            f"{listed(known, 20)}. Correct the record, or adapt with labels=[…] that include it."
+        )
 
     def outputs(self) -> tuple[str, ...]:
         return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI")) if self.labels else ()

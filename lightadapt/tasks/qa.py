@@ -15,7 +15,7 @@ from lightadapt.numbers import check_whole, is_number, wrong_number
 from lightadapt.tasks.decoding.answers import Answer, best_answer
 from lightadapt.tasks.encoding.answers import QuestionExample, flatten_articles, read_answers
 from lightadapt.tasks.encoding.features import Count, Encoded
-from lightadapt.tasks.encoding.fields import text_field
+from lightadapt.tasks.encoding.fields import plain, text_field
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.encoding.windows import ContextWindow, context_windows, set_answer
@@ -93,7 +93,8 @@ class QA(Task):
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> QuestionExample:
         context = text_field(records, index, "context")
         answers = read_answers(records, index, context) if labelled else []
-        if answers and records.items[index].get("is_impossible"):
+        impossible = plain(records.items[index].get("is_impossible"))
+        if answers and isinstance(impossible, int) and impossible:
             raise DataError(f"{records.place(index)}: is_impossible is true, but there are answers. Remove either.")
         return QuestionExample(text_field(records, index, "question"), context, answers)
 

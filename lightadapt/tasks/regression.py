@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError
+from lightadapt.errors import DataError, shown
 from lightadapt.metrics import Report, regression_scores
 from lightadapt.tasks.decoding.probabilities import mean_of_windows
 from lightadapt.tasks.encoding.features import Encoded
@@ -110,6 +110,6 @@ def _number(records: Records, index: int) -> float:
     if abs(number) >= LARGEST:
         label = records.items[index]["label"]
         raise DataError(
-            f"{records.place(index)}: label is {label!r}, beyond {LARGEST:g}. Give the labels in a larger unit."
+            f"{records.place(index)}: label is {shown(label)}, beyond {LARGEST:g}. Give the labels in a larger unit."
         )
     return number

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, LightAdaptError, RecordError, nearest
+from lightadapt.errors import DataError, LightAdaptError, RecordError, nearest, shown
 from lightadapt.metrics import Report, relation_scores
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.decoding.probabilities import most_probable
 from lightadapt.tasks.encoding.features import Encoded, Feature
-from lightadapt.tasks.encoding.fields import as_list, required, text_field
+from lightadapt.tasks.encoding.fields import as_list, plain, required, text_field
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.labels import Label
@@ -65,7 +65,7 @@ class Relation(Classification):
         super().__post_init__()
         check_overflow(self.overflow, CUTS)
         if isinstance(self.no_relation, str) or not isinstance(self.no_relation, (Collection, type(None))):
-            raise LightAdaptError(f"no_relation={self.no_relation!r}: give a list of labels, such as ['Other'].")
+            raise LightAdaptError(f"no_relation={shown(self.no_relation)}: give a list of labels, such as ['Other'].")
         if self.no_relation is not None:
             object.__setattr__(self, "no_relation", tuple(sorted(map(str, self.no_relation))))
 
@@ -95,7 +95,7 @@ class Relation(Classification):
         for name in self.no_relation or ():
             if name not in known:
                 raise LightAdaptError(
-                    f"no_relation names {name!r}, which is not among the labels. {nearest(name, known)}Labels: "
+                    f"no_relation names {shown(name)}, which is not among the labels. {nearest(name, known)}Labels: "
                     f"{', '.join(known)}."
                 )
         return self
@@ -129,14 +129,16 @@ class Relation(Classification):
 
 def _read_argument(records: Records, index: int, name: str, text: str) -> tuple[int, int]:
     place = records.place(index)
-    value = as_list(place, name, required(records, index, name))
+    value = [plain(each) for each in as_list(place, name, required(records, index, name))]
     if len(value) != 2 or not all(map(is_whole, value)):
-        raise DataError(f"{place}: {name} is {value!r}. Give [start, end) in characters of the text, such as [4, 11].")
+        raise DataError(
+            f"{place}: {name} is {shown(value)}. Give [start, end) in characters of the text, such as [4, 11]."
+        )
     start, end = map(int, value)
     if not 0 <= start < end <= len(text) or not text[start:end].strip():
         raise DataError(
-            f"{place}: {name} {[start, end]} names no part of the text, which has {len(text)} characters. The end is "
-            "not included."
+            f"{place}: {name} {shown([start, end])} names no part of the text, which has {len(text)} characters. The "
+            "end is not included."
         )
     return start, end
 
@@ -145,7 +147,7 @@ def _read_tags(place: str, text: str) -> tuple[str, tuple[int, int], tuple[int, 
     """The text without `<e1>`, `</e1>`, `<e2>`, `</e2>`, and where the two arguments were."""
     found = [match.group() for match in TAGS.finditer(text)]
     if sorted(found) != ["</e1>", "</e2>", "<e1>", "<e2>"]:
-        raise DataError(f"{place}: text needs <e1>, </e1>, <e2> and </e2> once each; it has {' '.join(found)}.")
+        raise DataError(f"{place}: text needs <e1>, </e1>, <e2> and </e2> once each; it has {' '.join(found[:12])}.")
     plain, edges, position = "", {}, 0
     for match in TAGS.finditer(text):
         plain += text[position : match.start()]
@@ -157,7 +159,7 @@ def _read_tags(place: str, text: str) -> tuple[str, tuple[int, int], tuple[int, 
         start, end = edges[f"<e{number}>"], edges[f"</e{number}>"]
         part = plain[start:end]
         if not part.strip():
-            raise DataError(f"{place}: there is nothing between <e{number}> and </e{number}>.")
+            raise DataError(f"{place}: there is nothing between <e{number}> and </e{number}> in text.")
         spans.append((start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())))
     return plain, spans[0], spans[1]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
 from lightadapt.data.stored import stored_like
-from lightadapt.errors import DataError, LightAdaptError, nearest
+from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Report
 from lightadapt.registry import Registry
 from lightadapt.tasks.encoding.features import Encoded, filler, pad
@@ -97,7 +97,7 @@ class Task(ABC):
         """The records of any form of data, with this task's column names applied."""
         columns = (self.columns if columns is None else columns) or {}
         if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
-            raise DataError(f"columns={columns!r}: write {{field: column}}, such as {{'text': 'sentence'}}.")
+            raise DataError(f"columns={shown(columns)}: write {{field: column}}, such as {{'text': 'sentence'}}.")
         if not labelled:
             columns = {name: column for name, column in columns.items() if name not in self.answer_fields}
         unknown = [name for name in columns if name not in self.fields]
@@ -115,8 +115,21 @@ class Task(ABC):
             DataError: naming the record, the field and the mend.
         """
         self._check_columns(records, self.known_fields(records, labelled=labelled))
-        examples = (self.parse_record(records, index, labelled=labelled) for index in range(len(records)))
+        examples = (self._parse_one(records, index, labelled=labelled) for index in range(len(records)))
         return stored_like(records.items, examples)
+
+    def _parse_one(self, records: Records, index: int, *, labelled: bool) -> Any:
+        """The checked example of one record, whatever its values raise when they are looked at."""
+        try:
+            return self.parse_record(records, index, labelled=labelled)
+        except LightAdaptError:
+            raise
+        except Exception as error:  # of a value of any class, or of a task of others
+            raise DataError(
+                f"{records.place(index)} cannot be read as a record of task {self.name!r}: {type(error).__name__}: "
+                f"{str(error)[:200]}. Fields there: {listed(records.items[index])}. Give texts, numbers and lists of "
+                "them."
+            ) from error
 
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
         """The fields that count for these records; a column with nearly such a name is taken for a slip."""
@@ -126,12 +139,16 @@ class Task(ABC):
         """Refuse a misspelt optional field, which would otherwise be ignored in silence."""
         present = {key for item in records for key in item}
         absent = [name for name in fields if name not in present]
-        for key in sorted(present - set(self.fields), key=str):
-            close = get_close_matches(str(key).lower(), absent, n=1, cutoff=0.8)
+        letters = frozenset("".join(absent))
+        for key in sorted(key for key in present - set(self.fields) if isinstance(key, str) and len(key) <= 40):
+            # Comparing takes long where there are many columns, and most have too few letters of any field.
+            if sum(letter in letters for letter in key.lower()) < 0.6 * len(key):
+                continue
+            close = get_close_matches(key.lower(), absent, n=1, cutoff=0.8)
             if close:
                 raise DataError(
-                    f"Unknown column {key!r} in {records.source}. Did you mean {close[0]!r}? "
-                    f"Rename it, or pass columns={{{close[0]!r}: {key!r}}}. Fields: {', '.join(self.fields)}"
+                    f"Unknown column {shown(key)} in {records.source}. Did you mean {shown(close[0])}? "
+                    f"Rename it, or pass columns={{{shown(close[0])}: {shown(key)}}}. Fields: {', '.join(self.fields)}"
                 )
 
     @abstractmethod

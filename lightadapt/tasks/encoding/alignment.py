@@ -6,6 +6,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from lightadapt.tasks.encoding.features import Feature
 from lightadapt.tasks.encoding.view import ModelView
@@ -59,8 +60,7 @@ def tokenize_windows(texts: Sequence[str], words: Sequence[Words], view: ModelVi
 
 def words_inside(words: Words, start: int, end: int) -> tuple[int, int]:
     """The range of words that a span of characters touches."""
-    touched = [number for number, (first, last) in enumerate(words) if first < end and last > start]
-    return touched[0], touched[-1] + 1
+    return bisect_right(words, start, key=itemgetter(1)), bisect_left(words, end, key=itemgetter(0))
 
 
 def _word_starts(

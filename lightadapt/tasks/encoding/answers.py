@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError
+from lightadapt.errors import DataError, listed, shown
 from lightadapt.numbers import is_whole
-from lightadapt.tasks.encoding.fields import as_list, check_characters, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, plain, required
 
 
 class QuestionExample(NamedTuple):
@@ -47,7 +45,7 @@ def _questions(place: str, paragraphs: Any) -> list[Record]:
             raise DataError(f"{place}: a paragraph without 'qas'. It is no SQuAD article.")
         for question in as_list(place, "qas", paragraph["qas"]):
             if not isinstance(question, Mapping):
-                raise DataError(f"{place}: 'qas' holds {question!r}, not a dict with 'question' and 'answers'.")
+                raise DataError(f"{place}: 'qas' holds {shown(question)}, not a dict with 'question' and 'answers'.")
             found.append({"context": paragraph.get("context"), **question})
     return found
 
@@ -58,22 +56,24 @@ def read_answers(records: Records, index: int, context: str) -> list[tuple[int, 
     answers = required(records, index, "answers")
     if isinstance(answers, Mapping):
         answers = _as_entries(place, answers)
-    elif not isinstance(answers, (list, tuple, np.ndarray)):
+    elif isinstance(answers, (list, tuple)) or bool(getattr(answers, "ndim", 0)):
+        answers = as_list(place, "answers", answers)
+    else:
         raise DataError(
-            f"{place}: answers is {answers!r}. Give {{'text': […], 'answer_start': […]}}, with empty lists for no "
+            f"{place}: answers is {shown(answers)}. Give {{'text': […], 'answer_start': […]}}, with empty lists for no "
             "answer."
         )
     for entry in answers:
         if not isinstance(entry, Mapping) or not {"text", "answer_start"} <= set(entry):
-            raise DataError(f"{place}: the answer {entry!r} is no dict with text and answer_start.")
+            raise DataError(f"{place}, answers: the answer {shown(entry)} is no dict with text and answer_start.")
     return [_read_answer(place, context, entry["text"], entry["answer_start"]) for entry in answers]
 
 
 def _as_entries(place: str, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One dict an answer, of a dict with their texts and starts (or one of each)."""
     if not {"text", "answer_start"} <= set(answers):
-        raise DataError(f"{place}: answers has the keys {', '.join(map(str, answers))}, not text and answer_start.")
-    texts, starts = answers["text"], answers["answer_start"]
+        raise DataError(f"{place}: answers has the keys {listed(answers)}, not text and answer_start.")
+    texts, starts = answers["text"], plain(answers["answer_start"])
     texts = [texts] if isinstance(texts, str) else as_list(place, "answers.text", texts)
     starts = [starts] if is_whole(starts) else as_list(place, "answers.answer_start", starts)
     if len(texts) != len(starts):
@@ -83,16 +83,22 @@ def _as_entries(place: str, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _read_answer(place: str, context: str, text: Any, start: Any) -> tuple[int, int]:
     if not isinstance(text, str) or not text.strip():
-        raise DataError(f"{place}: the answer text {text!r} is empty or no text. For no answer give empty lists.")
+        raise DataError(
+            f"{place}, answers: the answer text {shown(text)} is empty or no text. For no answer give empty lists."
+        )
+    start = plain(start)
     if not is_whole(start):
-        raise DataError(f"{place}: answer_start {start!r} is not a whole number (characters).")
+        raise DataError(f"{place}, answers: answer_start {shown(start)} is not a whole number (characters).")
     start = int(start)
     check_characters(place, "answers", text)
-    if start < 0 or context[start : start + len(text)] != text:
-        there = context[max(start, 0) : max(start, 0) + len(text)]
+    if not 0 <= start < len(context) or context[start : start + len(text)] != text:
+        begin = min(max(start, 0), len(context))
+        there = context[begin : begin + len(text)]
         nearby = min(_occurrences(context, text), key=lambda at: abs(at - start), default=None)
         mend = "It is nowhere in the context." if nearby is None else f"It is at {nearby}; set answer_start to that."
-        raise DataError(f"{place}: the context at {start} is {there!r}, not the answer {text!r}. {mend}")
+        raise DataError(
+            f"{place}: the context at {shown(start)} is {shown(there)}, not the answer {shown(text)}. {mend}"
+        )
     return start, start + len(text)
 
 

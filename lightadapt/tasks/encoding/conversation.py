@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError, RecordError
+from lightadapt.errors import DataError, RecordError, shown
 from lightadapt.tasks.encoding.fields import as_list, check_characters, required
 
 if TYPE_CHECKING:
@@ -35,10 +35,10 @@ def read_messages(records: Records, index: int) -> list[dict[str, str]]:
     messages = as_list(place, "messages", required(records, index, "messages"))
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise DataError(f"{place}: message {number} is {message!r}, not a dict with 'role' and 'content'.")
+            raise DataError(f"{place}: message {number} is {shown(message)}, not a dict with 'role' and 'content'.")
         for name in ("role", "content"):
             if not isinstance(message[name], str) or (name == "role" and not message[name]):
-                raise DataError(f"{place}: the {name} of message {number} is {message[name]!r}, not a text.")
+                raise DataError(f"{place}: the {name} of message {number} is {shown(message[name])}, not a text.")
             check_characters(place, "messages", message[name])
         if message["role"] == "assistant" and not message["content"].strip():
             raise DataError(f"{place}: message {number} of the assistant is empty. Remove it or fill it in.")

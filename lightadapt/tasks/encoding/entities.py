@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import islice
+from operator import itemgetter
 from typing import Any, NamedTuple
+from unicodedata import combining, normalize
 
-from lightadapt.data.reading import TAG, Records
+from lightadapt.data import Records
+from lightadapt.data.conll import TAG
 from lightadapt.data.spans import Span, overlapping, read_tags, write_tags
-from lightadapt.errors import DataError
+from lightadapt.errors import DataError, listed, shown
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.encoding.alignment import WordWindow, words_inside
 from lightadapt.tasks.encoding.features import IGNORED
-from lightadapt.tasks.encoding.fields import as_list, check_characters, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, plain, required
+
+OWN_TEXT = ("text", "word", "mention", "surface")
+"""The names under which tools say beside a span what it holds."""
 
 
 class EntityExample(NamedTuple):
@@ -31,7 +40,7 @@ def read_tokens(records: Records, index: int, *, labelled: bool) -> EntityExampl
     item, place = records.items[index], records.place(index)
     if isinstance(item["tokens"], str):
         raise DataError(
-            f"{place}: tokens is the text {item['tokens'][:40]!r}. Give a list of tokens, or the field 'text' with "
+            f"{place}: tokens is the text {shown(item['tokens'], 40)}. Give a list of tokens, or the field 'text' with "
             "'entities'."
         )
     tokens = as_list(place, "tokens", item["tokens"])
@@ -39,7 +48,9 @@ def read_tokens(records: Records, index: int, *, labelled: bool) -> EntityExampl
         raise DataError(f"{place}: tokens is empty. Remove the record.")
     wrong = [token for token in tokens if not isinstance(token, str)]
     if wrong:
-        raise DataError(f"{place}: the token {wrong[0]!r} is a {type(wrong[0]).__name__}, but a text is expected.")
+        raise DataError(
+            f"{place}, tokens: the token {shown(wrong[0])} is a {type(wrong[0]).__name__}, but a text is expected."
+        )
     if "" in tokens:
         raise DataError(f"{place}: token {tokens.index('')} is empty. Remove it, and its tag.")
     for token in tokens:
@@ -61,16 +72,17 @@ def _checked_tags(records: Records, index: int, tokens: Sequence[str]) -> list[s
     if len(tags) != len(tokens):
         raise DataError(f"{place}: tags has {len(tags)} items but tokens has {len(tokens)}. Each token needs one tag.")
     for token, tag in zip(tokens, tags, strict=True):
-        if isinstance(tag, int):
+        if is_whole(tag):
             raise DataError(
-                f"{place}: the tag of {token!r} is the number {tag}. Give names such as 'B-PER' "
+                f"{place}, tags: the tag of {shown(token)} is the number {shown(tag)}. Give names such as 'B-PER' "
                 "(a datasets.Dataset whose column is a list of ClassLabel is translated by itself)."
             )
         if not isinstance(tag, str) or not TAG.fullmatch(tag):
             raise DataError(
-                f"{place}: {tag!r}, the tag of {token!r}, is no tag of BIO, IOB1 or BIOES. "
+                f"{place}, tags: {shown(tag)}, the tag of {shown(token)}, is no tag of BIO, IOB1 or BIOES. "
                 "A tag is O, or a prefix of B I E S, a hyphen and a type: B-PER."
             )
+        check_characters(place, "tags", tag)
     return tags
 
 
@@ -78,38 +90,60 @@ def read_entities(records: Records, index: int, text: str) -> list[Span]:
     """The entities of a record with a text, checked, in their order."""
     place = records.place(index)
     if "entities" not in records.items[index]:
-        found = ", ".join(map(str, records.items[index]))
         raise DataError(
-            f"{place}: the field 'entities' is missing. Fields there: {found}. "
+            f"{place}: the field 'entities' is missing. Fields there: {listed(records.items[index])}. "
             "Give a list of {'start', 'end', 'label'}; an empty list where there is no entity."
         )
     entries = as_list(place, "entities", required(records, index, "entities"))
+    place = f"{place}, entities"
     entities = [_read_entity(place, entry, text) for entry in entries]
-    for one, other in overlapping(entities):
-        raise DataError(
-            f"{place}: the entities {text[one.start : one.end]!r} ({one.label}, {one.start}-{one.end}) and "
-            f"{text[other.start : other.end]!r} ({other.label}, {other.start}-{other.end}) overlap. Keep one of them."
-        )
+    for pair in overlapping(entities):
+        one, other = (f"{shown(text[start:end])} ({shown(label)[1:-1]}, {start}-{end})" for start, end, label in pair)
+        raise DataError(f"{place}: the entities {one} and {other} overlap. Keep one of them.")
     return sorted(entities)
 
 
 def _read_entity(place: str, entry: Any, text: str) -> Span:
     if not isinstance(entry, Mapping) or not {"start", "end", "label"} <= set(entry):
-        raise DataError(f"{place}: the entity {entry!r} is not a dict with 'start', 'end' and 'label'.")
-    start, end, label = entry["start"], entry["end"], entry["label"]
+        raise DataError(f"{place}: the entity {shown(entry)} is not a dict with 'start', 'end' and 'label'.")
+    start, end, label = (plain(entry[name]) for name in ("start", "end", "label"))
     if not (is_whole(start) and is_whole(end)):
-        raise DataError(f"{place}: the entity {entry!r} has offsets that are not whole numbers (characters).")
-    start, end = int(start), int(end)
+        raise DataError(f"{place}: the entity {shown(entry)} has offsets that are not whole numbers (characters).")
     if not isinstance(label, str) or not label.strip():
-        raise DataError(f"{place}: the entity {entry!r} has no label. Name its type, such as 'PER'.")
+        raise DataError(f"{place}: the entity {shown(entry)} has no label. Name its type, such as 'PER'.")
+    check_characters(place, "label", label)
+    name = shown(label, 60)[1:-1]
     if not 0 <= start < end <= len(text):
         raise DataError(
-            f"{place}: the entity {label} has the span {start}-{end}, but its text has {len(text)} characters. "
-            "Needed: 0 <= start < end <= length, in characters, end not included."
+            f"{place}: the entity {name} has the span {shown(start)}-{shown(end)}, but its text has {len(text)} "
+            "characters. Needed: 0 <= start < end <= length, in characters, end not included."
         )
     if not text[start:end].strip():
-        raise DataError(f"{place}: the entity {label} at {start}-{end} is only white space. Correct its offsets.")
+        raise DataError(f"{place}: the entity {name} at {start}-{end} is only white space. Correct its offsets.")
+    start, end = int(start), int(end)
+    _check_own_text(f"{place}: the entity {name}", entry, text, start, end)
     return Span(start, end, label)
+
+
+def _check_own_text(entity: str, entry: Mapping[str, Any], text: str, start: int, end: int) -> None:
+    """Refuse a span that holds another text than the entity says of itself; case, accents and spaces do not count."""
+    own = next((entry[name] for name in OWN_TEXT if isinstance(entry.get(name), str) and entry[name].strip()), None)
+    if own is None or _letters(own) == _letters(text[start:end]):
+        return
+    places = [match.start() for match in islice(re.finditer(re.escape(own.strip()), text), 1_000)]
+    nearby = min(places, key=lambda at: abs(at - start), default=None)
+    mend = "Correct either"
+    if nearby is not None:
+        mend = f"It is at {nearby}-{nearby + len(own.strip())}; correct start and end"
+    raise DataError(
+        f"{entity} says that it is {shown(own)}, but its span {start}-{end} holds {shown(text[start:end])}. {mend} "
+        "(characters counted from 0, the end not included)."
+    )
+
+
+def _letters(text: str) -> str:
+    """What of a text tools keep alike that lower its case, strip its accents and join its tokens."""
+    return "".join(each for each in normalize("NFKD", text).casefold() if not each.isspace() and not combining(each))
 
 
 def set_tags(example: EntityExample, windows: Sequence[WordWindow], outputs: Sequence[str]) -> tuple[int, int]:
@@ -120,7 +154,7 @@ def set_tags(example: EntityExample, windows: Sequence[WordWindow], outputs: Seq
     lost = changed = 0
     for start, end, label in example.entities:
         begin, behind = words_inside(example.words, start, end)
-        shown = [number for number, (first, _) in enumerate(groups) if begin <= first < behind]
+        shown = range(*(bisect_left(groups, edge, key=itemgetter(0)) for edge in (begin, behind)))
         lost += not shown
         # Two entities inside one word: the word can carry the tag of one of them only.
         if shown and (not spans or spans[-1].end <= shown[0]):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
-import numpy as np
-
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, nearest
+from lightadapt.errors import DataError, listed, nearest, shown
 from lightadapt.numbers import is_number
 
 
@@ -26,7 +25,7 @@ def text_field(records: Records, index: int, name: str) -> str:
     value = required(records, index, name)
     if not isinstance(value, str):
         raise DataError(
-            f"{records.place(index)}: {name} is {value!r} ({type(value).__name__}), but a text is expected. "
+            f"{records.place(index)}: {name} is {shown(value)} ({type(value).__name__}), but a text is expected. "
             "Convert it with str(), or choose the right column with columns={…}."
         )
     if not value.strip():
@@ -41,15 +40,15 @@ def number_field(records: Records, index: int, name: str, *, least: float = -mat
     Raises:
         DataError: the field is missing, is no number, or is not from `least` to `most`.
     """
-    value, place = required(records, index, name), records.place(index)
+    value, place = plain(required(records, index, name)), records.place(index)
     try:
-        number = float(value) if is_number(value) or isinstance(value, str) else math.nan
-    except ValueError:
+        number = float(value) if is_number(value) or isinstance(value, (str, Decimal)) else math.nan
+    except (ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise DataError(f"{place}: {name} is {value!r}, but a number is needed. Correct it, or remove the record.")
+        raise DataError(f"{place}: {name} is {shown(value)}, but a number is needed. Correct it, or remove the record.")
     if not least <= number <= most:
-        raise DataError(f"{place}: {name} is {value!r}. Give a number from {least:g} to {most:g}.")
+        raise DataError(f"{place}: {name} is {shown(value)}. Give a number from {least:g} to {most:g}.")
     return number
 
 
@@ -59,17 +58,29 @@ def check_characters(place: str, name: str, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{place}: {name} holds half a character at {error.start} ({text[error.start]!r}). Repair the text, for "
-            "example with text.encode('utf-8', 'ignore').decode()."
+            f"{place}: {name} holds half a character at {error.start} ({shown(text[error.start])}). Repair the text, "
+            "for example with text.encode('utf-8', 'ignore').decode()."
         ) from error
 
 
+def plain(value: Any) -> Any:
+    """The number or text of a NumPy scalar, or of an array or tensor of one value; anything else as it is."""
+    is_scalar = getattr(value, "shape", None) == () and callable(getattr(value, "item", None))
+    return value.item() if is_scalar else value
+
+
 def as_list(place: str, name: str, value: Any) -> list[Any]:
-    """The items of a list-like field."""
-    if isinstance(value, (list, tuple, np.ndarray)):
+    """The items of a field that is a list, or an array or tensor, as plain values.
+
+    Raises:
+        DataError: it is none.
+    """
+    if isinstance(value, (list, tuple)):
         return list(value)
+    if callable(getattr(value, "tolist", None)) and bool(getattr(value, "ndim", 0)):
+        return list(value.tolist())
     hint = " Give a list; a .csv holds none, so use .jsonl for it." if isinstance(value, str) else ""
-    raise DataError(f"{place}: {name} is {value!r} ({type(value).__name__}), not a list.{hint}")
+    raise DataError(f"{place}: {name} is {shown(value)} ({type(value).__name__}), not a list.{hint}")
 
 
 def required(records: Records, index: int, name: str) -> Any:
@@ -83,9 +94,7 @@ def required(records: Records, index: int, name: str) -> Any:
     if value is None:
         if name in item:
             raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill it in.")
-        close = nearest(name, map(str, item))
+        close = nearest(name, item)
         hint = f" {close}Rename it, or pass columns={{{name!r}: '…'}}." if item else " It is an empty dict."
-        raise DataError(
-            f"{records.place(index)}: the field {name!r} is missing. Fields there: {', '.join(map(str, item))}.{hint}"
-        )
+        raise DataError(f"{records.place(index)}: the field {name!r} is missing. Fields there: {listed(item)}.{hint}")
     return value

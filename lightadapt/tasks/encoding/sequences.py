@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lightadapt.data import Records
-from lightadapt.errors import DataError, RecordError
+from lightadapt.errors import DataError, RecordError, shown
 from lightadapt.tasks.encoding.completions import (
     Tokens,
     append_eos,
@@ -22,6 +23,9 @@ from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, 
 from lightadapt.tasks.encoding.features import Feature
 from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.encoding.view import ModelView
+
+LIST_AS_TEXT = re.compile(r"""\[\s*(['"]).*\1\s*\]""", re.DOTALL)
+"""What pandas writes into a .csv for a list of texts."""
 
 
 class GenerationExample(NamedTuple):
@@ -58,6 +62,11 @@ def read_conversation(records: Records, index: int, *, labelled: bool) -> Genera
 def read_references(records: Records, index: int, name: str) -> list[str]:
     """The texts of a field of a record that holds one or several, checked."""
     value = required(records, index, name)
+    if isinstance(value, str) and records.source.endswith((".csv", ".tsv")) and LIST_AS_TEXT.fullmatch(value.strip()):
+        raise DataError(
+            f"{records.place(index)}: {name} is {shown(value)}. Two readings: several texts, or one that looks like a "
+            "list. A .csv holds no lists: use .jsonl for either."
+        )
     if isinstance(value, str):
         return [text_field(records, index, name)]
     place = records.place(index)
@@ -66,7 +75,7 @@ def read_references(records: Records, index: int, name: str) -> list[str]:
         raise DataError(f"{place}: {name} is []. Give a text, or a list of several.")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{place}: {name} holds {text!r}, which is empty or no text.")
+            raise DataError(f"{place}: {name} holds {shown(text)}, which is empty or no text.")
         check_characters(place, name, text)
     return texts
 
@@ -158,7 +167,9 @@ def _pieces(text: str, index: int, view: ModelView) -> list[GenerationFeature]:
     """All of a text; the pieces of a long one overlap by one token, so that each token is learned once."""
     ids = append_eos(prepend_specials(tokenize_spans(text, [], view.tokenizer), view), view).ids
     if len(ids) < 2:
-        raise RecordError(index, f"the text {text!r} is one token in this tokenizer, so nothing follows from anything.")
+        raise RecordError(
+            index, f"the text {shown(text)} is one token in this tokenizer, so nothing follows from anything."
+        )
     step = view.max_length - 1
     starts = range(0, max(1, len(ids) - 1), step)
     pieces = [ids[start : start + view.max_length] for start in starts]

@@ -1,0 +1,147 @@
+"""Records in files: what cannot be read is named by file, line or column."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lightadapt.data.conll import read_conll
+from lightadapt.data.encodings import decode
+from lightadapt.data.records import Record, Records
+from lightadapt.data.separated import read_table
+from lightadapt.errors import DataError, shown
+
+CONLL_SUFFIXES = (".conll", ".bio", ".txt")
+TABLE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+
+def read_file(path: Path, suffix: str) -> Records:
+    """The records of a file of a known kind.
+
+    Raises:
+        DataError: it cannot be read, is not UTF-8, or is broken.
+    """
+    if suffix == ".parquet":
+        return Records(_read_parquet(path), str(path))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}). Check its permissions.") from error
+    text = decode(content, path)
+    if suffix in CONLL_SUFFIXES:
+        return read_conll(text, path)
+    if suffix == ".jsonl":
+        return _read_json_lines(text, path)
+    if suffix == ".json":
+        return _read_json(text, path)
+    return read_table(text, path, delimiter="\t" if suffix == ".tsv" else ",")
+
+
+# ---- JSON
+
+
+def _read_json_lines(text: str, path: Path) -> Records:
+    items, lines = [], []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            items.append(_parse_json(line))
+        except ValueError as error:
+            raise DataError(
+                f"{path}, line {number} is not JSON ({error}): {shown(line)}. In a .jsonl file each line is one record."
+            ) from error
+        lines.append(number)
+    return Records(items, str(path), lines)
+
+
+def _read_json(text: str, path: Path) -> Records:
+    try:
+        content = _parse_json(text)
+    except ValueError as error:
+        cause = error.__cause__
+        if isinstance(cause, json.JSONDecodeError) and cause.msg == "Extra data":
+            return _read_json_lines(text, path)  # a .jsonl file under another name, as some exports have it
+        raise DataError(f"{path} is not JSON ({error}).") from error
+    if isinstance(content, dict) and isinstance(content.get("data"), list):
+        content = content["data"]
+    if not isinstance(content, list):
+        raise DataError(f"{path} holds a {type(content).__name__}. It must hold a list of records.")
+    return Records(content, str(path))
+
+
+def _parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: saying why it has none, or none that is sure.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        line = f" in line {error.lineno}" if error.lineno > 1 else ""
+        raise ValueError(f"{error.msg}{line}") from error
+    except RecursionError as error:
+        raise ValueError("its lists or objects are nested too deeply") from error
+    except ValueError as error:
+        if "digits" in str(error):  # Python's own limit
+            raise ValueError("it holds a whole number of thousands of digits; write it as a text") from error
+        raise
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The dict of an object, whose names must differ: parsers do not agree on which of two values holds."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"an object names {shown(twice)} twice; keep one of them")
+    return found
+
+
+# ---- parquet
+
+
+def _read_parquet(path: Path) -> list[Record]:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable parquet file: {error}") from error
+    return rows_of_table(table, str(path))
+
+
+def rows_of_table(table: Any, source: str) -> list[Record]:
+    """The rows of an Arrow table as dicts.
+
+    Raises:
+        DataError: two columns have the same name, or a column holds what Python cannot, such as a date of the year
+            12,000 or bytes that are no text.
+    """
+    names = table.column_names
+    twice = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if twice:
+        raise DataError(f"{source} has two columns named {shown(twice[0])}. Rename one of them.")
+    columns = []
+    for name in names:
+        try:
+            columns.append(table[name].to_pylist())
+        except Exception as error:  # OverflowError, UnicodeDecodeError, ArrowInvalid, … by the kind of the column
+            row = _unreadable_row(table[name])
+            raise DataError(
+                f"Record {row} ({source}): {name} holds a value that cannot be read ({type(error).__name__}: {error}). "
+                "Correct it, or leave the column out."
+            ) from error
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _unreadable_row(column: Any) -> int:
+    """The first row whose value Python cannot hold."""
+    for row in range(len(column)):
+        try:
+            column[row].as_py()
+        except Exception:  # as above
+            return row
+    return 0
