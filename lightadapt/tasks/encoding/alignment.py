@@ -58,9 +58,9 @@ def tokenize_windows(texts: Sequence[str], words: Sequence[Words], view: ModelVi
 
 
 def words_inside(words: Words, start: int, end: int) -> tuple[int, int]:
-    """The range of words that a span of characters touches."""
-    touched = [number for number, (first, last) in enumerate(words) if first < end and last > start]
-    return touched[0], touched[-1] + 1
+    """The range of words that a span of characters touches; an empty one where it touches none."""
+    first = bisect_right(words, start, key=lambda word: word[1])
+    return first, max(first, bisect_left(words, end, key=lambda word: word[0]))
 
 
 def _word_starts(
