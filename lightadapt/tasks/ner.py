@@ -168,14 +168,15 @@ class NER(LabelledTask):
         view: ModelView,
     ) -> list[list[Entity]]:
         allowed = transitions(view.outputs)
-        shown: list[dict[tuple[int, int], np.ndarray]] = [{} for _ in examples]
+        parts: list[list[tuple[WordWindow, np.ndarray]]] = [[] for _ in examples]
         for feature, scores in zip(features, inferred, strict=True):  # scores: (T, K)
-            for position, first, end in feature.words:
-                shown[feature.example][first, end] = scores[position]
-        return [
-            decode_entities(example.words(split=self.fitted.split), example.borders, groups, view.outputs, allowed)
-            for example, groups in zip(examples, shown, strict=True)
-        ]
+            parts[feature.example].append((feature, scores))
+        found = []
+        for example, mine in zip(examples, parts, strict=True):
+            words = example.words(split=self.fitted.split)
+            groups = {(first, end): row[place] for part, row in mine for place, first, end in part.words}
+            found.append(decode_entities(words, example.borders, groups, view.outputs, allowed))
+        return found
 
     def score(
         self, examples: Sequence[EntityExample], predictions: Sequence[Sequence[Entity]]
