@@ -13,7 +13,7 @@ from lightadapt.adaptation.artifact import Artifact
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.preview import preview
-from lightadapt.adaptation.requests import answer
+from lightadapt.adaptation.requests import answer, stream
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other, warn_when_other_format
 from lightadapt.adaptation.several import Several
@@ -311,7 +311,7 @@ class Adapted:
         with self._several.computing(self.runner) as now:
             now.require_labels()
             examples, records = now.task.read_examples(data, split="test", columns=columns)
-            predictions = now.decode(examples, now.encode(examples, records, targets=True))
+            predictions = now.predict(examples, records, targets=True)
             scores, table = now.task.score(examples, predictions)
         if report and table:
             print(format_report(table))
@@ -348,6 +348,41 @@ class Adapted:
         if not is_collection(adapter):
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         return self._predict_by_name(inputs, list(adapter), scores=scores, columns=columns, options=options)
+
+    def predict_stream(
+        self,
+        inputs: Any,
+        *,
+        scores: bool = False,
+        columns: Mapping[str, str] | None = None,
+        options: Mapping[str, Any] | None = None,
+        adapter: str | None = None,
+        at_once: int = 1_000,
+    ) -> Iterator[Any]:
+        """The predictions of `predict`, one after the other as they are made; memory holds `at_once` of them.
+
+        For more inputs than fit into memory: an iterator or a data set that is streamed. A file is read as a whole.
+
+        Args:
+            inputs: as in `predict`.
+            scores: as in `predict`.
+            columns: as in `predict`.
+            options: as in `predict`.
+            adapter: the adaptation that answers; None: the one that is in use when this is called.
+            at_once: inputs that are taken before the first of them is answered.
+
+        Raises:
+            DataError: an input cannot be used; those in the pieces before it have their answers by then.
+            LightAdaptError: the labels are not known yet.
+        """
+        check_whole("at_once", at_once, wanted="a whole number above 0")
+        chosen = self.runner if adapter is None else self._several.named(adapter)
+
+        def answers(items: Any, **more: Any) -> list[Any]:
+            with self._several.computing(chosen) as now:
+                return answer(now, items, scores=scores, options=options, **more)
+
+        return stream(chosen, inputs, answers, columns=columns, at_once=at_once)
 
     def _predict_by_name(self, inputs: Any, names: list[str], **how: Any) -> list[Any]:
         """The predictions where each input names the adaptation that answers: those of one name together."""

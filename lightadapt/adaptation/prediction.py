@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +17,8 @@ BATCH_TOKENS = 4096
 """The tokens of a batch on a GPU, padding included."""
 BATCH_TOKENS_A_THREAD = 512
 """The same on a CPU: what a batch computes should stay in its caches (`benchmarks/predict_speed.py`)."""
+PIECE_TOKENS = 2**17
+"""The tokens that are inferred before what was inferred becomes predictions: many batches, and not much memory."""
 SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 
@@ -28,11 +31,13 @@ def run_model(
     lengths: Sequence[int],
     infer: Callable[[Sequence[AnyFeature]], Sequence[Any]],
     *,
+    done: Callable[[int], object],
     shared: bool = False,
 ) -> list[Any]:
     """What `infer` gives for each feature; it gets batches of like `lengths`, with the model in evaluation mode.
 
     Args:
+        done: is told of each batch how many features it has.
         shared: whether all processes call this together, with the same features. Each then does its share of the
             batches, and all get all results. Where the model itself is in parts all have to call this anyway, and all
             compute the same: batches of their own would have them wait for each other.
@@ -48,17 +53,41 @@ def run_model(
     found: list[tuple[int, Any]] = []
     training = model.training
     model.eval()
-    quiet = rank() > 0 or sum(lengths) < SHOW_PROGRESS_FROM
-    bar = tqdm(total=sum(map(len, batches)), desc="predict", leave=False, disable=quiet)
     try:
-        with torch.no_grad(), bar:
+        with torch.no_grad():
             for indices in batches:
                 found += zip(indices, infer([features[index] for index in indices]), strict=True)
-                bar.update(len(indices))
+                done(len(indices))
     finally:
         model.train(training)
     placed = dict(gather(found) if shared else found)
     return [placed[index] for index in range(len(features))]
+
+
+def progress(features: int, tokens: int) -> Any:
+    """A progress bar over so many features, which is silent where they are done before it is read."""
+    quiet = rank() > 0 or tokens < SHOW_PROGRESS_FROM
+    return tqdm(total=features, desc="predict", leave=False, disable=quiet)
+
+
+def whole_examples(owners: Sequence[int], lengths: Sequence[int], examples: int) -> Iterator[tuple[range, range]]:
+    """The examples in pieces of about `PIECE_TOKENS` tokens, each with the range of its features.
+
+    All is one piece where the features are not in the order of their examples.
+
+    Args:
+        owners: the example of each feature.
+    """
+    if any(one > other for one, other in pairwise(owners)):
+        yield range(examples), range(len(owners))
+        return
+    first, start, tokens = 0, 0, 0
+    for place, (owner, length) in enumerate(zip(owners, lengths, strict=True)):
+        if tokens >= PIECE_TOKENS and owner != owners[place - 1]:
+            yield range(first, owner), range(start, place)
+            first, start, tokens = owner, place, 0
+        tokens += length
+    yield range(first, examples), range(start, len(owners))
 
 
 def _batch_tokens(device: torch.device) -> int:

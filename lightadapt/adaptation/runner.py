@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.history import LastRun
-from lightadapt.adaptation.prediction import run_model
+from lightadapt.adaptation.prediction import progress, run_model, whole_examples
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
 from lightadapt.data import Data, Records
@@ -158,20 +159,27 @@ class Runner:
         return Prepared(records, examples, task, self.view_of(task))
 
     def encode(
-        self, examples: Sequence[Any], records: Records | None = None, *, targets: bool, task: Task | None = None
+        self,
+        examples: Sequence[Any],
+        records: Records | None = None,
+        *,
+        targets: bool,
+        task: Task | None = None,
+        in_file: bool = False,
     ) -> Sequence[Feature]:
         """The examples as the model reads them, with a warning for what had to be cut; in a file when they are in one.
 
         Args:
             records: what the examples were parsed from, so that an error can name file and line.
             task: another form of the task than the present one.
+            in_file: keep them in a file in any case.
 
         Raises:
             DataError: a record cannot be encoded.
         """
         counts: list[Count] = []
         encoded = self._encode(examples, records, targets, task or self.task, counts)
-        features = stored_like(examples, encoded)
+        features = Stored(encoded) if in_file else stored_like(examples, encoded)
         for note in as_notes(counts, len(examples)):
             warn(note)
         return features
@@ -212,12 +220,47 @@ class Runner:
             shared: whether all processes call this together, so that each can do its share.
         """
         task, view = task or self.task, self.view
-        costs = [task.cost(feature) for feature in features]
-        with self.adaptation.adapter.folded_if_it_pays(sum(costs)):
-            inferred = run_model(
-                self.model, features, costs, lambda batch: task.infer(self.model, batch, view), shared=shared
-            )
-        return task.decode(examples, features, inferred, view)
+        owners, costs = array("q"), array("q")
+        for feature in features:
+            owners.append(feature.example)
+            costs.append(task.cost(feature))
+        found: list[Any] = []
+        tokens = sum(costs)
+        bar = progress(len(costs), tokens)
+        with self.adaptation.adapter.folded_if_it_pays(tokens), bar:
+            for chosen, places in whole_examples(owners, costs, len(examples)):
+                mine = [_of_piece(features[place], chosen.start) for place in places]
+                inferred = run_model(
+                    self.model,
+                    mine,
+                    costs[places.start : places.stop],
+                    lambda batch: task.infer(self.model, batch, view),
+                    done=bar.update,
+                    shared=shared,
+                )
+                found += task.decode(examples[chosen.start : chosen.stop], mine, inferred, view)
+                bar.update(places.stop - bar.n)  # what other processes did
+        return found
+
+    def predict(
+        self, examples: Sequence[Any], records: Records, *, targets: bool = False, task: Task | None = None
+    ) -> list[Any]:
+        """The predictions for examples, whose features are in a file where they are many.
+
+        Args:
+            records: what the examples were parsed from.
+            targets: whether the answers are encoded, too, for scores that need what the model makes of them.
+
+        Raises:
+            DataError: a record cannot be encoded; before anything is inferred.
+        """
+        features = self.encode(examples, records, targets=targets, task=task, in_file=len(examples) > PIECE)
+        return self.decode(examples, features, task)
+
+
+def _of_piece(feature: Feature, first: int) -> Feature:
+    """The feature as one of a piece that begins with this example."""
+    return replace(feature, example=feature.example - first) if first else feature
 
 
 def _arguments(model: PreTrainedModel) -> frozenset[str]:

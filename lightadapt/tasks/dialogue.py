@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lightadapt.tasks.encoding.messages import FOR_TEMPLATE
 from lightadapt.tasks.generation import Generation
 
 
@@ -17,7 +18,7 @@ class Dialogue(Generation):
     """
 
     name: ClassVar[str] = "dialogue"
-    fields: ClassVar[tuple[str, ...]] = ("messages", "source", "target")
+    fields: ClassVar[tuple[str, ...]] = ("messages", "source", "target", *FOR_TEMPLATE)
     answer_fields: ClassVar[tuple[str, ...]] = ("target",)
     headline: ClassVar[str] = "bleu"
     greater_is_better: ClassVar[bool] = True

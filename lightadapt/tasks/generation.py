@@ -16,6 +16,7 @@ from lightadapt.tasks.decoding.writing import GREEDY, Generated, Inferred, check
 from lightadapt.tasks.encoding.conversation import turn_end
 from lightadapt.tasks.encoding.features import IGNORED, Encoded
 from lightadapt.tasks.encoding.fields import text_field
+from lightadapt.tasks.encoding.messages import FOR_TEMPLATE, refuse_settings
 from lightadapt.tasks.encoding.sequences import (
     GenerationExample,
     GenerationFeature,
@@ -48,13 +49,16 @@ class Generation(Task):
     learned (of a chat what the assistant says; of a `text` all of it), with the end token. A completion may be a list
     of several; each is learned, and scores take the best. A prediction is a string.
 
+    A message of the assistant with `weight` 0 is read and not learned. `tools` and `chat_template_kwargs` beside the
+    messages go to the chat template.
+
     >>> Generation(max_new_tokens=20, options={"num_beams": 4}).options
     {'num_beams': 4}
     """
 
     name: ClassVar[str] = "generation"
     auto_classes: ClassVar = {"decoder": "AutoModelForCausalLM", "encoder-decoder": "AutoModelForSeq2SeqLM"}
-    fields: ClassVar[tuple[str, ...]] = ("prompt", "completion", "messages", "text")
+    fields: ClassVar[tuple[str, ...]] = (*("prompt", "completion", "messages", "text"), *FOR_TEMPLATE)
     answer_fields: ClassVar[tuple[str, ...]] = ("completion",)
     headline: ClassVar[str] = "loss"
     comparable: ClassVar[bool] = False
@@ -109,7 +113,7 @@ class Generation(Task):
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
         """The fields of the form that the records have."""
         first = records.items[0]
-        for form in (("messages",), (self.source_field, self.target_field), ("text",)):
+        for form in (("messages", *FOR_TEMPLATE), (self.source_field, self.target_field), ("text",)):
             if form[0] in self.fields and first.get(form[0]) is not None:
                 return [name for name in form if labelled or name not in self.answer_fields]
         return super().known_fields(records, labelled=labelled)
@@ -118,6 +122,8 @@ class Generation(Task):
         item = records.items[index]
         if "messages" in self.fields and item.get("messages") is not None:
             return read_conversation(records, index, labelled=labelled)
+        if "messages" in self.fields:
+            refuse_settings(records, index)
         if "text" in self.fields and item.get(self.source_field) is None and item.get("text") is not None:
             text = text_field(records, index, "text")
             return GenerationExample([], text=text) if labelled else GenerationExample([], source=text)

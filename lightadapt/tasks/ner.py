@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.data.conll import TAG
-from lightadapt.data.spans import Span, split_words, transitions
+from lightadapt.data.spans import Span, transitions
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.tasks.decoding.entities import Entity, decode_entities
@@ -21,7 +21,7 @@ from lightadapt.tasks.encoding.fields import text_field
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.labels import Label, LabelledTask
-from lightadapt.tasks.task import EVERY_FAMILY
+from lightadapt.tasks.task import EVERY_FAMILY, Fitted
 
 LOST = (
     "{count} of {total} entities have no sub-word of their own in this tokenizer: they are not learned, and count as "
@@ -34,12 +34,21 @@ CHANGED = (
 
 
 @dataclass(frozen=True)
+class FittedWords(Fitted):
+    """Which sub-words of a token have learned its tag."""
+
+    split: bool = False
+    """Whether those of all its words, as its text has them ("U.S." has four), so that tokens and texts give the same.
+    False: one of each token, as version 0.1.0 learned it and most heads from elsewhere have."""
+
+
+@dataclass(frozen=True)
 class NER(LabelledTask):
     """Entities: records are `tokens` + `tags` (BIO, IOB1, BIOES), or `text` + `entities`.
 
     An entity of a `text` is `{"start", "end", "label"}` in characters, end not included. `labels` are entity
-    types (`PER`); tags (`B-PER`) are understood too. One sub-word of a word carries its tag; sentences
-    longer than the model takes are split over overlapping windows.
+    types (`PER`); tags (`B-PER`) are understood too. One sub-word of a word carries its tag, and the words of a token
+    are those that it has in a text; sentences longer than the model takes are split over overlapping windows.
 
     A prediction is a list of `{"start", "end", "label", "text", "score"}`, offsets in characters for a text
     and in tokens for tokens; the score is the mean probability of the tags of the entity's words.
@@ -55,6 +64,8 @@ class NER(LabelledTask):
     headline: ClassVar[str] = "f1"
     pipeline: ClassVar[str] = "token-classification"
     needs_offsets: ClassVar[bool] = True
+
+    fitted: FittedWords = field(default=FittedWords(), kw_only=True)
 
     def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         labels = super().clean_labels(labels)
@@ -90,7 +101,7 @@ class NER(LabelledTask):
             )
         text = text_field(records, index, "text")
         entities = read_entities(records, index, text) if labelled else []
-        return EntityExample(text, split_words(text), entities, None)
+        return EntityExample(text, entities, None)
 
     def samples(self) -> list[Record]:
         label = next(iter(self.labels or ("",)))
@@ -135,6 +146,9 @@ class NER(LabelledTask):
             f"{listed(known, 20)}. Correct the record, or adapt with labels=[…] that include it."
         )
 
+    def prepare(self, examples: Sequence[EntityExample], *, fresh_head: bool) -> NER:
+        return replace(self, fitted=FittedWords(split=True))
+
     def outputs(self) -> tuple[str, ...]:
         return ("O", *(f"{prefix}-{label}" for label in self.labels for prefix in "BI")) if self.labels else ()
 
@@ -144,12 +158,12 @@ class NER(LabelledTask):
         return tuple(types) if types and complete == set(outputs) else None
 
     def encode(self, examples: Sequence[EntityExample], view: ModelView, *, targets: bool) -> Encoded:
-        texts, words = [example.text for example in examples], [example.words for example in examples]
-        windows = tokenize_windows(texts, words, view)
+        words = [example.words(split=self.fitted.split) for example in examples]
+        windows = tokenize_windows([example.text for example in examples], words, view)
         lost = changed = 0
         if targets:
-            for example, mine in zip(examples, windows, strict=True):
-                one_lost, one_changed = set_tags(example, mine, view.outputs)
+            for example, own, mine in zip(examples, words, windows, strict=True):
+                one_lost, one_changed = set_tags(example, own, mine, view.outputs)
                 lost, changed = lost + one_lost, changed + one_changed
         total = sum(len(example.entities) for example in examples)
         return Encoded(
@@ -164,12 +178,15 @@ class NER(LabelledTask):
         view: ModelView,
     ) -> list[list[Entity]]:
         allowed = transitions(view.outputs)
-        shown: list[dict[tuple[int, int], np.ndarray]] = [{} for _ in examples]
+        parts: list[list[tuple[WordWindow, np.ndarray]]] = [[] for _ in examples]
         for feature, scores in zip(features, inferred, strict=True):  # scores: (T, K)
-            for position, first, end in feature.words:
-                shown[feature.example][first, end] = scores[position]
-        pairs = zip(examples, shown, strict=True)
-        return [decode_entities(example, groups, view.outputs, allowed) for example, groups in pairs]
+            parts[feature.example].append((feature, scores))
+        found = []
+        for example, mine in zip(examples, parts, strict=True):
+            words = example.words(split=self.fitted.split)
+            groups = {(first, end): row[place] for part, row in mine for place, first, end in part.words}
+            found.append(decode_entities(words, example.borders, groups, view.outputs, allowed))
+        return found
 
     def score(
         self, examples: Sequence[EntityExample], predictions: Sequence[Sequence[Entity]]
@@ -181,11 +198,10 @@ class NER(LabelledTask):
 
     def present(self, example: EntityExample, prediction: Sequence[Entity], *, scores: bool) -> list[dict[str, Any]]:
         """The entities as dicts, in tokens where the record came as tokens; a score is always there."""
-        shown = []
+        shown, borders = [], example.borders
         for (start, end, label), score in prediction:
             text = example.text[start:end]
-            if example.tokens is not None:
-                start, end = words_inside(example.words, start, end)
-                text = " ".join(example.tokens[start:end])
+            if borders is not None:
+                start, end = words_inside(borders, start, end)
             shown.append({"start": start, "end": end, "label": label, "text": text, "score": score})
         return shown

@@ -9,12 +9,14 @@ import pytest
 
 import lightadapt as la
 from lightadapt.tasks import task_of_json
+from lightadapt.tasks.ner import FittedWords
 from lightadapt.tasks.qa import FittedThreshold
 from lightadapt.tasks.regression import FittedScale
 
 LEARNED = [
     la.QA(window=64, fitted=FittedThreshold(0.5)),
     la.Regression(overflow="windows", fitted=FittedScale((3.0, 1.5))),
+    la.NER(["PER"], fitted=FittedWords(split=True)),
 ]
 
 
@@ -23,17 +25,17 @@ def test_it_is_kept_by_copies_and_by_json_and_is_no_setting(task):
     assert not [name for name in task.settings() if "fitted" in name or "found" in name]
     assert replace(task, columns={"text": "other"}).fitted == task.fitted
     saved = json.loads(json.dumps(task.as_json()))
-    assert task_of_json(saved) == task
+    assert task_of_json(saved, getattr(task, "labels", None)) == task
     assert repr(task.fitted) in repr(task)
     assert task != replace(task, fitted=type(task.fitted)())
 
 
 def test_it_does_not_clutter_tasks_that_learn_nothing():
-    assert "fitted" not in repr(la.NER(["PER"]))
-    assert la.NER(["PER"]).as_json()["fitted"] == {}
+    assert "fitted" not in repr(la.Classification(["a", "b"]))
+    assert la.Classification(["a", "b"]).as_json()["fitted"] == {}
 
 
-@pytest.mark.parametrize("task", LEARNED, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", LEARNED[:2], ids=lambda task: task.name)
 def test_version_0_1_kept_it_among_the_settings(task):
     now = json.loads(json.dumps(task.as_json()))
     old = {f"found_{name}": value for name, value in now.pop("fitted").items()}

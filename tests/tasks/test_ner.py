@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from seqeval.scheme import IOB2
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-import lightadapt as la
 from lightadapt.data.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
 from lightadapt.metrics import entity_scores
 from lightadapt.tasks import NER, ModelView
+from lightadapt.tasks.ner import FittedWords
 
 SCHEMES = {
     "BIO": ["B-PER", "I-PER", "B-PER", "O", "B-LOC", "B-ORG", "I-ORG", "I-ORG"],
@@ -123,10 +124,11 @@ def test_gold_outputs_decode_to_the_gold(tokenizers, messages, kind, max_length)
 
 @given(st.lists(st.text("abzé漢क्ष\u0301\u200d😀-'.", min_size=1, max_size=6), min_size=1, max_size=12), st.data())
 @settings(deadline=None, max_examples=80)
-@pytest.mark.parametrize("kind", ["byte"])
-def test_tokens_of_any_script_decode_to_the_gold(tokenizers, kind, tokens, data):
+@pytest.mark.parametrize("split", [True, False])
+def test_tokens_of_any_script_decode_to_the_gold(tokenizers, split, tokens, data):
+    kind = "byte"
     _, spans = data.draw(tagged(st.just(len(tokens))))
-    task = NER(labels=["PER", "LOC"])
+    task = NER(labels=["PER", "LOC"], fitted=FittedWords(split))
     examples = task.parse(task.read([{"tokens": tokens, "tags": write_tags(spans, len(tokens))}]))
     predictions = perfect(task, examples, tokenizers(kind), 24)
     shown = task.present(examples[0], predictions[0], scores=False)
@@ -213,13 +215,87 @@ def test_token_records_and_text_records_are_one_path(tokenizers):
     assert [(e["start"], e["end"], e["text"]) for e in shown] == [(0, 2, "Ann Lee"), (0, 7, "Ann Lee")]
 
 
-def test_the_targets_of_a_long_record_take_time_in_proportion(tiny):
-    """10,000 tokens with an entity in every second one, which took 13 seconds by comparing each with all words."""
-    runner = la.adapt(tiny("bert"), "ner", labels=["PER"]).runner
-    records = runner.task.read([{"tokens": ["a"] * 10_000, "tags": ["B-PER", "O"] * 5_000}])
-    examples = runner.task.parse(records)
-    begun = time.perf_counter()
-    features = runner.encode(examples, records, targets=True)
-    assert time.perf_counter() - begun < 5
-    known = [target for feature in features for target in feature.targets["labels"] if target != -100]
-    assert known == [1, 0] * 5_000
+# ---- tokens and texts
+
+ABBREVIATED = {
+    "tokens": ["The", "U.S.", "and", "St.-Denis", "met", "A.", "O'Hara", "."],
+    "tags": ["O", "B-LOC", "O", "B-LOC", "O", "B-PER", "I-PER", "O"],
+}
+
+
+def fitted(records, **options):
+    """The task as `fit` has it for these records, and their examples."""
+    task = NER(labels=["LOC", "PER"], **options)
+    examples = task.parse(task.read(records))
+    return task.prepare(examples, fresh_head=True), examples
+
+
+def as_text(record):
+    """The same record, its tokens joined by spaces."""
+    (example,) = NER().parse(NER().read([record]))
+    entities = [{"start": start, "end": end, "label": label} for start, end, label in example.entities]
+    return {"text": example.text, "entities": entities}
+
+
+@pytest.mark.parametrize("family", ["encoder", "decoder"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_sub_word_that_decides_in_a_text_has_learned_from_tokens(tokenizers, kind, family):
+    features = []
+    for record in (ABBREVIATED, as_text(ABBREVIATED)):
+        task, examples = fitted([record])
+        view = ModelView(tokenizers(kind), 64, family, task.outputs())
+        features.append(task.encode(examples, view, targets=True).features)
+    assert features[0] == features[1]
+    assert len(features[0][0].words) == 17
+
+
+@given(st.lists(st.text("ab.-'漢é\u0301", min_size=1, max_size=5), min_size=1, max_size=8), st.data())
+@settings(deadline=None, max_examples=60)
+def test_what_a_text_gives_of_whole_tokens_its_tokens_give_too(tokenizers, tokens, data):
+    _, spans = data.draw(tagged(st.just(len(tokens))))
+    record = {"tokens": tokens, "tags": write_tags(spans, len(tokens))}
+    found = []
+    for form in (record, as_text(record)):
+        task, examples = fitted([form], fitted=FittedWords(split=True))
+        (prediction,) = perfect(task.with_labels(["PER", "LOC"]), examples, tokenizers("byte"))
+        found.append([entity.span for entity in prediction])
+    assert found[0] == found[1]
+
+
+def predicted(task, examples, tokenizer, chosen):
+    """The entities where the words have these tags, with these scores: `{text of the word: (tag, logit)}`."""
+    view = ModelView(tokenizer, 64, "encoder", task.outputs())
+    (feature,) = task.encode(examples, view, targets=False).features
+    logits = np.zeros((len(feature), len(view.outputs)))
+    words = examples[0].words(split=task.fitted.split)
+    for position, first, _ in feature.words:
+        tag, score = chosen.get(examples[0].text[slice(*words[first])], ("O", 9.0))
+        logits[position, view.outputs.index(tag)] = score
+    (prediction,) = task.decode(examples, [feature], [logits], view)
+    return [(e["text"], e["start"], e["end"]) for e in task.present(examples[0], prediction, scores=False)]
+
+
+def test_the_words_of_a_token_decide_together(tokenizers):
+    task, examples = fitted([{"tokens": ["in", "U.K", "now"], "tags": ["O", "B-LOC", "O"]}])
+    sure, unsure = ("B-LOC", 9.0), ("O", 2.0)
+    assert predicted(task, examples, tokenizers("byte"), {"U": sure, ".": unsure, "K": unsure}) == [("U.K", 1, 2)]
+    assert predicted(task, examples, tokenizers("byte"), {"U": ("B-LOC", 2.0)}) == []  # two of three are against it
+    text = task.parse(task.read([{"text": "in U.K now"}], labelled=False), labelled=False)
+    assert predicted(task, text, tokenizers("byte"), {"U": sure}) == [("U", 3, 4)]
+
+
+def test_what_was_trained_before_goes_by_one_sub_word_a_token(tokenizers):
+    task, examples = fitted([{"tokens": ["in", "U.K", "now"], "tags": ["O", "B-LOC", "O"]}])
+    task = replace(task, fitted=NER().fitted)
+    assert predicted(task, examples, tokenizers("byte"), {"U.K": ("B-LOC", 2.0)}) == [("U.K", 1, 2)]
+    (feature,) = encode(task, examples, tokenizers("byte")).features
+    assert len(feature.words) == 3
+
+
+def test_the_time_for_targets_grows_with_the_record_and_not_with_its_square(tokenizers):
+    count = 20_000
+    task, examples = fitted([{"tokens": ["a"] * count, "tags": ["B-PER", "O"] * (count // 2)}])
+    started = time.perf_counter()
+    features = encode(task, examples, tokenizers("word")).features
+    assert sum(label == task.outputs().index("B-PER") for f in features for label in f.targets["labels"]) == count // 2
+    assert time.perf_counter() - started < 8  # 21 s, once

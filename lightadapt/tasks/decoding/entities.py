@@ -9,7 +9,8 @@ import numpy as np
 
 from lightadapt.data.spans import Span, best_tags, read_tags
 from lightadapt.tasks.decoding.probabilities import log_softmax
-from lightadapt.tasks.encoding.entities import EntityExample
+from lightadapt.tasks.encoding.alignment import Words, words_inside
+from lightadapt.tasks.encoding.entities import span_of_groups
 
 
 class Entity(NamedTuple):
@@ -20,17 +21,52 @@ class Entity(NamedTuple):
 
 
 def decode_entities(
-    example: EntityExample, scores: Mapping[tuple[int, int], np.ndarray], outputs: Sequence[str], allowed: np.ndarray
+    words: Words,
+    borders: Words | None,
+    scores: Mapping[tuple[int, int], np.ndarray],
+    outputs: Sequence[str],
+    allowed: np.ndarray,
 ) -> list[Entity]:
-    """The entities of an example from the scores `(K,)` of its groups of words `(first, end)`."""
+    """The entities of an example from the scores `(K,)` of its groups of words `(first, end)`.
+
+    Args:
+        words: `[start, end)` of each word in characters.
+        borders: the same of each token; entities then are whole tokens, whose words decide together.
+        allowed: `(K + 1, K)` from `transitions`.
+    """
     groups = sorted(scores)
     if not groups:
         return []
     log_probabilities = log_softmax(np.stack([scores[group] for group in groups]), -1)  # (N, K)
-    path = best_tags(log_probabilities, allowed)
-    chosen = np.exp(log_probabilities[np.arange(len(path)), path])
+    starts = _unit_starts([(words[first][0], words[end - 1][1]) for first, end in groups], borders)
+    # Within a unit, what begins with B-X goes on with I-X.
+    going_on = log_probabilities[:, _continuations(outputs)]
+    going_on[starts] = log_probabilities[starts]
+    path = best_tags(np.add.reduceat(going_on, starts, axis=0), allowed)
+    ends = [*starts[1:], len(groups)]
+    chosen = np.exp(going_on[np.arange(len(groups)), np.repeat(path, np.subtract(ends, starts))])
     entities = []
     for start, end, label in read_tags([outputs[tag] for tag in path]):
-        span = Span(example.words[groups[start][0]][0], example.words[groups[end - 1][1] - 1][1], label)
-        entities.append(Entity(span, float(chosen[start:end].mean())))
+        first, behind = starts[start], ends[end - 1]
+        span = span_of_groups(words, groups[first], groups[behind - 1], borders)
+        entities.append(Entity(Span(*span, label), float(chosen[first:behind].mean())))
     return entities
+
+
+def _unit_starts(spans: Sequence[tuple[int, int]], borders: Words | None) -> list[int]:
+    """The spans that begin a unit of what is decided: each of them, or the first one in a token."""
+    if borders is None:
+        return list(range(len(spans)))
+    starts, reached = [], 0
+    for number, (start, end) in enumerate(spans):
+        token, behind = words_inside(borders, start, end)
+        if token >= reached:
+            starts.append(number)
+        reached = max(reached, behind)
+    return starts
+
+
+def _continuations(outputs: Sequence[str]) -> list[int]:
+    """For each tag the one that goes on with it: I-X for B-X and I-X, O for O."""
+    place = {tag: number for number, tag in enumerate(outputs)}
+    return [place[f"I{tag[1:]}" if tag[0] == "B" else tag] for tag in outputs]

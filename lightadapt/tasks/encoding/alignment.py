@@ -6,7 +6,6 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 
 from lightadapt.tasks.encoding.features import Feature
 from lightadapt.tasks.encoding.view import ModelView
@@ -59,8 +58,9 @@ def tokenize_windows(texts: Sequence[str], words: Sequence[Words], view: ModelVi
 
 
 def words_inside(words: Words, start: int, end: int) -> tuple[int, int]:
-    """The range of words that a span of characters touches."""
-    return bisect_right(words, start, key=itemgetter(1)), bisect_left(words, end, key=itemgetter(0))
+    """The range of words that a span of characters touches; an empty one where it touches none."""
+    first = bisect_right(words, start, key=lambda word: word[1])
+    return first, max(first, bisect_left(words, end, key=lambda word: word[0]))
 
 
 def _word_starts(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightadapt.data import Records
-from lightadapt.errors import DataError, RecordError, shown
-from lightadapt.tasks.encoding.fields import as_list, check_characters, required
+from lightadapt.errors import DataError, RecordError
+from lightadapt.tasks.encoding.messages import BESIDE, NO_SETTINGS, Messages, Settings, is_learned
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Messages = Sequence[Mapping[str, str]]
 
 PLAIN = (
     "{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}"
@@ -20,6 +18,8 @@ PLAIN = (
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
 """The template for tokenizers that bring none."""
+STAND_IN = "What is said"
+"""Stands for a reply, to see what a template writes before and behind it."""
 
 
 class Rendering(NamedTuple):
@@ -29,40 +29,32 @@ class Rendering(NamedTuple):
     spans: list[tuple[int, int]]
 
 
-def read_messages(records: Records, index: int) -> list[dict[str, str]]:
-    """The messages of a record, checked."""
-    place = records.place(index)
-    messages = as_list(place, "messages", required(records, index, "messages"))
-    for number, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise DataError(f"{place}: message {number} is {shown(message)}, not a dict with 'role' and 'content'.")
-        for name in ("role", "content"):
-            if not isinstance(message[name], str) or (name == "role" and not message[name]):
-                raise DataError(f"{place}: the {name} of message {number} is {shown(message[name])}, not a text.")
-            check_characters(place, "messages", message[name])
-        if message["role"] == "assistant" and not message["content"].strip():
-            raise DataError(f"{place}: message {number} of the assistant is empty. Remove it or fill it in.")
-    if not messages:
-        raise DataError(f"{place}: messages is empty. Remove the record.")
-    return [dict(message) for message in messages]
-
-
-def render(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: int, *, ask: bool = False) -> str:
+def render(
+    messages: Messages,
+    tokenizer: PreTrainedTokenizerBase,
+    index: int,
+    *,
+    ask: bool = False,
+    settings: Settings = NO_SETTINGS,
+) -> str:
     """The conversation as text by the tokenizer's template, else a plain one.
 
     Args:
         index: of the example, for errors.
         ask: end where the assistant is to speak.
+        settings: of the record, for the template.
 
     Raises:
         RecordError: the template refuses the conversation.
     """
     try:
         return tokenizer.apply_chat_template(  # type: ignore[no-any-return, return-value]
-            list(messages),
+            [{name: value for name, value in message.items() if name != "weight"} for message in messages],
+            tools=list(settings.tools) if settings.tools else None,
             chat_template=None if tokenizer.chat_template else PLAIN,
             tokenize=False,
             add_generation_prompt=ask,
+            **settings.options,
         )
     except Exception as error:  # templates raise what they like: roles that do not alternate, no system role
         roles = ", ".join(message["role"] for message in messages)
@@ -73,50 +65,160 @@ def render(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: int, *
         ) from error
 
 
-def renderings(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: int) -> list[Rendering]:
-    """The conversation with all that the assistant said marked: what a turn adds to the prompt for it.
+def renderings(
+    messages: Messages, tokenizer: PreTrainedTokenizerBase, index: int, settings: Settings = NO_SETTINGS
+) -> list[Rendering]:
+    """The conversation with all that the assistant said and is learned marked: what follows the prompt for a turn.
 
     The parts are found by comparing renderings, since most templates mark nothing. One rendering serves all turns;
     where a template rewrites earlier turns (leaves out their reasoning, say), each turn has one of its own, in which it
     is the last.
 
     Raises:
-        DataError: the template gives nothing of an assistant's turn.
+        RecordError: the template gives nothing of an assistant's turn.
     """
-    turns = []
-    for number, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = render(messages[:number], tokenizer, index, ask=True) if number else ""
-        text = render(messages[: number + 1], tokenizer, index)
-        start = _start_of_reply(prompt, text, message["content"].strip())
-        end = len(text.rstrip())
-        if not text[start:end].strip():
-            raise RecordError(
-                index,
-                "the chat template of the tokenizer leaves nothing to learn of the assistant's message "
-                f"{message['content'][:60]!r}; it renders {text[:200]!r}. Set tokenizer.chat_template to another one.",
-            )
-        turns.append(Rendering(text, [(start, end)]))
+    turns = [
+        _turn(messages[: number + 1], tokenizer, index, settings)
+        for number, message in enumerate(messages)
+        if is_learned(message)
+    ]
     whole = turns[-1].text
     if all(whole.startswith(text[: spans[0][1]]) for text, spans in turns):
         return [Rendering(whole, [spans[0] for _, spans in turns])]
     return turns
 
 
-def _start_of_reply(prompt: str, text: str, reply: str) -> int:
-    """Where the reply begins in the rendering: behind the prompt, or where that ends to be the same.
+def _turn(messages: Messages, tokenizer: PreTrainedTokenizerBase, index: int, settings: Settings) -> Rendering:
+    """The conversation up to a reply, which stands behind the prompt that asks for it in use."""
+    said = messages[-1]["content"].strip()
+    text = render(messages, tokenizer, index, settings=settings)
+    prompt = render(messages[:-1], tokenizer, index, ask=True, settings=settings) if len(messages) > 1 else ""
+    if not (prompt and text.startswith(prompt) and _holds(text[len(prompt) :], said)):
+        prompt, text = _composed(prompt, text, messages, tokenizer, index, settings)
+    if not text[len(prompt) :].strip():
+        raise _nothing_to_learn(index, said, text)
+    return Rendering(text, [(len(prompt), _end_of_turn(messages[-1], text, len(prompt), tokenizer))])
 
-    A template may add to the prompt what it leaves out of a finished turn; a reply may begin like that by chance.
+
+def _holds(part: str, said: str) -> bool:
+    """Whether a part of a rendering has all that was said; templates set white space as they like."""
+    return "".join(said.split()) in "".join(part.split())
+
+
+def _end_of_turn(message: Mapping[str, Any], text: str, start: int, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Where the reply that starts there ends: with the special tokens behind it, or else with all of the text.
+
+    What a template writes behind the end of a turn belongs to the turn that follows.
     """
-    if not prompt:  # the assistant speaks first
-        return max(text.find(reply), 0)
-    if text.startswith(prompt):
-        return len(prompt)
-    pairs = zip(prompt, text, strict=False)
-    common = next((number for number, (a, b) in enumerate(pairs) if a != b), min(len(prompt), len(text)))
-    at = text.rfind(reply)
-    return min(common, at) if at >= 0 else common
+    last_word = (message["content"].split() or [""])[-1]
+    reply_end = text.rfind(last_word, start) + len(last_word)
+    # What stands beside the content may follow it.
+    if reply_end > start and not any(message.get(name) for name in BESIDE):
+        specials = "|".join(map(re.escape, sorted(tokenizer.all_special_tokens, key=len, reverse=True)))
+        end = re.compile(f"(?:{specials})+").search(text, reply_end) if specials else None
+        if end is not None:
+            return end.end()
+    return len(text.rstrip())
+
+
+def _composed(
+    prompt: str,
+    text: str,
+    messages: Messages,
+    tokenizer: PreTrainedTokenizerBase,
+    index: int,
+    settings: Settings,
+) -> tuple[str, str]:
+    """Prompt and text where the template renders the prompt otherwise when a reply follows, or leaves part of it out.
+
+    The text is the prompt as it is in use, the reply as the data has it, and the end of a turn as the template sets it.
+    Of a reply that begins with what the prompt ends with, such as `<think>`, the rest follows.
+    """
+    said = messages[-1]["content"].strip()
+    probe = render([*messages[:-1], {"role": "assistant", "content": STAND_IN}], tokenizer, index, settings=settings)
+    before, found, behind = probe.rpartition(STAND_IN)
+    if not found:
+        raise _nothing_to_learn(index, said, text)
+    if not prompt and text.startswith(before) and _holds(text[len(before) :], said):  # the assistant speaks first
+        return before, text
+    beside = [name for name in BESIDE if messages[-1].get(name)]
+    if beside:
+        raise RecordError(
+            index,
+            f"the assistant's message {said[:60]!r} has {beside[0]}, but the chat template of the tokenizer renders "
+            "the prompt otherwise when a reply follows, so it is not known what follows the prompt. Write all of the "
+            "reply into its content, or set tokenizer.chat_template to another one.",
+        )
+    if not prompt:
+        return before, before + said + behind
+    opened = _opened_reply(prompt, render(messages[:-1], tokenizer, index, settings=settings), before)
+    gap = "" if opened or prompt[-1].isspace() else before[len(before.rstrip()) :]
+    if opened.strip() and said.startswith(opened.strip()):
+        said = said.removeprefix(opened.strip())
+        said = said.lstrip() if opened[-1].isspace() else said
+    return prompt, prompt + gap + said + behind
+
+
+def _opened_reply(prompt: str, asked: str, before: str) -> str:
+    """What the prompt has of the reply itself: more than a finished turn has before its content."""
+    added = prompt.removeprefix(asked) if prompt.startswith(asked) else ""
+    header = next(size for size in range(len(added), -1, -1) if before.endswith(added[:size]))
+    return added[header:]
+
+
+def _nothing_to_learn(index: int, said: str, text: str) -> RecordError:
+    return RecordError(
+        index,
+        f"the chat template of the tokenizer leaves nothing to learn of the assistant's message {said[:60]!r}; it "
+        f"renders {text[:200]!r}. Set tokenizer.chat_template to another one.",
+    )
+
+
+def check_honoured(
+    messages: Messages, tokenizer: PreTrainedTokenizerBase, index: int, settings: Settings = NO_SETTINGS
+) -> None:
+    """Raise for what the record gives beside texts and the template does not read.
+
+    Raises:
+        RecordError: naming the field, and the message.
+    """
+    template = str(tokenizer.chat_template or PLAIN)
+    unknown = [name for name in settings.options if name not in template]
+    if unknown:
+        raise RecordError(
+            index,
+            f"chat_template_kwargs holds {unknown[0]!r}, which the chat template of the tokenizer does not read. "
+            "Remove it, or set tokenizer.chat_template to another one.",
+        )
+    if settings.tools and not _differs(messages, messages, tokenizer, settings, settings._replace(tools=None)):
+        raise RecordError(
+            index,
+            "it has tools, which the chat template of the tokenizer leaves out. Write them into the system message, or "
+            "set tokenizer.chat_template to another one.",
+        )
+    for number, message in enumerate(messages):
+        for name in BESIDE:
+            if not message.get(name) or message["role"] != "assistant":
+                continue
+            seen = messages[: number + 1]
+            bare = [*seen[:-1], {key: value for key, value in message.items() if key != name}]
+            if not _differs(seen, bare, tokenizer, settings, settings):
+                raise RecordError(
+                    index,
+                    f"message {number} has {name}, which the chat template of the tokenizer leaves out. Write it into "
+                    "the content as the model is to write it, or set tokenizer.chat_template to another one.",
+                )
+
+
+def _differs(
+    one: Messages, other: Messages, tokenizer: PreTrainedTokenizerBase, settings: Settings, without: Settings
+) -> bool:
+    """Whether a template renders both differently, or refuses the second."""
+    whole = render(one, tokenizer, 0, settings=settings)
+    try:
+        return whole != render(other, tokenizer, 0, settings=without)
+    except DataError:
+        return True
 
 
 def ends_with_special(text: str, tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -6,16 +6,15 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from operator import itemgetter
 from typing import Any, NamedTuple
 from unicodedata import combining, normalize
 
 from lightadapt.data import Records
 from lightadapt.data.conll import TAG
-from lightadapt.data.spans import Span, overlapping, read_tags, write_tags
+from lightadapt.data.spans import Span, overlapping, read_tags, split_words, write_tags
 from lightadapt.errors import DataError, listed, shown
 from lightadapt.numbers import is_whole
-from lightadapt.tasks.encoding.alignment import WordWindow, words_inside
+from lightadapt.tasks.encoding.alignment import Words, WordWindow, words_inside
 from lightadapt.tasks.encoding.features import IGNORED
 from lightadapt.tasks.encoding.fields import as_list, check_characters, plain, required
 
@@ -24,15 +23,22 @@ OWN_TEXT = ("text", "word", "mention", "surface")
 
 
 class EntityExample(NamedTuple):
-    """A text with its words and entities; tokens are joined by spaces, so that one path serves both forms."""
+    """A text with its entities; tokens are joined by spaces, so that one path serves both forms."""
 
     text: str
-    words: list[tuple[int, int]]
-    """`[start, end)` of each word, in characters."""
     entities: list[Span]
     """In characters."""
     tokens: list[str] | None
     """The tokens of a record that came as tokens; its predictions are in tokens."""
+
+    @property
+    def borders(self) -> Words | None:
+        """`[start, end)` of each token in characters, where entities begin and end; None for a text."""
+        return None if self.tokens is None else _token_places(self.tokens)
+
+    def words(self, *, split: bool) -> Words:
+        """`[start, end)` of each word in characters; `split` says whether tokens are split as their text would be."""
+        return split_words(self.text) if split or self.tokens is None else _token_places(self.tokens)
 
 
 def read_tokens(records: Records, index: int, *, labelled: bool) -> EntityExample:
@@ -57,13 +63,18 @@ def read_tokens(records: Records, index: int, *, labelled: bool) -> EntityExampl
         check_characters(place, "tokens", token)
     if not "".join(tokens).strip():
         raise DataError(f"{place}: tokens hold no text. Remove the record.")
-    words, position = [], 0
-    for token in tokens:
-        words.append((position, position + len(token)))
-        position += len(token) + 1
+    places = _token_places(tokens)
     spans = read_tags(_checked_tags(records, index, tokens)) if labelled else []
-    entities = [Span(words[start][0], words[end - 1][1], label) for start, end, label in spans]
-    return EntityExample(" ".join(tokens), words, entities, tokens)
+    entities = [Span(places[start][0], places[end - 1][1], label) for start, end, label in spans]
+    return EntityExample(" ".join(tokens), entities, tokens)
+
+
+def _token_places(tokens: Sequence[str]) -> list[tuple[int, int]]:
+    places, position = [], 0
+    for token in tokens:
+        places.append((position, position + len(token)))
+        position += len(token) + 1
+    return places
 
 
 def _checked_tags(records: Records, index: int, tokens: Sequence[str]) -> list[str]:
@@ -146,20 +157,22 @@ def _letters(text: str) -> str:
     return "".join(each for each in normalize("NFKD", text).casefold() if not each.isspace() and not combining(each))
 
 
-def set_tags(example: EntityExample, windows: Sequence[WordWindow], outputs: Sequence[str]) -> tuple[int, int]:
+def set_tags(
+    example: EntityExample, words: Words, windows: Sequence[WordWindow], outputs: Sequence[str]
+) -> tuple[int, int]:
     """Write the tags to their positions; how many entities no sub-word shows, and how many change their span."""
     place = {tag: number for number, tag in enumerate(outputs)}
     groups = sorted((first, end) for window in windows for _, first, end in window.words)
+    borders = example.borders
     spans: list[Span] = []
     lost = changed = 0
     for start, end, label in example.entities:
-        begin, behind = words_inside(example.words, start, end)
-        shown = range(*(bisect_left(groups, edge, key=itemgetter(0)) for edge in (begin, behind)))
-        lost += not shown
+        begin, behind = (bisect_left(groups, (word,)) for word in words_inside(words, start, end))
+        lost += begin == behind
         # Two entities inside one word: the word can carry the tag of one of them only.
-        if shown and (not spans or spans[-1].end <= shown[0]):
-            spans.append(Span(shown[0], shown[-1] + 1, label))
-            again = (example.words[groups[shown[0]][0]][0], example.words[groups[shown[-1]][1] - 1][1])
+        if begin < behind and (not spans or spans[-1].end <= begin):
+            spans.append(Span(begin, behind, label))
+            again = span_of_groups(words, groups[begin], groups[behind - 1], borders)
             changed += again != (start, end)
     tags = {first: tag for (first, _), tag in zip(groups, write_tags(spans, len(groups)), strict=True)}
     for window in windows:
@@ -168,3 +181,14 @@ def set_tags(example: EntityExample, windows: Sequence[WordWindow], outputs: Seq
             target[position] = place[tags[first]]
         window.targets = {"labels": target}
     return lost, changed
+
+
+def span_of_groups(
+    words: Words, one: tuple[int, int], other: tuple[int, int], borders: Words | None
+) -> tuple[int, int]:
+    """`[start, end)` in characters from one group of words `(first, end)` to another, widened to whole tokens."""
+    start, end = words[one[0]][0], words[other[1] - 1][1]
+    if borders is None:
+        return start, end
+    first, behind = words_inside(borders, start, end)
+    return borders[first][0], borders[behind - 1][1]

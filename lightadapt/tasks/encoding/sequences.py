@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,9 +20,18 @@ from lightadapt.tasks.encoding.completions import (
     truncate_left,
     truncate_source,
 )
-from lightadapt.tasks.encoding.conversation import Messages, ends_with_special, read_messages, render, renderings
+from lightadapt.tasks.encoding.conversation import check_honoured, ends_with_special, render, renderings
 from lightadapt.tasks.encoding.features import Feature
 from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
+from lightadapt.tasks.encoding.messages import (
+    BESIDE,
+    NO_SETTINGS,
+    Messages,
+    Settings,
+    is_learned,
+    read_messages,
+    read_settings,
+)
 from lightadapt.tasks.encoding.view import ModelView
 
 LIST_AS_TEXT = re.compile(r"""\[\s*(['"]).*\1\s*\]""", re.DOTALL)
@@ -38,6 +48,8 @@ class GenerationExample(NamedTuple):
     """A conversation, which ends with the assistant's reply where the references are known."""
     text: str | None = None
     """A text as a whole."""
+    settings: Settings = NO_SETTINGS
+    """What the conversation gives the template beside its messages."""
 
     @property
     def asked(self) -> Messages:
@@ -46,17 +58,29 @@ class GenerationExample(NamedTuple):
 
 
 def read_conversation(records: Records, index: int, *, labelled: bool) -> GenerationExample:
-    """The example of a record with messages, checked: up to the assistant's last reply, or the question for it."""
-    messages = read_messages(records, index)
-    spoken = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    """The example of a record with messages, checked: up to the assistant's last reply, or the question for it.
+
+    The last reply is the last that is learned.
+    """
+    messages, settings, place = read_messages(records, index), read_settings(records, index), records.place(index)
+    learned = [number for number, message in enumerate(messages) if is_learned(message)]
     if not labelled:
-        asked = messages[:-1] if spoken and spoken[-1] == len(messages) - 1 else messages
+        answered = messages[-1]["role"] == "assistant"
+        asked = messages[: [len(messages) - 1, *learned][-1]] if answered else messages
         if not asked:
-            raise DataError(f"{records.place(index)}: messages holds the assistant's reply alone; give the question.")
-        return GenerationExample([], messages=asked)
-    if not spoken:
-        raise DataError(f"{records.place(index)}: no message is of the role 'assistant', so nothing is to be learned.")
-    return GenerationExample([messages[spoken[-1]]["content"]], messages=messages[: spoken[-1] + 1])
+            raise DataError(f"{place}: messages holds the assistant's reply alone; give the question.")
+        return GenerationExample([], messages=asked, settings=settings)
+    if not learned:
+        spoken = any(message["role"] == "assistant" for message in messages)
+        why = "each message of the assistant has the weight 0" if spoken else "no message is of the role 'assistant'"
+        raise DataError(f"{place}: {why}, so nothing is to be learned.")
+    reply = messages[learned[-1]]
+    if not reply["content"].strip():
+        raise DataError(
+            f"{place}: message {learned[-1]}, the last of the assistant, has tool_calls but no content, so it has no "
+            "text to be scored by. Write the call into its content as the model is to write it."
+        )
+    return GenerationExample([reply["content"]], messages=messages[: learned[-1] + 1], settings=settings)
 
 
 def read_references(records: Records, index: int, name: str) -> list[str]:
@@ -108,8 +132,9 @@ def for_decoder(example: GenerationExample, index: int, view: ModelView, *, targ
     if example.text is not None:
         return _pieces(example.text, index, view), ""
     if example.messages:
-        prompt = _prompt_of(example.asked, index, view)
-        learned = _conversation(example.messages, index, view) if targets else []
+        check_honoured(example.messages, view.tokenizer, index, example.settings)
+        prompt = _prompt_of(example, index, view)
+        learned = _conversation(example, index, view) if targets else []
     else:
         source = example.source or ""
         prompt = prompt_tokens(source, view)
@@ -134,13 +159,14 @@ def for_encoder_decoder(example: GenerationExample, index: int, view: ModelView,
         raise RecordError(index, "a text alone. An encoder-decoder learns to write one text from another: give both.")
     if example.messages and not example.asked:
         raise RecordError(index, "messages holds the assistant's words alone. Give what they answer, too.")
-    asked = render(example.asked, view.tokenizer, index, ask=True) if example.messages else example.source or ""
+    asked = _asked(example.asked, example, index, view) if example.messages else example.source or ""
     pairs = [(asked, each) for each in example.references]
     if example.messages:
+        check_honoured(example.messages, view.tokenizer, index, example.settings)
         pairs = [
-            (render(example.messages[:number], view.tokenizer, index, ask=True), message["content"])
+            (_asked(example.messages[:number], example, index, view), _content(message, number, index))
             for number, message in enumerate(example.messages)
-            if message["role"] == "assistant" and number
+            if is_learned(message) and number
         ]
     sources = dict.fromkeys([asked, *(source for source, _ in pairs if targets)])
     read = {source: _read(source, view, keeps_end=bool(example.messages)) for source in sources}
@@ -156,6 +182,23 @@ def for_encoder_decoder(example: GenerationExample, index: int, view: ModelView,
         features.append(Seq2SeqFeature(_inputs(given), index, {"labels": labels}))
     features[-1].prompt = ids
     return features, cut
+
+
+def _asked(messages: Messages, example: GenerationExample, index: int, view: ModelView) -> str:
+    """These messages of an example as text, up to where the assistant is to speak."""
+    return render(messages, view.tokenizer, index, ask=True, settings=example.settings)
+
+
+def _content(message: Mapping[str, Any], number: int, index: int) -> str:
+    """All that the assistant says in a message, as an encoder-decoder learns it, without a template."""
+    beside = [name for name in BESIDE if message.get(name)]
+    if beside:
+        raise RecordError(
+            index,
+            f"message {number} has {beside[0]}, of which an encoder-decoder would learn nothing. Write it into the "
+            "content as the model is to write it.",
+        )
+    return str(message["content"])
 
 
 def new_tokens(most: int, view: ModelView) -> int:
@@ -176,19 +219,19 @@ def _pieces(text: str, index: int, view: ModelView) -> list[GenerationFeature]:
     return [GenerationFeature(_inputs(piece), index, {"labels": piece}) for piece in pieces]
 
 
-def _conversation(messages: Messages, index: int, view: ModelView) -> list[Tokens]:
+def _conversation(example: GenerationExample, index: int, view: ModelView) -> list[Tokens]:
     """The tokens of a conversation, once or once a turn, with an end token where the template sets none."""
     sequences = []
-    for text, spans in renderings(messages, view.tokenizer, index):
+    for text, spans in renderings(example.messages, view.tokenizer, index, example.settings):
         last = text[: spans[-1][1]]
         tokens = _opened(tokenize_spans(last, spans, view.tokenizer), view)
         sequences.append(tokens if ends_with_special(last, view.tokenizer) else append_eos(tokens, view))
     return sequences
 
 
-def _prompt_of(asked: Messages, index: int, view: ModelView) -> Tokens:
+def _prompt_of(example: GenerationExample, index: int, view: ModelView) -> Tokens:
     """The tokens of a conversation up to where the assistant is to speak."""
-    text = render(asked, view.tokenizer, index, ask=True) if asked else ""
+    text = _asked(example.asked, example, index, view) if example.asked else ""
     tokens = _opened(tokenize_spans(text, [], view.tokenizer), view)
     if tokens.ids:
         return tokens
