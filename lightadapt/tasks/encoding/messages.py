@@ -96,13 +96,13 @@ def _weight(place: str, number: int, message: Mapping[str, Any]) -> bool:
     for name, value in named.items():
         if not isinstance(value, bool) and not (is_number(value) and value in (0, 1)):
             raise DataError(
-                f"{place}: {name} of message {number} is {shown(value)}. Give 1 for a message of the assistant that is to "
-                "be learned and 0 for one that is not; nothing between them is supported."
+                f"{place}: {name} of message {number} is {shown(value)}. Give 1 for a message of the assistant that is "
+                "to be learned and 0 for one that is not; nothing between them is supported."
             )
         if value and message["role"] != "assistant":
             raise DataError(
-                f"{place}: {name} of message {number} is {shown(value)}, but only what the assistant says is learned, and "
-                f"its role is {message['role']!r}. Remove {name} there, or set it to 0."
+                f"{place}: {name} of message {number} is {shown(value)}, but only what the assistant says is learned, "
+                f"and its role is {message['role']!r}. Remove {name} there, or set it to 0."
             )
     return all(named.values())
 
