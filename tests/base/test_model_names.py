@@ -23,8 +23,10 @@ def asked(monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["./modls/bert", "../bert", "~/bert", "models/bert-x/checkpoint", "/no/bert", "bert.safetensors", "runs/last.ckpt"]
-    + ["my model", "models\\bert", "owner/", "a/b/", "bert:main"],
+    [
+        *("./modls/bert", "../bert", "~/bert", "models/bert-x/checkpoint", "/no/bert", "bert.safetensors"),
+        *("runs/last.ckpt", "my model", "models\\bert", "owner/", "a/b/", "bert:main"),
+    ],
 )
 def test_a_path_that_is_not_there_is_refused_at_once(name, asked):
     with pytest.raises(la.LightAdaptError, match="does not exist"):
