@@ -2,8 +2,8 @@
 
 python benchmarks/kills.py [--kills 50] [--only lora,full] [--model FOLDER] [--seed 0] [--json FILE]
 
-Each kill is a SIGKILL, at a random moment of what the uninterrupted run takes, or (every other one) while a checkpoint
-is being written. A killed run is started again with `resume=True` until it ends; its trained tensors are compared bit
+Each kill is a SIGKILL, at a random moment after a random number of steps, or (every other one) while a checkpoint is
+being written then. A killed run is started again with `resume=True` until it ends; its trained tensors are compared bit
 for bit. The model is the MiniLM of `lightadapt[demo]`, the records are the package's own sample. Processes are forked
 from one that has imported everything and computed nothing, so this runs where there is `fork`, and on a CPU.
 """
@@ -17,12 +17,12 @@ import signal
 import sys
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 from command import command, keep, names_of, set_up
 from data_sets import find_encoder
+from transformers import TrainerCallback
 
 import lightadapt as la
 from lightadapt import sample
@@ -57,8 +57,9 @@ def run(name: str, model: str, folder: Path, result: Path) -> None:
     adapted = la.adapt(model, given.pop("task", "classification"), labels=records, device="cpu", seed=3, **built)
     validation = sample.records("validation")[:16] if given.pop("validates", False) else None
     args = {"disable_tqdm": True, **given.pop("args", {})}
+    count = Count(folder.with_suffix(".steps"))
     options = {"epochs": 3, "save_minutes": 0.5 / 60, **given}
-    adapted.fit(records[:RECORDS], validation, output_dir=folder, resume=True, args=args, **options)
+    adapted.fit(records[:RECORDS], validation, output_dir=folder, resume=True, args=args, callbacks=[count], **options)
     digest = hashlib.sha256()
     for key, tensor in sorted(adapted.runner.adaptation.tensors().items()):
         digest.update(key.encode() + tensor.numpy().tobytes())
@@ -71,11 +72,9 @@ def start(name: str, model: str, folder: Path, result: Path) -> int:
     if number:
         return number
     try:
-        warnings.simplefilter("ignore")
         run(name, model, folder, result)
     except BaseException as error:
         print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
     os._exit(0)
 
 
@@ -84,11 +83,24 @@ def is_writing(folder: Path) -> bool:
     return any(not (path / SEAL_NAME).is_file() for path in folder.glob("checkpoint-*"))
 
 
-def kill(number: int, seconds: float, folder: Path, *, in_writing: bool) -> tuple[bool, bool]:
-    """Kill a process after some time, or then at its next checkpoint; whether it was alive, and was writing."""
-    end = time.perf_counter() + seconds
+class Count(TrainerCallback):
+    """Makes a file as many bytes long as steps were taken."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """Add one."""
+        with self.file.open("a") as stream:
+            stream.write(".")
+
+
+def kill(number: int, steps: int, seconds: float, folder: Path, *, in_writing: bool) -> tuple[bool, bool]:
+    """Kill a process after some steps and a while, or in its next checkpoint; whether it lived, and was writing."""
+    file = folder.with_suffix(".steps")
     while not os.waitpid(number, os.WNOHANG)[0]:
-        if time.perf_counter() >= end and (not in_writing or is_writing(folder)):
+        if file.is_file() and file.stat().st_size >= steps and (not in_writing or is_writing(folder)):
+            time.sleep(0 if in_writing else seconds)
             os.kill(number, signal.SIGKILL)
             os.waitpid(number, 0)
             return True, is_writing(folder)
@@ -103,18 +115,18 @@ def attack(name: str, model: str, kills: int, generator: random.Random) -> dict[
         result, done, writing, began = Path(place, "digest"), 0, 0, time.perf_counter()
         os.waitpid(start(name, model, Path(place, "whole"), result), 0)
         whole, seconds = result.read_text(), time.perf_counter() - began
-        rounds = 0
         while done < kills:
-            rounds += 1
-            folder = Path(place, f"round {rounds}")
+            folder = Path(place, f"round {len(found)}")
             folder.mkdir()
             result.unlink(missing_ok=True)
             for turn in range(4):
                 if done == kills or turn == 3:
                     os.waitpid(start(name, model, folder, result), 0)
                     break
+                folder.with_suffix(".steps").unlink(missing_ok=True)
                 number = start(name, model, folder, result)
-                alive, wrote = kill(number, generator.uniform(0.2, 0.9) * seconds, folder, in_writing=done % 2 == 1)
+                steps, wait = generator.randint(1, 6), generator.uniform(0, 0.1)
+                alive, wrote = kill(number, steps, wait, folder, in_writing=done % 2 == 1)
                 done, writing = done + alive, writing + wrote
                 if not alive:
                     break

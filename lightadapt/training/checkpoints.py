@@ -64,10 +64,10 @@ def find_last(folder: Path) -> Path | None:
     """The newest checkpoint that a run can go on from, with a warning for newer ones that are passed over.
 
     Raises:
-        LightAdaptError: there are checkpoints, and none is complete.
+        LightAdaptError: there are checkpoints that were complete once, and none is now.
     """
-    found = newest_first(folder)
     passed: list[str] = []
+    found = newest_first(folder)
     for path in found:
         reason = why_no_return(path)
         if not reason:
@@ -75,6 +75,10 @@ def find_last(folder: Path) -> Path | None:
                 warn(f"{text}. The run goes on from {path.name}, the last complete one.")
             return path
         passed.append(f"{path} is passed over: {reason}")
+    if all(is_unfinished(path) for path in found):
+        for path in found:
+            warn(f"{path} was being written when its run was ended. No other is there: the run starts afresh.")
+        return None
     if passed:
         raise LightAdaptError(
             f"output_dir {folder} holds no complete checkpoint to resume from. "
@@ -82,6 +86,16 @@ def find_last(folder: Path) -> Path | None:
             + ". Put the files back, or start afresh in another folder."
         )
     return None
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run was ended while it wrote this checkpoint."""
+    return _mark(folder).is_file() and not (folder / SEAL_NAME).is_file()
+
+
+def _mark(folder: Path) -> Path:
+    """The file that lies beside a checkpoint as long as it is written."""
+    return folder.with_name(f".{folder.name}.writing")
 
 
 def newest_first(folder: Path) -> list[Path]:
@@ -105,16 +119,21 @@ def writing(folder: Path, *, given: bool, main: bool) -> Iterator[None]:
     Raises:
         LightAdaptError: naming the folder, the reason and the last complete checkpoint.
     """
-    if main and folder.is_dir() and not (folder / SEAL_NAME).is_file():
-        shutil.rmtree(folder)  # of a run that was killed
-    (folder / SEAL_NAME).unlink(missing_ok=True)
     try:
+        if main:
+            _mark(folder).touch()
+            if folder.is_dir() and not (folder / SEAL_NAME).is_file():
+                shutil.rmtree(folder)  # of a run that was killed
+            (folder / SEAL_NAME).unlink(missing_ok=True)
         yield
+        if main:
+            _mark(folder).unlink()
     except torch.OutOfMemoryError:
         raise
     except (OSError, RuntimeError, LightAdaptError) as error:
         if main:
             shutil.rmtree(folder, ignore_errors=True)
+            _mark(folder).unlink(missing_ok=True)
         raise LightAdaptError(_cannot_write(folder, str(error), given=given)) from error
 
 

@@ -70,6 +70,26 @@ def test_a_strange_seal_is_no_seal(tmp_path, text):
     assert checkpoints.why_incomplete(tmp_path)
 
 
+def test_a_run_that_was_killed_in_its_first_checkpoint_starts_afresh(classifier, messages, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def die(folder):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "seal", die)
+        with pytest.raises(Killed):
+            classifier().fit(messages, output_dir=tmp_path, **OPTIONS)
+    assert (tmp_path / "checkpoint-4").is_dir()
+    whole, again = classifier(), classifier()
+    whole.fit(messages, **OPTIONS)
+    with pytest.warns(UserWarning, match="checkpoint-4 was being written .* starts afresh"):
+        assert again.fit(messages, output_dir=tmp_path, resume=True, **OPTIONS).steps == 12
+    assert_equal(state_of(again), state_of(whole))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-12", "checkpoint-8"]
+
+
 def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(classifier, messages, tmp_path):
     args = {"save_only_model": True, "disable_tqdm": True}
     classifier().fit(messages, output_dir=tmp_path, epochs=1, args=args)
