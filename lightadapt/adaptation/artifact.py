@@ -241,7 +241,22 @@ def _read(folder: Path, *, verify: bool) -> Artifact:
     broken = first_not_finite(tensors)
     if broken is not None:
         raise ArtifactError(f"{weights}: {broken} holds values that are not finite. Save or copy it again.")
+    _check_sizes(settings, config, tensors)
     return Artifact(folder, manifest, config, tensors)
+
+
+def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise for a config that asks for larger tensors than the weights have, before memory is taken for them."""
+    kind = str(getattr(getattr(config, "peft_type", None), "value", getattr(config, "peft_type", None)))
+    largest = max((length for tensor in tensors.values() for length in tensor.shape), default=0)
+    asked = [(name, getattr(config, name, None)) for name in ("num_virtual_tokens", "bottleneck_size")]
+    patterns = getattr(config, "rank_pattern", None)
+    patterns = patterns if isinstance(patterns, dict) else {}
+    if kind in ("LORA", "ADALORA", "VERA"):
+        asked += [("r", getattr(config, "r", None)), *(("rank_pattern", rank) for rank in patterns.values())]
+    for name, size in asked:
+        if isinstance(size, int) and size > largest:
+            raise ArtifactError(f"{settings} has {name}={str(size)[:40]}, but no tensor of the weights is so large.")
 
 
 @contextmanager
