@@ -29,6 +29,17 @@ __all__ = ["MANIFEST_NAME", "REQUIRED", "Artifact", "as_damage", "read_artifact"
 
 ATTEMPTS = 40
 """How often an artifact is read that somebody replaces meanwhile."""
+WRONG_VALUES = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What values that no save wrote end in, in PEFT, transformers or torch."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +281,7 @@ def as_damage(folder: Path, what: str) -> Iterator[None]:
         yield
     except (LightAdaptError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # values that no save wrote fail in PEFT, transformers or torch in any way
+    except WRONG_VALUES as error:
         raise ArtifactError(f"{folder}: {what} cannot be used ({_reason(error)}). Save or copy it again.") from error
 
 
