@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
+from lightadapt.adaptation.damage import as_damage, reason_of
 from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
 from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
 from lightadapt.adaptation.stored import REQUIRED, SCHEMA, read_manifest
@@ -233,34 +234,30 @@ def _read(folder: Path, *, verify: bool) -> Artifact:
     try:
         config = peft_bridge.read_config(settings)
     except Exception as error:  # a field of the wrong kind fails in PEFT in any way
-        raise ArtifactError(f"{settings} cannot be used: {_reason(error)}") from error
+        raise ArtifactError(f"{settings} cannot be used: {reason_of(error)}") from error
     try:
         tensors = load_file(weights)
     except Exception as error:  # as above, in safetensors
-        raise ArtifactError(f"{weights} cannot be read: {_reason(error)}") from error
+        raise ArtifactError(f"{weights} cannot be read: {reason_of(error)}") from error
     broken = first_not_finite(tensors)
     if broken is not None:
         raise ArtifactError(f"{weights}: {broken} holds values that are not finite. Save or copy it again.")
+    _check_sizes(settings, config, tensors)
     return Artifact(folder, manifest, config, tensors)
 
 
-@contextmanager
-def as_damage(folder: Path, what: str) -> Iterator[None]:
-    """Say of whatever fails in a block that the artifact cannot be used; errors of lightadapt pass.
-
-    Raises:
-        ArtifactError: with what failed.
-    """
-    try:
-        yield
-    except (LightAdaptError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # values that no save wrote fail in PEFT, transformers or torch in any way
-        raise ArtifactError(f"{folder}: {what} cannot be used ({_reason(error)}). Save or copy it again.") from error
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}" if not isinstance(error, LightAdaptError) else str(error)
+def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise for a config that asks for larger tensors than the weights have, before memory is taken for them."""
+    kind = str(getattr(getattr(config, "peft_type", None), "value", getattr(config, "peft_type", None)))
+    largest = max((length for tensor in tensors.values() for length in tensor.shape), default=0)
+    asked = [(name, getattr(config, name, None)) for name in ("num_virtual_tokens", "bottleneck_size")]
+    patterns = getattr(config, "rank_pattern", None)
+    patterns = patterns if isinstance(patterns, dict) else {}
+    if kind in ("LORA", "ADALORA", "VERA"):
+        asked += [("r", getattr(config, "r", None)), *(("rank_pattern", rank) for rank in patterns.values())]
+    for name, size in asked:
+        if isinstance(size, int) and size > largest:
+            raise ArtifactError(f"{settings} has {name}={str(size)[:40]}, but no tensor of the weights is so large.")
 
 
 def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:

@@ -102,7 +102,7 @@ def read_manifest(folder: Path, config_name: str) -> dict[str, Any]:
         raise ArtifactError(f"{folder} is no adaptation saved by lightadapt: it has no {MANIFEST_NAME}.{hint}")
     manifest = read_json(file)
     schema = manifest.get("schema")
-    if not _is_whole(schema):
+    if not isinstance(schema, int) or not _is_whole(schema):
         raise ArtifactError(f"{file} is damaged: it names no schema version.")
     if schema > SCHEMA:
         versions = manifest.get("versions")

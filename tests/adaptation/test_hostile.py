@@ -270,3 +270,11 @@ def test_weights_that_are_not_finite_are_neither_loaded_nor_saved(folder, value)
     reseal(folder)
     with pytest.raises(la.ArtifactError, match=r"classifier.bias holds values that are not finite"):
         la.load(folder, verify=False)
+
+
+@pytest.mark.parametrize("change", [{"r": 2**33}, {"rank_pattern": {"query": 2**33}}])
+def test_adapters_larger_than_their_weights_take_no_memory(folder, change):
+    rewrite(folder, CONFIG, lambda config: config.update(change))
+    (name,) = change
+    with pytest.raises(la.ArtifactError, match=f"{name}=8589934592, but no tensor of the weights is so large"):
+        la.load(folder)
