@@ -40,7 +40,7 @@ NO_SETTINGS = Settings()
 
 def is_learned(message: Mapping[str, Any]) -> bool:
     """Whether the message is the assistant's, and the data does not say that it is not learned."""
-    return message["role"] == "assistant" and message.get("weight", 1) != 0
+    return bool(message["role"] == "assistant" and message.get("weight", 1) != 0)
 
 
 def read_messages(records: Records, index: int) -> list[dict[str, Any]]:
