@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.history import LastRun
-from lightadapt.adaptation.prediction import progress, run_model, whole_examples
+from lightadapt.adaptation.prediction import piece_tokens, progress, run_model, whole_examples
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
 from lightadapt.data import Data, Records
@@ -233,7 +233,8 @@ class Runner:
         tokens = sum(costs)
         bar = progress(len(costs), tokens)
         with self.adaptation.adapter.folded_if_it_pays(tokens), bar:
-            for chosen, places in whole_examples(owners, costs, len(examples)):
+            most = piece_tokens(self.model, shared=shared)
+            for chosen, places in whole_examples(owners, costs, len(examples), most):
                 mine = [_of_piece(features[place], chosen.start) for place in places]
                 inferred = run_model(
                     self.model,
