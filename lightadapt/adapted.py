@@ -311,7 +311,7 @@ class Adapted:
         with self._several.computing(self.runner) as now:
             now.require_labels()
             examples, records = now.task.read_examples(data, split="test", columns=columns)
-            predictions = now.predict(examples, records, targets=True)
+            predictions = list(now.predict(examples, records, targets=True))
             scores, table = now.task.score(examples, predictions)
         if report and table:
             print(format_report(table))

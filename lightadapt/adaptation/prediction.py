@@ -18,7 +18,9 @@ BATCH_TOKENS = 4096
 BATCH_TOKENS_A_THREAD = 512
 """The same on a CPU: what a batch computes should stay in its caches (`benchmarks/predict_speed.py`)."""
 PIECE_TOKENS = 2**17
-"""The tokens that are inferred before what was inferred becomes predictions: many batches, and not much memory."""
+"""The most tokens that are inferred before what was inferred becomes predictions: many batches, not much memory."""
+PIECE_BATCHES = 32
+"""As many batches are enough to sort by length."""
 SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 
@@ -70,8 +72,16 @@ def progress(features: int, tokens: int) -> Any:
     return tqdm(total=features, desc="predict", leave=False, disable=quiet)
 
 
-def whole_examples(owners: Sequence[int], lengths: Sequence[int], examples: int) -> Iterator[tuple[range, range]]:
-    """The examples in pieces of about `PIECE_TOKENS` tokens, each with the range of its features.
+def piece_tokens(model: PreTrainedModel, *, shared: bool) -> int:
+    """The tokens of a piece; the same in all processes where they compute together."""
+    together = shared or is_sharded(model)
+    return PIECE_TOKENS if together else min(PIECE_TOKENS, PIECE_BATCHES * _batch_tokens(model.device))
+
+
+def whole_examples(
+    owners: Sequence[int], lengths: Sequence[int], examples: int, most: int
+) -> Iterator[tuple[range, range]]:
+    """The examples in pieces of about `most` tokens, each with the range of its features.
 
     All is one piece where the features are not in the order of their examples.
 
@@ -83,7 +93,7 @@ def whole_examples(owners: Sequence[int], lengths: Sequence[int], examples: int)
         return
     first, start, tokens = 0, 0, 0
     for place, (owner, length) in enumerate(zip(owners, lengths, strict=True)):
-        if tokens >= PIECE_TOKENS and owner != owners[place - 1]:
+        if tokens >= most and owner != owners[place - 1]:
             yield range(first, owner), range(start, place)
             first, start, tokens = owner, place, 0
         tokens += length

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.history import LastRun
-from lightadapt.adaptation.prediction import progress, run_model, whole_examples
+from lightadapt.adaptation.prediction import piece_tokens, progress, run_model, whole_examples
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
 from lightadapt.data import Data, Records
@@ -219,16 +219,22 @@ class Runner:
         Args:
             shared: whether all processes call this together, so that each can do its share.
         """
-        task, view = task or self.task, self.view
+        return list(self._decoded(examples, features, task or self.task, shared=shared))
+
+    def _decoded(
+        self, examples: Sequence[Any], features: Sequence[Feature], task: Task, *, shared: bool = False
+    ) -> Iterator[Any]:
+        """The predictions one by one; what was inferred is kept for a piece of the examples only."""
+        view = self.view
         owners, costs = array("q"), array("q")
         for feature in features:
             owners.append(feature.example)
             costs.append(task.cost(feature))
-        found: list[Any] = []
         tokens = sum(costs)
         bar = progress(len(costs), tokens)
         with self.adaptation.adapter.folded_if_it_pays(tokens), bar:
-            for chosen, places in whole_examples(owners, costs, len(examples)):
+            most = piece_tokens(self.model, shared=shared)
+            for chosen, places in whole_examples(owners, costs, len(examples), most):
                 mine = [_of_piece(features[place], chosen.start) for place in places]
                 inferred = run_model(
                     self.model,
@@ -238,14 +244,13 @@ class Runner:
                     done=bar.update,
                     shared=shared,
                 )
-                found += task.decode(examples[chosen.start : chosen.stop], mine, inferred, view)
                 bar.update(places.stop - bar.n)  # what other processes did
-        return found
+                yield from task.decode(examples[chosen.start : chosen.stop], mine, inferred, view)
 
     def predict(
         self, examples: Sequence[Any], records: Records, *, targets: bool = False, task: Task | None = None
-    ) -> list[Any]:
-        """The predictions for examples, whose features are in a file where they are many.
+    ) -> Iterator[Any]:
+        """The predictions for examples one by one; the features of many examples are in a file.
 
         Args:
             records: what the examples were parsed from.
@@ -255,7 +260,7 @@ class Runner:
             DataError: a record cannot be encoded; before anything is inferred.
         """
         features = self.encode(examples, records, targets=targets, task=task, in_file=len(examples) > PIECE)
-        return self.decode(examples, features, task)
+        return self._decoded(examples, features, task or self.task)
 
 
 def _of_piece(feature: Feature, first: int) -> Feature:

@@ -199,9 +199,11 @@ class NER(LabelledTask):
     def present(self, example: EntityExample, prediction: Sequence[Entity], *, scores: bool) -> list[dict[str, Any]]:
         """The entities as dicts, in tokens where the record came as tokens; a score is always there."""
         shown, borders = [], example.borders
+        once: dict[str, str] = {}  # a text that is found many times is kept once
         for (start, end, label), score in prediction:
             text = example.text[start:end]
             if borders is not None:
                 start, end = words_inside(borders, start, end)
+            text, label = once.setdefault(text, text), once.setdefault(label, label)
             shown.append({"start": start, "end": end, "label": label, "text": text, "score": score})
         return shown

@@ -43,14 +43,14 @@ def test_pieces_and_streams_answer_as_the_whole_does(settled, monkeypatch, name,
 
 def test_a_piece_ends_with_an_example_and_none_is_left_out():
     owners, lengths = [0, 0, 1, 3, 3, 3, 4, 5], [2**16] * 8
-    cut = list(whole_examples(owners, lengths, 7))
+    cut = list(whole_examples(owners, lengths, 7, 2**17))
     assert cut == [
         (range(1), range(2)),
         (range(1, 4), range(2, 6)),
         (range(4, 7), range(6, 8)),
     ]
-    assert list(whole_examples([1, 0], [2**18, 2**18], 2)) == [(range(2), range(2))]  # in no order: together
-    assert list(whole_examples([], [], 2)) == [(range(2), range(0))]
+    assert list(whole_examples([1, 0], [2**18, 2**18], 2, 2**17)) == [(range(2), range(2))]  # in no order: together
+    assert list(whole_examples([], [], 2, 9)) == [(range(2), range(0))]
 
 
 @pytest.mark.usefixtures("plain_processor")
