@@ -23,7 +23,7 @@ from lightadapt.heads.outputs import LastTokenPooling
 from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
 from lightadapt.tasks.encoding.features import as_notes
 
-PIECE = 1_000
+PIECE = 250
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
 
 
