@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from sealed import rewrite
 
 import lightadapt as la
 from lightadapt import registry
@@ -105,9 +106,8 @@ def test_own_classes_train_and_are_loaded_by_another_process_that_imports_them(t
 def test_an_artifact_imports_nothing_that_it_names(tiny, modules, tmp_path, monkeypatch):
     __import__("share")
     la.adapt(tiny("bert"), "share").save(tmp_path / "saved")
-    file = tmp_path / "saved" / "lightadapt.json"
-    saved = json.loads(file.read_text())
-    file.write_text(json.dumps({**saved, "method": {"name": "hadamard:Hadamard", "settings": {}}}))
+    other = {"name": "hadamard:Hadamard", "settings": {}}
+    rewrite(tmp_path / "saved", "lightadapt.json", lambda manifest: manifest.update(method=other))
     with pytest.raises(la.ArtifactError, match="method 'hadamard:Hadamard' is not known here"):
         la.load(tmp_path / "saved")
     assert "hadamard" not in sys.modules

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from contextlib import nullcontext
@@ -10,6 +9,7 @@ from contextlib import nullcontext
 import peft
 import pytest
 import torch
+from sealed import rewrite
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -784,8 +784,7 @@ def test_without_bitsandbytes_the_way_out_is_said(tiny, checkpoint, messages, te
 @pytest.mark.parametrize("saved", [{"name": "5bit", "settings": {}}, {"name": "4bit"}, "4bit"])
 def test_a_damaged_note_of_the_precision_is_found(tiny, messages, tmp_path, saved):
     la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit").save(tmp_path / "saved")
-    file = tmp_path / "saved" / "lightadapt.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "quantize": saved}))
+    rewrite(tmp_path / "saved", "lightadapt.json", lambda manifest: manifest.update(quantize=saved))
     with pytest.raises(la.ArtifactError, match="is damaged: it says quantize="):
         la.load(tmp_path / "saved")
 
@@ -818,9 +817,7 @@ def test_a_base_that_differs_in_packed_weights_alone_is_warned_about(tiny, messa
 @pytest.mark.parametrize("settings", [{"foo": 1}, {"llm_int8_skip_modules": 3}, {"load_in_8bit": True}, 4])
 def test_a_damaged_note_of_the_form(tiny, messages, tmp_path, settings):
     la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit").save(tmp_path)
-    manifest = json.loads((tmp_path / "lightadapt.json").read_text())
-    manifest["quantize"]["settings"] = settings
-    (tmp_path / "lightadapt.json").write_text(json.dumps(manifest))
+    rewrite(tmp_path, "lightadapt.json", lambda manifest: manifest["quantize"].update(settings=settings))
     with pytest.raises(la.ArtifactError, match="is damaged: it says quantize="):
         la.load(tmp_path)
 
