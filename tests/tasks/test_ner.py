@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from lightadapt.data.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
+from lightadapt.errors import DataError
 from lightadapt.metrics import entity_scores
 from lightadapt.tasks import NER, ModelView
 from lightadapt.tasks.ner import FittedWords
@@ -299,3 +300,23 @@ def test_the_time_for_targets_grows_with_the_record_and_not_with_its_square(toke
     features = encode(task, examples, tokenizers("word")).features
     assert sum(label == task.outputs().index("B-PER") for f in features for label in f.targets["labels"]) == count // 2
     assert time.perf_counter() - started < 8  # 21 s, once
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        [0, 3, "PER"],
+        (0, 3, "PER"),
+        {"id": 7, "label": "PER", "start_offset": 0, "end_offset": 3},
+        {"start": 0, "end": 3, "text": "Ann", "labels": ["PER"]},
+    ],
+)
+def test_entities_as_annotation_tools_export_them(entity):
+    (example,) = NER().parse(NER().read([{"text": "Ann ran", "entities": [entity]}]))
+    assert example.entities == [(0, 3, "PER")]
+
+
+@pytest.mark.parametrize("entity", [["PER", 0, 3], [0, 3], {"start": 0, "end": 3, "labels": ["PER", "LOC"]}])
+def test_entities_of_another_form_are_refused(entity):
+    with pytest.raises(DataError, match="Record 0, entities: the entity"):
+        NER().parse(NER().read([{"text": "Ann ran", "entities": [entity]}]))
