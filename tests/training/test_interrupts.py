@@ -14,6 +14,15 @@ import lightadapt as la
 from lightadapt.training import interrupts
 from lightadapt.training.checkpoints import find_last
 
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Ctrl-C as in a terminal; a process that a shell started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 OPTIONS = {"epochs": 3, "args": {"disable_tqdm": True}}
 
 
