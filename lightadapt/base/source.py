@@ -7,8 +7,6 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,10 +17,10 @@ from transformers.utils import cached_file
 from lightadapt import peft_bridge
 from lightadapt.anatomy import family_of
 from lightadapt.errors import LightAdaptError, shown
+from lightadapt.machine.hub import may_be_on_hub
 from lightadapt.tasks import Task
 
 Model: TypeAlias = "str | Path | PreTrainedModel"
-HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
 FILES_OF_MODELS = (
     ".bin",
     ".ckpt",
@@ -102,17 +100,8 @@ def _find_named(name: str, revision: str | None, trust_remote_code: bool) -> Sou
 
 
 def means_a_folder(name: str) -> bool:
-    """Whether a name of nothing that is here is that of a folder or a file, so that the hub must not be asked for it.
-
-    An id on the hub is a name or `owner/name`; it is taken for a slip where a folder of the owner's name lies here
-    that has something of nearly that name in it.
-    """
-    if not HUB_ID.fullmatch(name) or name.endswith(FILES_OF_MODELS):
-        return True
-    owner, _, rest = name.partition("/")
-    if not rest or not Path(owner).is_dir():
-        return False
-    return bool(get_close_matches(rest, [entry.name for entry in islice(Path(owner).iterdir(), 1_000)], n=1))
+    """Whether a name of nothing that is here is that of a folder or a file, which the hub must not be asked for."""
+    return name.endswith(FILES_OF_MODELS) or not may_be_on_hub(name)
 
 
 def _check_folder(folder: Path) -> None:

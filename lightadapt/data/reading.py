@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,6 +13,7 @@ from lightadapt.data.records import Record, Records
 from lightadapt.data.stored import stored_like
 from lightadapt.data.tables import is_table, read_rows
 from lightadapt.errors import DataError, listed, nearest, shown
+from lightadapt.machine.hub import may_be_on_hub
 
 if TYPE_CHECKING:
     import datasets
@@ -25,7 +24,6 @@ __all__ = ["CONLL_SUFFIXES", "TABLE_SUFFIXES", "TAG", "Data", "Record", "Records
 Data: TypeAlias = (
     "str | Path | Sequence[Mapping[str, Any]] | datasets.Dataset | datasets.IterableDataset | pandas.DataFrame"
 )
-HUB_ID = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)?", re.ASCII)
 FOREIGN_SUFFIXES = (
     ".arrow",
     ".feather",
@@ -126,19 +124,9 @@ def _means_a_file(name: str) -> bool:
     """
     identifier = name.partition(":")[0]
     suffix = Path(identifier).suffix.lower()
-    if "\\" in name or not HUB_ID.fullmatch(identifier) or (suffix and "/" not in identifier):
+    if "\\" in name or (suffix and "/" not in identifier) or not may_be_on_hub(identifier):
         return True
-    if suffix in FOREIGN_SUFFIXES or nearest(suffix, TABLE_SUFFIXES + CONLL_SUFFIXES):
-        return True
-    folder, _, rest = identifier.partition("/")
-    return bool(rest) and Path(folder).is_dir() and bool(get_close_matches(rest, _names_in(Path(folder)), n=1))
-
-
-def _names_in(folder: Path) -> list[str]:
-    try:
-        return [entry.name for entry in itertools.islice(folder.iterdir(), 1_000)]
-    except OSError:
-        return []
+    return suffix in FOREIGN_SUFFIXES or bool(nearest(suffix, TABLE_SUFFIXES + CONLL_SUFFIXES))
 
 
 def _read_hub(name: str, split: str) -> Records:
