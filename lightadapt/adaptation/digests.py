@@ -24,10 +24,10 @@ READ_BY_TRANSFORMERS = {
 """Names that a tokenizer is read from, whoever put a file there."""
 
 
-def digests_of(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file in a folder but the manifest, by its path in it, with `/` between the parts."""
+def digests_of(folder: Path, but: str = MANIFEST_NAME) -> dict[str, str]:
+    """The SHA-256 of every file in a folder but the one that they go into, by its path, with `/` between the parts."""
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return {name: digest_of(folder / name) for name in files if name != MANIFEST_NAME}
+    return {name: digest_of(folder / name) for name in files if name != but}
 
 
 def digest_of(*files: Path) -> str:

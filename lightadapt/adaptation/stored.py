@@ -10,6 +10,7 @@ from typing import Any
 
 from lightadapt.adaptation.placing import MANIFEST_NAME
 from lightadapt.errors import ArtifactError
+from lightadapt.numbers import is_number, is_whole
 
 SCHEMA = 2
 """Version of the manifest; raised when an older lightadapt could not read it right."""
@@ -32,12 +33,8 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST and "\0" not in value
 
 
-def _is_whole(value: Any, most: int = 2**32 - 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_seed(value: Any) -> bool:
+    return is_whole(value) and 0 <= value < 2**32
 
 
 def _are_names(values: Any) -> bool:
@@ -75,8 +72,8 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "outputs": _are_names,
     "layers": _are_layers,
     "head": _are_names,
-    "seed": _is_whole,
-    "metrics": lambda values: all(map(_is_number, values.values())),
+    "seed": _is_seed,
+    "metrics": lambda values: all(map(is_number, values.values())),
     "versions": lambda value: value is None or isinstance(value, dict),
     "dtype": lambda value: value in FORMATS,
     "sha256": lambda value: _are_hashes({"sha256": value}),
@@ -101,8 +98,8 @@ def read_manifest(folder: Path, config_name: str) -> dict[str, Any]:
         hint = " It is a PEFT adapter of another library." if (folder / config_name).is_file() else ""
         raise ArtifactError(f"{folder} is no adaptation saved by lightadapt: it has no {MANIFEST_NAME}.{hint}")
     manifest = read_json(file)
-    schema = manifest.get("schema")
-    if not isinstance(schema, int) or not _is_whole(schema):
+    schema: Any = manifest.get("schema")
+    if not is_whole(schema) or not 0 <= schema < 2**32:
         raise ArtifactError(f"{file} is damaged: it names no schema version.")
     if schema > SCHEMA:
         versions = manifest.get("versions")

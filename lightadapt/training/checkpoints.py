@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
+from lightadapt.adaptation.digests import digest_of, digests_of
 from lightadapt.errors import LightAdaptError, warn
 
 SEAL_NAME = "checkpoint.json"
@@ -22,7 +22,7 @@ STATES = {"optimizer": "optim", "schedule": "scheduler", "random numbers": "rng_
 
 def seal(folder: Path) -> None:
     """Write the digests of a checkpoint's files into it, which says that it is complete."""
-    digests = {str(file.relative_to(folder).as_posix()): _digest(file) for file in _files(folder)}
+    digests = digests_of(folder, but=SEAL_NAME)
     (folder / SEAL_NAME).write_text(json.dumps({"sha256": digests}, indent=2) + "\n", encoding="utf-8")
 
 
@@ -41,7 +41,7 @@ def why_incomplete(folder: Path) -> str:
         if ".." in Path(name).parts or not file.is_file():
             return f"{name} is missing"
         try:
-            if _digest(file) != digest:
+            if digest_of(file) != digest:
                 return f"{name} is damaged"
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
@@ -53,7 +53,7 @@ def why_no_return(folder: Path) -> str:
     reason = why_incomplete(folder)
     if reason:
         return reason
-    names = [file.name for file in _files(folder)]
+    names = [file.name for file in folder.rglob("*") if file.is_file()]
     lost = [what for what, part in STATES.items() if not any(part in name for name in names)]
     if any(name.endswith("_optim_states.pt") for name in names):  # DeepSpeed keeps the schedule among them
         lost = [what for what in lost if what != "schedule"]
@@ -166,16 +166,3 @@ def check_writable(folder: Path) -> None:
         raise LightAdaptError(
             f"output_dir {folder} cannot be written to: {error}. Name another folder, or change its permissions."
         ) from error
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL_NAME)
-
-
-def _digest(file: Path) -> str:
-    """The SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
