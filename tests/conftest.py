@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that tests start, of which several run at once
 
+import copy
 import gc
 from collections.abc import Callable
 from functools import cache
@@ -131,3 +132,28 @@ def settled(tiny):
         return adapted, seen.examples
 
     return build
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A file with this content."""
+
+    def make(name, content):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return make
+
+
+@pytest.fixture
+def chatting(tokenizers):
+    """A tokenizer with a chat template, and tokens that begin and end its turns."""
+
+    def make(template, kind="llama"):
+        tokenizer = copy.deepcopy(tokenizers(kind))
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+        tokenizer.chat_template = template
+        return tokenizer
+
+    return make

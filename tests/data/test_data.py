@@ -16,18 +16,6 @@ RECORDS = [{"text": "one, two", "label": "a"}, {"text": 'say "hi"', "label": "b"
 TAGGED = [{"tokens": ["Ann", "Lee", "left"], "tags": ["B-PER", "I-PER", "O"]}, {"tokens": ["#"], "tags": ["O"]}]
 
 
-@pytest.fixture
-def write(tmp_path):
-    """A file with this content."""
-
-    def make(name, content):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return make
-
-
 def forms(tmp_path):
     frame = pandas.DataFrame(RECORDS)
     frame.to_csv(tmp_path / "a.csv", index=False)

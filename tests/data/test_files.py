@@ -17,19 +17,6 @@ import lightadapt as la
 from lightadapt.data import read
 from lightadapt.tasks import Classification
 
-
-@pytest.fixture
-def write(tmp_path):
-    """A file with this content."""
-
-    def make(name, content):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return make
-
-
 # ---- encodings
 
 

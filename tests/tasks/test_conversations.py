@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 
 import lightadapt as la
@@ -35,17 +33,6 @@ ASK = {"role": "user", "content": "where is the parcel"}
 ANSWER = {"role": "assistant", "content": "in Rome"}
 THOUGHT = {"role": "assistant", "content": "<think>\nhm\n</think>\n\nin Rome"}
 SYSTEM = {"role": "system", "content": "be kind"}
-
-
-@pytest.fixture
-def chatting(tokenizers):
-    def make(template, kind="llama"):
-        tokenizer = copy.deepcopy(tokenizers(kind))
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
-        tokenizer.chat_template = template
-        return tokenizer
-
-    return make
 
 
 def encoded(record, tokenizer, *, targets=True, family="decoder"):

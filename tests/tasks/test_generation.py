@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from learned import stir, trainable
@@ -162,17 +160,6 @@ SAID = {
     "adds": None,
     "no end": [["<think>hm</think>\n\nwhere is it", "good for you[SEP]"]],
 }
-
-
-@pytest.fixture
-def chatting(tokenizers):
-    def make(template, kind="llama"):
-        tokenizer = copy.deepcopy(tokenizers(kind))
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
-        tokenizer.chat_template = template
-        return tokenizer
-
-    return make
 
 
 def runs(feature, tokenizer):
