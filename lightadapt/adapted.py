@@ -22,6 +22,7 @@ from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import make_design
 from lightadapt.base.source import check_tokenizer
 from lightadapt.data import Data, is_collection
+from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.errors import LightAdaptError
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
@@ -200,6 +201,7 @@ class Adapted:
         callbacks: Sequence[Any] = (),
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str] | None = None,
+        on_error: str = "raise",
     ) -> History:
         """Train, and return the record of the run.
 
@@ -226,12 +228,15 @@ class Adapted:
             callbacks: of transformers' Trainer.
             args: anything else that `transformers.TrainingArguments` knows, as a dict or an object.
             columns: `{field: column}` for fields that have another name in the data.
+            on_error: what a record that cannot be used is: `"raise"`: an error; `"skip"`: left out, with a warning that
+                says how many were and why the first ones.
 
         Raises:
             DataError: a record cannot be used; before training starts.
             LightAdaptError: the settings contradict each other, or the loss is no longer finite.
         """
         self._several.check_enabled("fit")
+        check_on_error(on_error)
         settings = read_settings(
             args,
             epochs=epochs,
@@ -247,7 +252,7 @@ class Adapted:
             validates=validation is not None,
         )
         with self._several.computing(self.runner, learning=True) as now:
-            return fit(now, train, validation, settings, columns=columns, callbacks=callbacks)
+            return fit(now, train, validation, settings, columns=columns, callbacks=callbacks, on_error=on_error)
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Give a task with labels more of them, behind those that it has, whose part of the head keeps its values.
@@ -264,19 +269,31 @@ class Adapted:
                 raise LightAdaptError(f"labels={labels!r}: give a list of names, such as ['warranty'].")
             now.settle(now.task.with_labels([*(now.task.labels or ()), *labels]))
 
-    def preview(self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None) -> None:
+    def preview(
+        self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None, on_error: str = "raise"
+    ) -> None:
         """Print the first `n` records as the model will see them, what is learned between ⟦ and ⟧, and what is cut.
+
+        Args:
+            data: any form of data (see `lightadapt.data.read`).
+            n: how many records.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`.
 
         Raises:
             DataError: a record cannot be used.
         """
         check_whole("n", n, wanted="a whole number above 0")
+        bad = BadRecords(on_error)
         with self._several.backbone.lock:
-            seen = self.runner.prepare(data, columns=columns)
+            seen = self.runner.prepare(data, columns=columns, bad=bad)
+            bad.tell(len(seen.examples))
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
             print(preview(seen.task, seen.examples[: len(places)], places, seen.view))
 
-    def check(self, data: Data | None = None, *, columns: Mapping[str, str] | None = None) -> list[str]:
+    def check(
+        self, data: Data | None = None, *, columns: Mapping[str, str] | None = None, on_error: str = "raise"
+    ) -> list[str]:
         """Try up to eight steps without changing anything; what was found to be right, a line each.
 
         Weights: all that should be trained is, in float32. Targets: something is learned, the end token too.
@@ -286,16 +303,23 @@ class Adapted:
         Args:
             data: records to try it on; None: two short ones that come with the task.
             columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`.
 
         Raises:
             LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
         """
         self._several.check_enabled("check")
+        bad = BadRecords(on_error)
         with self._several.computing(self.runner, learning=True) as now:
-            return check_all(now, data, columns)
+            return check_all(now, data, columns, bad)
 
     def evaluate(
-        self, data: Data, *, report: bool = False, columns: Mapping[str, str] | None = None
+        self,
+        data: Data,
+        *,
+        report: bool = False,
+        columns: Mapping[str, str] | None = None,
+        on_error: str = "raise",
     ) -> dict[str, float]:
         """The task's metrics on labelled data, the headline first.
 
@@ -303,14 +327,17 @@ class Adapted:
             data: any form of data (see `lightadapt.data.read`).
             report: also print precision, recall, F1 and support of each class, for tasks that have classes.
             columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`; the metrics are those of the other records.
 
         Raises:
             DataError: a record cannot be used, or has a label that the model does not know.
             LightAdaptError: the labels are not known yet.
         """
+        bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
             now.require_labels()
-            examples, records = now.task.read_examples(data, split="test", columns=columns)
+            examples, records = now.read(data, now.task, "test", columns=columns, bad=bad)
+            bad.tell(len(examples))
             predictions = list(now.predict(examples, records, targets=True))
             scores, table = now.task.score(examples, predictions)
         if report and table:
@@ -325,6 +352,7 @@ class Adapted:
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
         adapter: str | Sequence[str] | None = None,
+        on_error: str = "raise",
     ) -> list[Any]:
         """The predictions, as many as inputs and in their order.
 
@@ -337,17 +365,23 @@ class Adapted:
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
+            on_error: what an input that cannot be used is: `"raise"`: an error; `"skip"`: answered with None, with a
+                warning that says how many are and why the first ones.
 
         Raises:
             DataError: an input cannot be used.
             LightAdaptError: the labels are not known yet.
         """
+        bad = BadRecords(on_error)
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                return answer(now, inputs, scores=scores, columns=columns, options=options)
-        if not is_collection(adapter):
+                found = answer(now, inputs, bad, scores=scores, columns=columns, options=options)
+        elif is_collection(adapter):
+            found = self._predict_by_name(inputs, list(adapter), bad, scores=scores, columns=columns, options=options)
+        else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
-        return self._predict_by_name(inputs, list(adapter), scores=scores, columns=columns, options=options)
+        bad.tell(len(found) - bad.count)
+        return found
 
     def predict_stream(
         self,
@@ -358,10 +392,12 @@ class Adapted:
         options: Mapping[str, Any] | None = None,
         adapter: str | None = None,
         at_once: int = 1_000,
+        on_error: str = "raise",
     ) -> Iterator[Any]:
         """The predictions of `predict`, one after the other as they are made; memory holds `at_once` of them.
 
-        For more inputs than fit into memory: an iterator or a data set that is streamed. A file is read as a whole.
+        For more inputs than fit into memory: an iterator, a data set that is streamed, or a large file of lines, which
+        is read once to check it and again as its records are answered.
 
         Args:
             inputs: as in `predict`.
@@ -370,21 +406,22 @@ class Adapted:
             options: as in `predict`.
             adapter: the adaptation that answers; None: the one that is in use when this is called.
             at_once: inputs that are taken before the first of them is answered.
+            on_error: as in `predict`; the warning comes with the last answer.
 
         Raises:
             DataError: an input cannot be used; those in the pieces before it have their answers by then.
             LightAdaptError: the labels are not known yet.
         """
         check_whole("at_once", at_once, wanted="a whole number above 0")
-        chosen = self.runner if adapter is None else self._several.named(adapter)
+        chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
 
         def answers(items: Any, **more: Any) -> list[Any]:
             with self._several.computing(chosen) as now:
-                return answer(now, items, scores=scores, options=options, **more)
+                return answer(now, items, bad, scores=scores, options=options, **more)
 
-        return stream(chosen, inputs, answers, columns=columns, at_once=at_once)
+        return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
 
-    def _predict_by_name(self, inputs: Any, names: list[str], **how: Any) -> list[Any]:
+    def _predict_by_name(self, inputs: Any, names: list[str], bad: BadRecords, **how: Any) -> list[Any]:
         """The predictions where each input names the adaptation that answers: those of one name together."""
         if not is_collection(inputs):
             raise LightAdaptError("predict(…, adapter=[…]) takes a list of inputs, with a name for each.")
@@ -399,7 +436,7 @@ class Adapted:
         for name in dict.fromkeys(names):
             places = [place for place, each in enumerate(names) if each == name]
             with self._several.computing(self._several.named(name)) as runner:
-                answers = answer(runner, [items[place] for place in places], numbers=places, **how)
+                answers = answer(runner, [items[place] for place in places], bad, numbers=places, **how)
             found |= dict(zip(places, answers, strict=True))
         return [found[place] for place in range(len(items))]
 

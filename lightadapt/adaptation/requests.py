@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from lightadapt.adaptation.runner import Runner
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Records, is_collection
+from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
 from lightadapt.errors import DataError
+
+Part: TypeAlias = "tuple[Any, Mapping[str, str] | None, range]"
+"""Some of the inputs, the names of their columns, and their numbers among all."""
 
 
 def answer(
     runner: Runner,
     inputs: Any,
+    bad: BadRecords,
     *,
     scores: bool,
     columns: Mapping[str, str] | None,
@@ -26,7 +30,8 @@ def answer(
 
     Args:
         inputs: in any form that `predict` takes, or records that were read before.
-        numbers: of the inputs among those that were given, for an error; None: they are all.
+        bad: takes the inputs that cannot be used; the answer to them is None.
+        numbers: of the inputs among those that were given; None: they are all.
 
     Raises:
         DataError: an input cannot be used.
@@ -35,26 +40,40 @@ def answer(
     runner.require_labels()
     _check_form(inputs, "predict")
     if is_collection(inputs) and not isinstance(inputs, Records):
-        inputs = list(inputs)
-        if not inputs:
+        items = list(inputs)
+        if not items:
             return []
-        plain = not all(isinstance(item, Mapping) for item in inputs)
+        plain = not all(isinstance(item, Mapping) for item in items)
         columns = {} if plain else columns  # a bare text has no columns
-        inputs = [runner.task.as_record(item) for item in inputs]
-    records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns)
-    records = records if numbers is None else replace(records, numbers=numbers)
-    examples = runner.task.parse(records, labelled=False)
+        numbers = numbers or range(len(items))
+        given = Records([runner.task.as_record(item) for item in items], numbers=numbers)
+        records = _read(runner, given, columns, bad)
+    else:
+        records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad)
+        numbers = numbers or range(len(records) + bad.count)
+    found = dict(_answers(runner, records, bad, scores=scores, options=options))
+    return [found.get(number) for number in numbers]
+
+
+def _answers(
+    runner: Runner, records: Records, bad: BadRecords, *, scores: bool, options: Mapping[str, Any] | None
+) -> Iterator[tuple[int, Any]]:
+    """The answers to the records that can be used, each with the record's number."""
     task = runner.task if options is None else runner.task.with_options(options)
-    return [
-        task.present(example, prediction, scores=scores)
-        for example, prediction in zip(examples, runner.predict(examples, records, task=task), strict=True)
-    ]
+    examples, records = runner.task.parse_usable(records, bad, labelled=False)
+    examples, records = runner.usable(examples, records, bad, targets=False, task=task)
+    if not len(examples):
+        return
+    predictions = runner.predict(examples, records, task=task)
+    for index, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
+        yield records.number(index), task.present(example, prediction, scores=scores)
 
 
 def stream(
     runner: Runner,
     inputs: Any,
     answers: Callable[..., list[Any]],
+    bad: BadRecords,
     *,
     columns: Mapping[str, str] | None,
     at_once: int,
@@ -63,6 +82,7 @@ def stream(
 
     Args:
         answers: is given some of the inputs, with `columns` and their `numbers`.
+        bad: takes the inputs that cannot be used; the answer to them is None.
 
     Raises:
         DataError: the inputs as a whole cannot be used.
@@ -70,29 +90,42 @@ def stream(
     """
     runner.require_labels()
     _check_form(inputs, "predict_stream")
-    parts = (
-        ((piece, columns) for piece in pieces(inputs, at_once))
-        if is_collection(inputs)
-        else ((piece, None) for piece in _cut(_read(runner, inputs, columns), at_once))
-    )
-    return _answered(parts, answers)
+    if is_collection(inputs):
+        parts = _cut_collection(inputs, columns, at_once)
+    else:
+        parts = _cut(_read(runner, inputs, columns, bad), bad.count, at_once)
+    return _answered(parts, answers, bad)
 
 
-def _answered(
-    parts: Iterable[tuple[Any, Mapping[str, str] | None]], answers: Callable[..., list[Any]]
-) -> Iterator[Any]:
-    start = 0
-    for piece, columns in parts:
-        numbers = range(start, start + len(piece))
-        start = numbers.stop
+def _answered(parts: Iterable[Part], answers: Callable[..., list[Any]], bad: BadRecords) -> Iterator[Any]:
+    count = 0
+    for piece, columns, numbers in parts:
+        count = numbers.stop
         yield from answers(piece, columns=columns, numbers=numbers)
+    bad.tell(count - bad.count)
 
 
-def _cut(records: Records, size: int) -> Iterator[Records]:
-    """The records in pieces, each of which knows the lines of its own."""
-    for start in range(0, len(records), size):
-        lines = records.lines and records.lines[start : start + size]
-        yield replace(records, items=records.items[start : start + size], lines=lines)
+def _cut_collection(inputs: Iterable[Any], columns: Mapping[str, str] | None, size: int) -> Iterator[Part]:
+    start = 0
+    for piece in pieces(inputs, size):
+        numbers = range(start, start + len(piece))
+        yield piece, columns, numbers
+        start = numbers.stop
+
+
+def _cut(records: Records, broken: int, size: int) -> Iterator[Part]:
+    """The records in pieces, whose numbers are also those of the broken ones between them, of which there are so many.
+
+    Each piece knows the lines of its own.
+    """
+    start, total = 0, len(records) + broken
+    for first in range(0, len(records), size):
+        behind = first + size
+        stop = records.number(behind) if behind < len(records) else total
+        yield records.part(first, behind), None, range(start, stop)
+        start = stop
+    if start < total:  # all are broken
+        yield records, None, range(start, total)
 
 
 def _check_form(inputs: Any, call: str) -> None:
@@ -103,5 +136,5 @@ def _check_form(inputs: Any, call: str) -> None:
         raise DataError(f"{call} takes a list of inputs. Write {call}([{{…}}]).")
 
 
-def _read(runner: Runner, inputs: Any, columns: Mapping[str, str] | None) -> Records:
-    return runner.task.read(inputs, split="test", columns=columns, labelled=False)
+def _read(runner: Runner, inputs: Any, columns: Mapping[str, str] | None, bad: BadRecords) -> Records:
+    return runner.task.read(inputs, split="test", columns=columns, labelled=False, bad=bad)

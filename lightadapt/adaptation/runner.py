@@ -17,7 +17,8 @@ from lightadapt.adaptation.prediction import piece_tokens, progress, run_model, 
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
 from lightadapt.data import Data, Records
-from lightadapt.data.stored import Stored, pieces, stored_like
+from lightadapt.data.skipping import BadRecords, usable
+from lightadapt.data.stored import OnDisk, Stored, pieces, stored_like
 from lightadapt.errors import LightAdaptError, RecordError, warn
 from lightadapt.heads.outputs import LastTokenPooling
 from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
@@ -141,22 +142,67 @@ class Runner:
 
     # ---- records in
 
-    def prepare(self, data: Data, *, columns: Mapping[str, str] | None = None) -> Prepared:
+    def prepare(
+        self, data: Data, *, columns: Mapping[str, str] | None = None, bad: BadRecords | None = None
+    ) -> Prepared:
         """Training data, and the task as it learns from it, with its labels unless they are settled before.
+
+        Args:
+            bad: takes the records that cannot be used; None: they are refused.
 
         Raises:
             DataError: naming the record, the field and the mend.
         """
-        records = self.task.read(data, split="train", columns=columns)
-        examples = self.task.parse(records)
+        bad = bad or BadRecords()
+        examples, records = self.task.parse_usable(self.task.read(data, columns=columns, bad=bad), bad)
+        bad.check_rest(len(examples))
+        task, count = self._task_for(examples), len(examples)
+        examples, records = usable(examples, records, task.check_answers, bad)
+        examples, records = self.usable(examples, records, bad, targets=True, task=task)
+        bad.check_rest(len(examples))
+        if len(examples) < count:  # labels and scales are those of what is learned
+            task = self._task_for(examples)
+        return Prepared(records, examples, task, self.view_of(task))
+
+    def _task_for(self, examples: Sequence[Any]) -> Task:
+        """The task as it learns from these examples."""
         task, head = self.task, self.adaptation.head
         if not head.is_settled and isinstance(task, LabelledTask):
             found = task.find_labels(examples)
             if task.labels is None or not set(found) <= set(task.labels):
                 task = task.with_labels(found)
-        task = task.prepare(examples, fresh_head=head.is_fresh)
-        task.check_answers(examples, records)
-        return Prepared(records, examples, task, self.view_of(task))
+        return task.prepare(examples, fresh_head=head.is_fresh)
+
+    def read(
+        self, data: Data, task: Task, split: str, *, columns: Mapping[str, str] | None, bad: BadRecords
+    ) -> tuple[Sequence[Any], Records]:
+        """Labelled data to score a form of the task on: the checked examples, and their records.
+
+        Args:
+            split: the split of a hub data set when its id names none.
+            bad: takes the records that cannot be used.
+
+        Raises:
+            DataError: naming the record, the field and the mend.
+        """
+        examples, records = task.read_examples(data, split=split, columns=columns, bad=bad)
+        examples, records = self.usable(examples, records, bad, targets=True, task=task)
+        bad.check_rest(len(examples))
+        return examples, records
+
+    def usable(
+        self, examples: Sequence[Any], records: Records, bad: BadRecords, *, targets: bool, task: Task | None = None
+    ) -> tuple[Sequence[Any], Records]:
+        """The examples that can be encoded, and their records; all, where none may be left out.
+
+        That is found by encoding them, so that those left out are known before anything is said of the others.
+        """
+
+        def check(examples: Sequence[Any], records: Records) -> None:
+            for _ in self._encode(examples, None, targets, task or self.task, []):
+                pass
+
+        return usable(examples, records, check, bad) if bad.skips else (examples, records)
 
     def encode(
         self,
@@ -190,7 +236,7 @@ class Runner:
         """The features one by one; what is to be said of them is added to `counts`."""
         view = self.view_of(task)
         # An encoder-decoder wants as many end tokens in every text, which is seen of all of them together only.
-        whole = view.family == "encoder-decoder" and not isinstance(examples, Stored)
+        whole = view.family == "encoder-decoder" and not isinstance(examples, OnDisk)
         size = max(1, len(examples)) if whole else PIECE
         for number, piece in enumerate(pieces(examples, size)):
             try:

@@ -3,66 +3,98 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightadapt.data.conll import read_conll
-from lightadapt.data.encodings import decode
+from lightadapt.data.lines import FileLines, Found, read_lines, read_text
 from lightadapt.data.records import Record, Records
 from lightadapt.data.separated import read_table
+from lightadapt.data.skipping import BadRecords
+from lightadapt.data.stored import OnDisk
 from lightadapt.errors import DataError, shown
 
 CONLL_SUFFIXES = (".conll", ".bio", ".txt")
 TABLE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
-def read_file(path: Path, suffix: str) -> Records:
-    """The records of a file of a known kind.
+def read_file(path: Path, suffix: str, bad: BadRecords) -> Records:
+    """The records of a file of a known kind; those of a large text file are read from it as they are asked for.
+
+    Args:
+        bad: takes records that are broken in themselves, so that those behind them can still be read.
 
     Raises:
         DataError: it cannot be read, is not UTF-8, or is broken.
     """
     if suffix == ".parquet":
         return Records(_read_parquet(path), str(path))
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}). Check its permissions.") from error
-    text = decode(content, path)
-    if suffix in CONLL_SUFFIXES:
-        return read_conll(text, path)
-    if suffix == ".jsonl":
-        return _read_json_lines(text, path)
     if suffix == ".json":
-        return _read_json(text, path)
-    return read_table(text, path, delimiter="\t" if suffix == ".tsv" else ",")
+        return _read_json(path, bad)
+    lines = read_lines(path)
+    if suffix in CONLL_SUFFIXES:
+        return read_conll(lines, path, bad)
+    if suffix == ".jsonl":
+        return _read_json_lines(lines, path, bad)
+    return read_table(lines, path, "\t" if suffix == ".tsv" else ",", bad)
 
 
 # ---- JSON
 
 
-def _read_json_lines(text: str, path: Path) -> Records:
-    items, lines = [], []
-    for number, line in enumerate(text.split("\n"), 1):
+class JsonLines(OnDisk[Any]):
+    """The values in the lines of a large file, each parsed when it is asked for."""
+
+    def __init__(self, lines: FileLines, numbers: Sequence[int]) -> None:
+        self._lines = lines
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def _read(self, position: int) -> Any:
+        return _parse_json(self._lines[self._numbers[position] - 1])
+
+
+def _read_json_lines(lines: Sequence[str], path: Path, bad: BadRecords) -> Records:
+    found = Found(path, bad)
+    items = _json_items(lines, path, found)
+    if not isinstance(lines, FileLines):
+        return found.records(list(items))
+    deque(items, maxlen=0)  # to see that all are JSON
+    return found.records(JsonLines(lines, found.lines))
+
+
+def _json_items(lines: Iterable[str], path: Path, found: Found) -> Iterator[Any]:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            items.append(_parse_json(line))
+            item = _parse_json(line)
         except ValueError as error:
-            raise DataError(
-                f"{path}, line {number} is not JSON ({error}): {shown(line)}. In a .jsonl file each line is one record."
-            ) from error
-        lines.append(number)
-    return Records(items, str(path), lines)
+            found.leave_out(
+                DataError(
+                    f"{path}, line {number} is not JSON ({error}): {shown(line)}. In a .jsonl file each line is one "
+                    "record."
+                )
+            )
+            continue
+        found.add(number)
+        yield item
 
 
-def _read_json(text: str, path: Path) -> Records:
+def _read_json(path: Path, bad: BadRecords) -> Records:
+    text = read_text(path)
     try:
         content = _parse_json(text)
     except ValueError as error:
         cause = error.__cause__
         if isinstance(cause, json.JSONDecodeError) and cause.msg == "Extra data":
-            return _read_json_lines(text, path)  # a .jsonl file under another name, as some exports have it
+            return _read_json_lines(
+                text.split("\n"), path, bad
+            )  # a .jsonl file under another name, as some exports have it
         raise DataError(f"{path} is not JSON ({error}).") from error
     if isinstance(content, dict) and isinstance(content.get("data"), list):
         content = content["data"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightadapt.data.conll import TAG
 from lightadapt.data.files import CONLL_SUFFIXES, TABLE_SUFFIXES, read_file
 from lightadapt.data.records import Record, Records
+from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import stored_like
 from lightadapt.data.tables import is_table, read_rows
 from lightadapt.errors import DataError, listed, nearest, shown
@@ -41,30 +43,47 @@ FOREIGN_SUFFIXES = (
 """Those of files that hold data as well, but are not read: no id on the hub ends so."""
 
 
-def read(source: Data, *, split: str = "train", columns: Mapping[str, str] | None = None) -> Records:
+def read(
+    source: Data | Records,
+    *,
+    split: str = "train",
+    columns: Mapping[str, str] | None = None,
+    bad: BadRecords | None = None,
+) -> Records:
     """All records of any accepted form, as plain dicts.
 
     Args:
         source: a list of dicts, a `datasets.Dataset` or `IterableDataset` in any format, a torch data set of dicts, a
             frame (of pandas, or one that Arrow or the dataframe interchange protocol can read, as polars), a path
-            (`.jsonl .json .csv .tsv .parquet`, or `.conll .bio .txt` with one token and its tag a line),
-            or a hub data-set id, with the split behind a colon when it is not `split` (`"ag_news:test"`).
+            (`.jsonl .json .csv .tsv .parquet`, or `.conll .bio .txt` with one token and its tag a line), a hub data-set
+            id, with the split behind a colon when it is not `split` (`"ag_news:test"`), or records read before.
         split: the split read of a hub data set when its id names none.
         columns: `{field: column}` for fields that have another name in the data.
+        bad: takes what is no record, or a broken line of a file; None: they are refused.
 
     Raises:
         DataError: nothing to read, an unknown kind of file, a file that is not UTF-8, a broken line, or a
             column that is not there.
     """
-    records = _read(source, split)
-    if not len(records):
+    bad = bad or BadRecords()
+    records = _read(source, split, bad)
+    if not len(records) and not bad.count:
         raise DataError(f"{records.source} holds no records. Give at least one.")
+    records = _only_dicts(records, bad)
+    return _rename(records, columns) if columns and len(records) else records
+
+
+def _only_dicts(records: Records, bad: BadRecords) -> Records:
+    """The records that are dicts, which is what a list, or a line of a file, may have others of."""
+    wrong: set[int] = set()
     for index, item in enumerate(records):
         if not isinstance(item, Mapping):
-            raise DataError(
+            error = DataError(
                 f"{records.place(index)} is a {type(item).__name__}, not a dict. A record is a dict of fields."
             )
-    return _rename(records, columns) if columns else records
+            bad.meet(records.number(index), error)
+            wrong.add(index)
+    return records.only([index for index in range(len(records)) if index not in wrong]) if wrong else records
 
 
 def is_collection(source: Any) -> bool:
@@ -72,9 +91,11 @@ def is_collection(source: Any) -> bool:
     return isinstance(source, Iterable) and not isinstance(source, (str, bytes, Path, Mapping)) and not is_table(source)
 
 
-def _read(source: Any, split: str) -> Records:
+def _read(source: Any, split: str, bad: BadRecords) -> Records:
+    if isinstance(source, Records):
+        return source
     if isinstance(source, (str, Path)):
-        return _read_named(source, split)
+        return _read_named(source, split, bad)
     if is_table(source):
         return Records(read_rows(source))
     if isinstance(source, Mapping):
@@ -92,7 +113,7 @@ def _read(source: Any, split: str) -> Records:
     )
 
 
-def _read_named(source: str | Path, split: str) -> Records:
+def _read_named(source: str | Path, split: str, bad: BadRecords) -> Records:
     path = Path(source)
     suffix = path.suffix.lower()
     known = TABLE_SUFFIXES + CONLL_SUFFIXES
@@ -108,7 +129,7 @@ def _read_named(source: str | Path, split: str) -> Records:
             raise DataError(
                 f"Unknown file type {shown(suffix)} of {path}. {nearest(suffix, known)}Known: {' '.join(known)}"
             )
-        return read_file(path, suffix)
+        return read_file(path, suffix, bad)
     if there:
         raise DataError(f"{path} is no regular file. Give a file, or read it yourself and give a list of dicts.")
     if suffix in known or isinstance(source, Path) or _means_a_file(source):
@@ -157,4 +178,4 @@ def _rename(records: Records, columns: Mapping[str, str]) -> Records:
         {renamed.get(key, key): value for key, value in item.items() if key in renamed or key not in columns}
         for item in records
     )
-    return Records(stored_like(records.items, items), records.source, records.lines)
+    return replace(records, items=stored_like(records.items, items))

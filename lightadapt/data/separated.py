@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-import io
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightadapt.data.records import Records
+from lightadapt.data.lines import Found
+from lightadapt.data.records import Record, Records
+from lightadapt.data.skipping import BadRecords
+from lightadapt.data.stored import stored_like
 from lightadapt.errors import DataError, listed, shown, warn
 
 LONGEST_FIELD = 2**31 - 1
@@ -19,33 +21,38 @@ LONGEST_FIELD = 2**31 - 1
 _LIMIT = threading.Lock()
 
 
-def read_table(text: str, path: Path, delimiter: str) -> Records:
+def read_table(lines: Sequence[str], path: Path, delimiter: str, bad: BadRecords) -> Records:
     """One record a line below the header, or over several lines where a field is quoted.
 
     Raises:
         DataError: a line has more or fewer fields than the header, or a quote swallows the lines behind it.
     """
-    records = _parse(text, path, delimiter, csv.QUOTE_MINIMAL)
-    if not any("\n" in (value or "") for item in records for value in item.values()):
-        return records
-    if delimiter == "\t":
-        # A field over several lines in a tab-separated file is most often a stray quote that swallowed its
-        # neighbours: then every line is whole when quotes mean nothing.
-        with suppress(DataError):
-            return _parse(text, path, delimiter, csv.QUOTE_NONE)
-    _check_swallowed(records, text.split("\n"), delimiter)
+    left_out = bad.another()
+    records = _parse(lines, path, delimiter, csv.QUOTE_MINIMAL, left_out)
+    if any("\n" in (value or "") for item in records for value in item.values()):
+        if delimiter == "\t":
+            # A field over several lines in a tab-separated file is most often a stray quote that swallowed its
+            # neighbours: then every line is whole when quotes mean nothing.
+            with suppress(DataError):
+                return _parse(lines, path, delimiter, csv.QUOTE_NONE, BadRecords())
+        _check_swallowed(records, lines, delimiter)
+    bad.take(left_out)
     return records
 
 
-def _parse(text: str, path: Path, delimiter: str, quoting: Any) -> Records:
+def _parse(lines: Sequence[str], path: Path, delimiter: str, quoting: Any, bad: BadRecords) -> Records:
     """The records; the limit of the csv module, which is one for the process, is raised only where that is needed."""
+    left_out = bad.another()
     try:
-        return _parse_within(text, path, delimiter, quoting)
+        records = _parse_within(lines, path, delimiter, quoting, left_out)
     except DataError as error:
         if not (isinstance(error.__cause__, csv.Error) and "field larger" in str(error.__cause__)):
             raise
+    else:
+        bad.take(left_out)
+        return records
     with _long_fields():
-        return _parse_within(text, path, delimiter, quoting)
+        return _parse_within(lines, path, delimiter, quoting, bad)
 
 
 @contextmanager
@@ -59,36 +66,43 @@ def _long_fields() -> Iterator[None]:
             csv.field_size_limit(before)
 
 
-def _parse_within(text: str, path: Path, delimiter: str, quoting: Any) -> Records:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    header: list[str] = []
-    items, lines = [], []
+def _parse_within(lines: Sequence[str], path: Path, delimiter: str, quoting: Any, bad: BadRecords) -> Records:
+    found = Found(path, bad)
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, quoting=quoting, strict=True)
+    return found.records(stored_like(lines, _items(_rows(reader, path), path, found)))
+
+
+def _rows(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table, each with the line in which it begins."""
     before = 0
     while True:
         try:
             row = next(reader)
         except StopIteration:
-            break
+            return
         except csv.Error as error:
             raise DataError(
                 f"{path}: the record that begins in line {before + 1} is broken ({error}). Most often a quote is not "
                 "closed; a quote inside a quoted field is written twice."
             ) from error
-        start, before = before + 1, reader.line_num
-        if not header:
-            header = row
-            _check_header(header, path)
-            continue
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {start} has {len(row)} fields but the header has {len(header)} "
-                f"({listed(header)}). Quote fields that contain the separator."
+        yield before + 1, row
+        before = reader.line_num
+
+
+def _items(rows: Iterator[tuple[int, list[str]]], path: Path, found: Found) -> Iterator[Record]:
+    _, header = next(rows, (0, []))
+    _check_header(header, path)
+    for start, row in rows:
+        if len(row) == len(header):
+            found.add(start)
+            yield {name: value if value != "" else None for name, value in zip(header, row, strict=True)}
+        elif row:
+            found.leave_out(
+                DataError(
+                    f"{path}, line {start} has {len(row)} fields but the header has {len(header)} "
+                    f"({listed(header)}). Quote fields that contain the separator."
+                )
             )
-        items.append({name: value if value != "" else None for name, value in zip(header, row, strict=True)})
-        lines.append(start)
-    return Records(items, str(path), lines)
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -97,7 +111,7 @@ def _check_header(header: list[str], path: Path) -> None:
         raise DataError(f"{path} has two columns named {shown(twice[0])}. Rename one of them.")
 
 
-def _check_swallowed(records: Records, lines: list[str], delimiter: str) -> None:
+def _check_swallowed(records: Records, lines: Sequence[str], delimiter: str) -> None:
     """Refuse or warn of a quoted field each of whose lines would be a record of its own: two stray quotes make one.
 
     A text may have commas in its lines; that it swallowed records is sure where their other fields hold what these
@@ -131,7 +145,7 @@ def _check_swallowed(records: Records, lines: list[str], delimiter: str) -> None
             warn(f"{said} It is read as the first one; write each quote inside a text twice if it is the second one.")
 
 
-def _whole_rows(lines: list[str], header: list[str], delimiter: str) -> list[dict[str, str]]:
+def _whole_rows(lines: Sequence[str], header: list[str], delimiter: str) -> list[dict[str, str]]:
     """The lines as records of their own, if quotes meant nothing; none when one of them is not whole."""
     rows = [line.split(delimiter) for line in lines]
     if len(header) < 2 or any(len(row) != len(header) for row in rows):

@@ -1,10 +1,11 @@
-"""A sequence that lies in a file: for streams of records, whose examples and features would not fit into memory."""
+"""Sequences that lie on a disk: for records, examples and features that would not fit into memory."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import tempfile
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -14,7 +15,36 @@ Item = TypeVar("Item")
 Other = TypeVar("Other")
 
 
-class Stored(Sequence[Item], Generic[Item]):
+class OnDisk(Sequence[Item], Generic[Item]):
+    """Items that are read from a disk one by one, as they are asked for."""
+
+    _last: tuple[int, Any] = (-1, None)
+
+    @abstractmethod
+    def _read(self, position: int) -> Item:
+        """The item at a position from 0 on."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self._read(position) for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        if self._last[0] != position:  # who parses a record asks for it once a field
+            self._last = (position, self._read(position))
+        item: Any = self._last[1]
+        return item  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._read, range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_last": (-1, None)}
+
+
+class Stored(OnDisk[Item]):
     """The items of an iterable, read once and kept in a temporary file; memory holds 8 bytes of each.
 
     The file is gone with the object. Other processes read through handles of their own, whether they were forked or
@@ -36,30 +66,13 @@ class Stored(Sequence[Item], Generic[Item]):
         self._name = self._file.name
         self._reader: Any = self._file
         self._process = os.getpid()
-        self._last: tuple[int, Item | None] = (-1, None)
 
     def __getstate__(self) -> dict[str, Any]:
         """What another reader of the file needs; the file stays that of this object."""
-        return {**vars(self), "_file": None, "_reader": None, "_process": None, "_last": (-1, None)}
+        return {**super().__getstate__(), "_file": None, "_reader": None, "_process": None}
 
     def __len__(self) -> int:
         return len(self._ends) - 1
-
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        if self._last[0] != position:  # who parses a record asks for it once a field
-            self._last = (position, self._read(position))
-        item: Any = self._last[1]
-        return item  # type: ignore[no-any-return]
-
-    def __iter__(self) -> Iterator[Item]:
-        return map(self._read, range(len(self)))
 
     def _read(self, position: int) -> Item:
         if self._process != os.getpid():  # the position in the file is shared with the process that forked
@@ -70,9 +83,28 @@ class Stored(Sequence[Item], Generic[Item]):
         return item
 
 
+class Chosen(OnDisk[Item]):
+    """Some of the items of another sequence on a disk, in the order of their places."""
+
+    def __init__(self, source: Sequence[Item], places: Sequence[int]) -> None:
+        self._source = source
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _read(self, position: int) -> Item:
+        return self._source[self._places[position]]
+
+
+def chosen(source: Sequence[Item], places: Sequence[int]) -> Sequence[Item]:
+    """The items at these places, which stay on the disk when they are there."""
+    return Chosen(source, places) if isinstance(source, OnDisk) else [source[place] for place in places]
+
+
 def stored_like(source: Iterable[Any], items: Iterable[Other]) -> Sequence[Other]:
     """The items as a list, or in a file when the source they are made of is in one."""
-    return Stored(items) if isinstance(source, Stored) else list(items)
+    return Stored(items) if isinstance(source, OnDisk) else list(items)
 
 
 def pieces(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

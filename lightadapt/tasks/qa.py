@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lightadapt.data import Data, Record, Records
+from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, answer_f1, question_scores
 from lightadapt.numbers import check_whole, is_number, wrong_number
@@ -85,10 +86,20 @@ class QA(Task):
         return item
 
     def read(
-        self, source: Data, *, split: str = "train", columns: Mapping[str, str] | None = None, labelled: bool = True
+        self,
+        source: Data | Records,
+        *,
+        split: str = "train",
+        columns: Mapping[str, str] | None = None,
+        labelled: bool = True,
+        bad: BadRecords | None = None,
     ) -> Records:
-        records = super().read(source, split=split, columns=columns, labelled=labelled)
-        return flatten_articles(records) if any("paragraphs" in item for item in records) else records
+        records = super().read(source, split=split, columns=columns, labelled=labelled, bad=bad)
+        if not any("paragraphs" in item for item in records):
+            return records
+        if bad is not None:
+            bad.check_none()  # questions are counted over all articles, so none of these can be left out
+        return flatten_articles(records)
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> QuestionExample:
         context = text_field(records, index, "context")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, read
+from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.data.stored import stored_like
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Report
@@ -88,13 +90,14 @@ class Task(ABC):
 
     def read(
         self,
-        source: Data,
+        source: Data | Records,
         *,
         split: str = "train",
         columns: Mapping[str, str] | None = None,
         labelled: bool = True,
+        bad: BadRecords | None = None,
     ) -> Records:
-        """The records of any form of data, with this task's column names applied."""
+        """The records of any form of data, with this task's column names applied; `bad` takes what is no record."""
         columns = (self.columns if columns is None else columns) or {}
         if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
             raise DataError(f"columns={shown(columns)}: write {{field: column}}, such as {{'text': 'sentence'}}.")
@@ -106,7 +109,7 @@ class Task(ABC):
                 f"columns names the field {unknown[0]!r}, which task {self.name!r} does not have. "
                 f"{nearest(unknown[0], self.fields)}Fields: {', '.join(self.fields)}"
             )
-        return read(source, split=split, columns=columns)
+        return read(source, split=split, columns=columns, bad=bad)
 
     def parse(self, records: Records, *, labelled: bool = True) -> Sequence[Any]:
         """The checked examples of the records; `labelled` says whether the answer must be there.
@@ -114,9 +117,33 @@ class Task(ABC):
         Raises:
             DataError: naming the record, the field and the mend.
         """
+        return self.parse_usable(records, BadRecords(), labelled=labelled)[0]
+
+    def parse_usable(
+        self, records: Records, bad: BadRecords, *, labelled: bool = True
+    ) -> tuple[Sequence[Any], Records]:
+        """The checked examples, and the records that they are of; `bad` takes those that cannot be used.
+
+        Raises:
+            DataError: a record cannot be used, and none may be left out; or a column is misspelt.
+        """
+        if not len(records):
+            return [], records
         self._check_columns(records, self.known_fields(records, labelled=labelled))
-        examples = (self._parse_one(records, index, labelled=labelled) for index in range(len(records)))
-        return stored_like(records.items, examples)
+        places = array("Q")
+
+        def examples() -> Iterator[Any]:
+            for index in range(len(records)):
+                try:
+                    example = self._parse_one(records, index, labelled=labelled)
+                except DataError as error:
+                    bad.meet(records.number(index), error)
+                else:
+                    places.append(index)
+                    yield example
+
+        found = stored_like(records.items, examples())
+        return found, records if len(places) == len(records) else records.only(places)
 
     def _parse_one(self, records: Records, index: int, *, labelled: bool) -> Any:
         """The checked example of one record, whatever its values raise when they are looked at."""
@@ -156,18 +183,22 @@ class Task(ABC):
         """The checked example of one record."""
 
     def read_examples(
-        self, source: Data, *, split: str, columns: Mapping[str, str] | None
+        self, source: Data, *, split: str, columns: Mapping[str, str] | None, bad: BadRecords | None = None
     ) -> tuple[Sequence[Any], Records]:
         """The checked examples of labelled data, whose answers the task can learn, and the records behind them.
+
+        Args:
+            bad: takes the records that cannot be used; None: they are refused.
 
         Raises:
             DataError: naming the record, the field and the mend.
         """
-        records = self.read(source, split=split, columns=columns)
+        bad = bad or BadRecords()
+        records = self.read(source, split=split, columns=columns, bad=bad)
         if split == "validation" and records.source == "data":
             records = replace(records, source="validation data")
-        examples = self.parse(records)
-        self.check_answers(examples, records)
+        examples, records = usable(*self.parse_usable(records, bad), self.check_answers, bad)
+        bad.check_rest(len(examples))
         return examples, records
 
     def check_answers(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer

@@ -13,6 +13,7 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.runner import Runner
 from lightadapt.data import Data
+from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.errors import LightAdaptError, warn
 from lightadapt.tasks import ModelView, Task
 from lightadapt.tasks.encoding.features import IGNORED
@@ -184,7 +185,7 @@ def check_padding(runner: Runner, features: Sequence[Any]) -> str:
     return "padding: a batch gives what its records give alone"
 
 
-def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | None) -> list[str]:
+def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | None, bad: BadRecords) -> list[str]:
     """What was found to be right, a line each; see `Adapted.check`.
 
     Raises:
@@ -194,9 +195,11 @@ def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | No
     task = runner.task
     if data is None:
         data, columns = task.samples(), {}
-    seen = runner.prepare(data, columns=columns)
-    examples, records = seen.examples, seen.records
-    task.check_answers(examples, records)  # by the labels of now, which a fit might still change
+    seen = runner.prepare(data, columns=columns, bad=bad)
+    # By the labels of now, which a fit might still change.
+    examples, records = usable(seen.examples, seen.records, task.check_answers, bad)
+    bad.check_rest(len(examples))
+    bad.tell(len(examples))
     features = runner.encode(examples, records, targets=True)
     few, plain = features[:8], runner.encode(examples[:8], records, targets=False)[:8]
     with torch.random.fork_rng():  # dropout draws

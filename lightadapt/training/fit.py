@@ -14,6 +14,7 @@ from lightadapt.adaptation.history import History, LastRun
 from lightadapt.adaptation.manifest import save
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.data import Data, Records
+from lightadapt.data.skipping import BadRecords
 from lightadapt.tasks import Task
 from lightadapt.training.arguments import Settings
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
@@ -36,6 +37,7 @@ def fit(
     *,
     columns: Mapping[str, str] | None,
     callbacks: Sequence[Any],
+    on_error: str,
 ) -> History:
     """Train an adaptation, and return the record of the run; see `Adapted.fit`.
 
@@ -46,9 +48,12 @@ def fit(
     method = runner.adaptation.design.method
     check_weights(runner)
     check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
-    learned = runner.prepare(train, columns=columns)
+    bad, unseen = BadRecords(on_error), BadRecords(on_error)
+    learned = runner.prepare(train, columns=columns, bad=bad)
     task = learned.task
-    checked = None if validation is None else task.read_examples(validation, split="validation", columns=columns)
+    checked = None if validation is None else runner.read(validation, task, "validation", columns=columns, bad=unseen)
+    bad.tell(len(learned.examples))
+    unseen.tell(0 if checked is None else len(checked[0]))
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
     frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
@@ -65,11 +70,12 @@ def fit(
     runner.settle(task)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
     data = {} if settings.folder is None else {"data": digest_of(features)}
-    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data})
+    skipped = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **skipped})
     with frozen:
         run.train(
             [callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or (),
-            partial(_keep, runner, has_scores=not runner.task.tunes),
+            partial(_keep, runner, skipped, has_scores=not runner.task.tunes),
         )
     if checked is not None and runner.task.tunes:
         _tune(runner, *checked)
@@ -77,14 +83,16 @@ def fit(
     return runner.last_run.history
 
 
-def _keep(runner: Runner, history: History, ended: bool, *, has_scores: bool) -> None:
+def _keep(runner: Runner, skipped: Mapping[str, Any], history: History, ended: bool, *, has_scores: bool) -> None:
     """Keep the record of a run, also of one that did not come to its end.
 
     Args:
+        skipped: what the history is to say of records that were left out.
         has_scores: whether the scores of its best evaluation are those of its weights alone; else something is tuned
             for them when the run has ended.
     """
     took = {"steps": history.steps, "seconds": round(history.seconds, 1)}
+    history.settings |= skipped
     metrics = history.best_scores if ended or has_scores else {}
     runner.last_run = LastRun({**runner.last_run.settings, **took}, metrics, history)
 

@@ -1,0 +1,171 @@
+"""The lines of a text file, in memory or, where it is large, on the disk, and which of them begin a record."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lightadapt.data.encodings import decode
+from lightadapt.data.records import Record, Records
+from lightadapt.data.skipping import BadRecords
+from lightadapt.data.stored import OnDisk
+from lightadapt.errors import DataError
+
+LARGE = 2**23
+"""Bytes from which a file is not held in memory."""
+BOM = b"\xef\xbb\xbf"
+
+
+def read_lines(path: Path) -> Sequence[str]:
+    """The lines of a file, without their ends.
+
+    Raises:
+        DataError: it cannot be read, or is not UTF-8.
+    """
+    return FileLines(path) if size_of(path) >= LARGE else read_text(path).split("\n")
+
+
+def read_text(path: Path) -> str:
+    """The whole text of a file, with one kind of line end.
+
+    Raises:
+        DataError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return decode(content, path)
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+class Found:
+    """Which lines of a file begin a record, noted while the records are read."""
+
+    def __init__(self, path: Path, bad: BadRecords) -> None:
+        self.lines = array("Q")
+        self._path = path
+        self._numbers = array("Q")
+        self._bad = bad
+        self._left_out = 0
+
+    def add(self, line: int) -> None:
+        """Note a record that begins in this line, counted from 1."""
+        self._numbers.append(len(self.lines) + self._left_out)
+        self.lines.append(line)
+
+    def leave_out(self, error: DataError) -> None:
+        """Count a record that cannot be read.
+
+        Raises:
+            DataError: the error itself, where no record may be left out.
+        """
+        self._bad.meet(len(self.lines) + self._left_out, error)
+        self._left_out += 1
+
+    def records(self, items: Sequence[Record]) -> Records:
+        """The records that were found, which know their lines."""
+        return Records(items, str(self._path), self.lines, self._numbers if self._left_out else None)
+
+
+class FileLines(OnDisk[str]):
+    """The lines of a file that is read once for where they begin, and again as they are asked for.
+
+    Memory holds 8 bytes a line. The file must stay as it is: one that has changed is refused.
+
+    Raises:
+        DataError: the file cannot be read, or is not UTF-8.
+    """
+
+    _reader: BinaryIO | None = None
+    _process: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        file = self._file()
+        self._stamp = _stamp_of(file)
+        self._bounds = array("Q")
+        end = 0
+        for start, line in _lines_in(file):
+            self._bounds.append(start)
+            end = start + len(line)
+            if b"\0" in line or not _is_utf8(line):
+                read_text(path)  # says what is wrong, from all of the file
+                raise self._changed()
+        self._bounds.append(end)
+
+    def __del__(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another reader of the file needs."""
+        return {**super().__getstate__(), "_reader": None, "_process": None}
+
+    def __len__(self) -> int:
+        return len(self._bounds) - 1
+
+    def _read(self, position: int) -> str:
+        file = self._file()
+        if _stamp_of(file) != self._stamp:
+            raise self._changed()
+        start, end = self._bounds[position : position + 2]
+        file.seek(start)
+        return file.read(end - start).rstrip(b"\r\n").decode()
+
+    def _file(self) -> BinaryIO:
+        """The open file, of this process alone: its position would be shared with the one that forked."""
+        if self._reader is None or self._process != os.getpid():
+            try:
+                self._reader, self._process = self._path.open("rb"), os.getpid()
+            except OSError as error:
+                raise _unreadable(self._path, error) from error
+        return self._reader
+
+    def _changed(self) -> DataError:
+        return DataError(
+            f"{self._path} has changed since it was read. A large file is read again piece by piece, so it must stay "
+            "as it is until that is done: write to another file, and start again."
+        )
+
+
+def _lines_in(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and its bytes; behind each of the three kinds of line end a new one begins."""
+    start = len(BOM) if file.read(len(BOM)) == BOM else 0
+    file.seek(start)
+    for stretch in file:
+        for line in stretch.splitlines(keepends=True) if b"\r" in stretch else (stretch,):
+            yield start, line
+            start += len(line)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _stamp_of(file: BinaryIO) -> tuple[int, int]:
+    """What of a file is another when its content is: size and time of the last change."""
+    facts = os.fstat(file.fileno())
+    return facts.st_size, facts.st_mtime_ns
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be read ({error.strerror or error}). Check its permissions.")
