@@ -2,10 +2,10 @@
 
 python benchmarks/validating.py [--records 1000000] [--kinds jsonl,csv,conll] [--encode] [--threads 1]
 
-A file of classification records of about 100 characters (for `.conll` of sentences of ten tokens) is made in a temporary
-folder. `fit` reads, parses and holds the answers against the labels before it encodes: that is timed, each kind in a
-process of its own, with the most memory that the process takes above what it had when everything was imported.
-`--encode` adds what encoding takes on top, with MiniLM's tokenizer. Linux only.
+A file of classification records of about 100 characters (for `.conll` of sentences of ten tokens) is made in a
+temporary folder. `fit` reads, parses and holds the answers against the labels before it encodes: that is timed, each
+kind in a process of its own, with the most memory that the process takes above what it had when everything was
+imported. `--encode` adds what encoding takes on top, with MiniLM's tokenizer. Linux only.
 """
 
 from __future__ import annotations
@@ -26,11 +26,24 @@ from lightadapt.experiments.apart import call_apart
 from lightadapt.tasks import resolve_task
 
 LABELS = ("cancel", "delivery", "refund", "warranty")
-WORDS = (
-    ["order", "parcel", "late", "broken", "teapot", "refund", "please", "when", "where", "arrived", "nothing", "support", "number", "email", "box", "again"]
-)
-LENGTH = 100
-"""Characters of a line of a .jsonl, about."""
+WORDS = [
+    "order",
+    "parcel",
+    "late",
+    "broken",
+    "teapot",
+    "refund",
+    "please",
+    "when",
+    "where",
+    "arrived",
+    "nothing",
+    "support",
+    "number",
+    "email",
+    "box",
+    "again",
+]
 
 
 def texts(count: int) -> Iterator[tuple[str, str]]:

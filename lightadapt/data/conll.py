@@ -52,9 +52,9 @@ def _sentences(lines: Iterable[str], path: Path, width: int, found: Found) -> It
             broken = True
             found.leave_out(
                 DataError(
-                    f"{path}, line {number}: {shown(line.strip())} is no token with a tag. Each line holds a token and, "
-                    "last, its tag such as O, B-PER or I-PER; an empty line ends a sentence, and comments, which begin "
-                    "with #, stand before one."
+                    f"{path}, line {number}: {shown(line.strip())} is no token with a tag. Each line holds a token "
+                    "and, last, its tag such as O, B-PER or I-PER; an empty line ends a sentence, and comments, which "
+                    "begin with #, stand before one."
                 )
             )
 

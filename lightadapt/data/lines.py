@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,8 @@ from lightadapt.errors import DataError
 
 LARGE = 2**23
 """Bytes from which a file is not held in memory."""
+AT_ONCE = 256
+"""Lines that are read together where one follows the other."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -119,13 +122,24 @@ class FileLines(OnDisk[str]):
     def __len__(self) -> int:
         return len(self._bounds) - 1
 
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), AT_ONCE):
+            yield from self._some(start, min(start + AT_ONCE, len(self)))
+
     def _read(self, position: int) -> str:
+        return self._some(position, position + 1)[0]
+
+    def _some(self, start: int, stop: int) -> list[str]:
+        """The lines of neighbouring positions, read together."""
+        bounds = self._bounds[start : stop + 1]
         file = self._file()
+        file.seek(bounds[0])
+        content = file.read(bounds[-1] - bounds[0])
         if _stamp_of(file) != self._stamp:
             raise self._changed()
-        start, end = self._bounds[position : position + 2]
-        file.seek(start)
-        return file.read(end - start).rstrip(b"\r\n").decode()
+        return [
+            content[begin - bounds[0] : end - bounds[0]].rstrip(b"\r\n").decode() for begin, end in pairwise(bounds)
+        ]
 
     def _file(self) -> BinaryIO:
         """The open file, of this process alone: its position would be shared with the one that forked."""

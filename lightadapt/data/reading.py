@@ -74,15 +74,19 @@ def read(
 
 
 def _only_dicts(records: Records, bad: BadRecords) -> Records:
-    """The records that are dicts, which is what a list, or a line of a file, may have others of."""
+    """The records that are dicts, which an item of a list or a line of a file need not be, with their fields."""
     wrong: set[int] = set()
+    fields: dict[Any, None] = {}
     for index, item in enumerate(records):
-        if not isinstance(item, Mapping):
+        if isinstance(item, Mapping):
+            fields.update(dict.fromkeys(item))
+        else:
             error = DataError(
                 f"{records.place(index)} is a {type(item).__name__}, not a dict. A record is a dict of fields."
             )
             bad.meet(records.number(index), error)
             wrong.add(index)
+    records = replace(records, fields=tuple(fields))
     return records.only([index for index in range(len(records)) if index not in wrong]) if wrong else records
 
 
@@ -166,7 +170,7 @@ def _read_hub(name: str, split: str) -> Records:
 
 
 def _rename(records: Records, columns: Mapping[str, str]) -> Records:
-    present = dict.fromkeys(itertools.chain.from_iterable(records.items))
+    present = records.fields or ()
     for field, column in columns.items():
         if column not in present:
             raise DataError(
@@ -178,4 +182,5 @@ def _rename(records: Records, columns: Mapping[str, str]) -> Records:
         {renamed.get(key, key): value for key, value in item.items() if key in renamed or key not in columns}
         for item in records
     )
-    return replace(records, items=stored_like(records.items, items))
+    fields = tuple(renamed.get(key, key) for key in present if key in renamed or key not in columns)
+    return replace(records, items=stored_like(records.items, items), fields=fields)

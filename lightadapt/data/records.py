@@ -24,6 +24,9 @@ class Records:
     numbers: Sequence[int] | None = None
     """What each record is counted as, where they are some of many; None: from 0."""
 
+    fields: Sequence[Any] | None = None
+    """The fields that occur in any of them; None: nobody has looked."""
+
     def __len__(self) -> int:
         return len(self.items)
 

@@ -76,7 +76,7 @@ class BadRecords:
             DataError: with the reason of the first record.
         """
         if self.count and not rest:
-            raise DataError(f"None of the {self.count:,} records can be used. The first of them: {self._first[0][1]}")
+            raise DataError(f"No record can be used, of {self.count:,} in all. The first of them: {self._first[0][1]}")
 
     def check_none(self) -> None:
         """Raise when records were left out.

@@ -164,7 +164,7 @@ class Task(ABC):
 
     def _check_columns(self, records: Records, fields: Sequence[str]) -> None:
         """Refuse a misspelt optional field, which would otherwise be ignored in silence."""
-        present = {key for item in records for key in item}
+        present = {key for item in records for key in item} if records.fields is None else set(records.fields)
         absent = [name for name in fields if name not in present]
         letters = frozenset("".join(absent))
         for key in sorted(key for key in present - set(self.fields) if isinstance(key, str) and len(key) <= 40):
