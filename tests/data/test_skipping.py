@@ -132,7 +132,9 @@ def test_none_left_and_none_allowed():
     bad.check_none()
     bad.meet(3, la.DataError("Record 3: text is empty."))
     bad.check_rest(1)
-    with pytest.raises(la.DataError, match=r"No record can be used, of 1 in all\. The first of them: Record 3: text is"):
+    with pytest.raises(
+        la.DataError, match=r"No record can be used, of 1 in all\. The first of them: Record 3: text is"
+    ):
         bad.check_rest(0)
     with pytest.raises(la.DataError, match=r"^Record 3: text is empty"):
         bad.check_none()
