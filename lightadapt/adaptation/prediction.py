@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -11,7 +13,9 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.machine.processes import from_main, gather, is_sharded, meet, rank, share_of
+from lightadapt.tasks import Feature, ModelView, Task
 
 BATCH_TOKENS = 4096
 """The tokens of a batch on a GPU, padding included."""
@@ -25,6 +29,59 @@ SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 
 AnyFeature = TypeVar("AnyFeature")
+
+
+class Sizes:
+    """The example of each feature, and the tokens that inferring from it costs."""
+
+    def __init__(self) -> None:
+        self.owners = array("q")
+        self.costs = array("q")
+
+    def noted(self, features: Iterable[Feature], task: Task) -> Iterator[Feature]:
+        """The features as they come; what is asked of them by now is noted."""
+        for feature in features:
+            self.owners.append(feature.example)
+            self.costs.append(task.cost(feature))
+            yield feature
+
+
+def decoded(
+    adaptation: Adaptation,
+    task: Task,
+    view: ModelView,
+    examples: Sequence[Any],
+    features: Sequence[Feature],
+    sizes: Sizes,
+    *,
+    shared: bool = False,
+) -> Iterator[Any]:
+    """The predictions one by one; what was inferred is kept for a piece of the examples only.
+
+    Args:
+        shared: whether all processes call this together, so that each can do its share.
+    """
+    model, costs, tokens = adaptation.model, sizes.costs, sum(sizes.costs)
+    bar = progress(len(costs), tokens)
+    with adaptation.adapter.folded_if_it_pays(tokens), bar:
+        most = piece_tokens(model, shared=shared)
+        for chosen, places in whole_examples(sizes.owners, costs, len(examples), most):
+            mine = [_of_piece(features[place], chosen.start) for place in places]
+            inferred = run_model(
+                model,
+                mine,
+                costs[places.start : places.stop],
+                lambda batch: task.infer(model, batch, view),
+                done=bar.update,
+                shared=shared,
+            )
+            bar.update(places.stop - bar.n)  # what other processes did
+            yield from task.decode(examples[chosen.start : chosen.stop], mine, inferred, view)
+
+
+def _of_piece(feature: Feature, first: int) -> Feature:
+    """The feature as one of a piece that begins with this example."""
+    return replace(feature, example=feature.example - first) if first else feature
 
 
 def run_model(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.history import LastRun
-from lightadapt.adaptation.prediction import piece_tokens, progress, run_model, whole_examples
+from lightadapt.adaptation.prediction import Sizes, decoded
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
 from lightadapt.data import Data, Records
@@ -212,6 +212,7 @@ class Runner:
         targets: bool,
         task: Task | None = None,
         in_file: bool = False,
+        sizes: Sizes | None = None,
     ) -> Sequence[Feature]:
         """The examples as the model reads them, with a warning for what had to be cut; in a file when they are in one.
 
@@ -219,12 +220,14 @@ class Runner:
             records: what the examples were parsed from, so that an error can name file and line.
             task: another form of the task than the present one.
             in_file: keep them in a file in any case.
+            sizes: takes those of the features, so that a file need not be read for them.
 
         Raises:
             DataError: a record cannot be encoded.
         """
         counts: list[Count] = []
         encoded = self._encode(examples, records, targets, task or self.task, counts)
+        encoded = encoded if sizes is None else sizes.noted(encoded, task or self.task)
         features = Stored(encoded) if in_file else stored_like(examples, encoded)
         for note in as_notes(counts, len(examples)):
             warn(note)
@@ -265,33 +268,9 @@ class Runner:
         Args:
             shared: whether all processes call this together, so that each can do its share.
         """
-        return list(self._decoded(examples, features, task or self.task, shared=shared))
-
-    def _decoded(
-        self, examples: Sequence[Any], features: Sequence[Feature], task: Task, *, shared: bool = False
-    ) -> Iterator[Any]:
-        """The predictions one by one; what was inferred is kept for a piece of the examples only."""
-        view = self.view
-        owners, costs = array("q"), array("q")
-        for feature in features:
-            owners.append(feature.example)
-            costs.append(task.cost(feature))
-        tokens = sum(costs)
-        bar = progress(len(costs), tokens)
-        with self.adaptation.adapter.folded_if_it_pays(tokens), bar:
-            most = piece_tokens(self.model, shared=shared)
-            for chosen, places in whole_examples(owners, costs, len(examples), most):
-                mine = [_of_piece(features[place], chosen.start) for place in places]
-                inferred = run_model(
-                    self.model,
-                    mine,
-                    costs[places.start : places.stop],
-                    lambda batch: task.infer(self.model, batch, view),
-                    done=bar.update,
-                    shared=shared,
-                )
-                bar.update(places.stop - bar.n)  # what other processes did
-                yield from task.decode(examples[chosen.start : chosen.stop], mine, inferred, view)
+        sizes = Sizes()
+        deque(sizes.noted(features, task or self.task), maxlen=0)
+        return list(decoded(self.adaptation, task or self.task, self.view, examples, features, sizes, shared=shared))
 
     def predict(
         self, examples: Sequence[Any], records: Records, *, targets: bool = False, task: Task | None = None
@@ -305,13 +284,11 @@ class Runner:
         Raises:
             DataError: a record cannot be encoded; before anything is inferred.
         """
-        features = self.encode(examples, records, targets=targets, task=task, in_file=len(examples) > PIECE)
-        return self._decoded(examples, features, task or self.task)
-
-
-def _of_piece(feature: Feature, first: int) -> Feature:
-    """The feature as one of a piece that begins with this example."""
-    return replace(feature, example=feature.example - first) if first else feature
+        sizes = Sizes()
+        features = self.encode(
+            examples, records, targets=targets, task=task, in_file=len(examples) > PIECE, sizes=sizes
+        )
+        return decoded(self.adaptation, task or self.task, self.view, examples, features, sizes)
 
 
 def _arguments(model: PreTrainedModel) -> frozenset[str]:
