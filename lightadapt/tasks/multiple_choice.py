@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, shown
+from lightadapt.errors import DataError, shown, warn
 from lightadapt.metrics import Report, classification_scores
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.decoding.probabilities import softmax
@@ -22,7 +22,7 @@ from lightadapt.tasks.encoding.completions import (
     truncate_source,
 )
 from lightadapt.tasks.encoding.features import IGNORED, Encoded, Feature, filler, pad
-from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, plain, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, optional_text, plain, required
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.encoding.view import ModelView
@@ -104,7 +104,7 @@ class MultipleChoice(Task):
             required(records, index, "question")
         choices = as_list(place, "choices", required(records, index, "choices"))
         for choice in choices:
-            if not isinstance(choice, str) or not choice.strip():
+            if not isinstance(choice, str) or is_blank(choice):
                 raise DataError(
                     f"{place}: the choice {shown(choice)} is empty or no text. Give choices as a list of texts."
                 )
@@ -112,6 +112,21 @@ class MultipleChoice(Task):
         if len(choices) < 2:
             raise DataError(f"{place}: choices holds {len(choices)}. Give two or more.")
         return ChoiceExample(question, choices, _answer(records, index, choices) if labelled else None)
+
+    def check_answers(self, examples: Sequence[ChoiceExample], records: Records) -> None:
+        """Warn of right choices that stand among the choices a second time."""
+        twice = [
+            index
+            for index, (_, choices, answer) in enumerate(examples)
+            if answer is not None and choices.count(choices[answer]) > 1
+        ]
+        if twice:
+            example = examples[twice[0]]
+            warn(
+                f"{records.place(twice[0])}: the right choice {shown(example.choices[example.answer or 0])} stands "
+                f"twice among the choices; so in {len(twice)} of {len(examples)} records. Two readings: either of them "
+                "is right, or just the one that answer names. It is read as the second one; remove the other choice."
+            )
 
     def samples(self) -> list[Record]:
         return [

@@ -155,6 +155,11 @@ REFUSED = [
         {"source": "a", "target": "b", "tools": [{"name": "track"}]},
         "tools is for the chat template, but the record has",
     ),
+    ({"messages": [{**ASK, "role": "User"}, ANSWER]}, "the role of message 0 is 'User'. Did you mean 'user'?"),
+    (
+        {"messages": [ASK, {**ANSWER, "role": "assistent"}, ASK, ANSWER]},
+        "role of message 1 is 'assistent'. Did you mean",
+    ),
     ({"messages": [ASK, CALL]}, "has tool_calls but no content"),
     ({"messages": [ASK, CALL, ASK, ANSWER]}, "message 1 has tool_calls, which the chat template"),
     ({"messages": [ASK, {**ANSWER, "reasoning_content": "hm"}]}, "message 1 has reasoning_content, which the chat"),

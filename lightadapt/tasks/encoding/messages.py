@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeAlias
 
 from lightadapt.data import Records
 from lightadapt.errors import DataError, shown
 from lightadapt.numbers import is_number
-from lightadapt.tasks.encoding.fields import as_list, check_characters, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, required
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 """Each a dict with `role` and `content`, `weight` 0 where it is not learned, and what else the template may read."""
 
 LEARN = ("weight", "train", "training", "loss")
 """Names under which data says whether a message is learned: OpenAI's and Mistral's, axolotl's two, ms-swift's."""
+ROLES = ("system", "user", "assistant", "tool", "function", "developer")
+"""The usual roles; a template may know others."""
 BESIDE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 """What the assistant says outside of its content; only a template can write it."""
 FOR_TEMPLATE = ("tools", "chat_template_kwargs")
@@ -65,9 +68,19 @@ def _read_message(place: str, number: int, message: Any) -> dict[str, Any]:
         if not isinstance(found.get(name), str) or (name == "role" and not found[name]):
             raise DataError(f"{place}: the {name} of message {number} is {shown(message[name])}, not a text.")
         check_characters(place, "messages", found[name])
-    if found["role"] == "assistant" and not found["content"].strip() and not calls:
+    _check_role(place, number, found["role"])
+    if found["role"] == "assistant" and is_blank(found["content"]) and not calls:
         raise DataError(f"{place}: message {number} of the assistant is empty. Remove it or fill it in.")
     return found if _weight(place, number, message) else {**found, "weight": 0}
+
+
+def _check_role(place: str, number: int, role: str) -> None:
+    """Refuse a slip of a usual role: what the assistant says under another name would not be learned, in silence."""
+    close = [] if role in ROLES or len(role) > 40 else get_close_matches(role.strip().lower(), ROLES, n=1, cutoff=0.8)
+    if close:
+        raise DataError(
+            f"{place}: the role of message {number} is {shown(role)}. Did you mean {close[0]!r}? Write it so in messages."
+        )
 
 
 def _joined_parts(place: str, number: int, content: Any) -> Any:
