@@ -111,7 +111,7 @@ def test_an_entity_that_says_another_text_than_its_span_is_refused():
 def test_the_own_text_of_an_entity_is_a_text(value):
     entity = {"start": 0, "end": 3, "label": "PER"}
     record = {"text": "Ann ran", "entities": [{**entity, "text": value}]}
-    with pytest.raises(la.DataError, match="the entity PER at 0-3 has the text .*but the text of its span is expected"):
+    with pytest.raises(la.DataError, match=r"entity PER at 0-3 has the text .*but the text of its span is expected"):
         NER().parse(NER().read([record]))
     record["entities"] = [{**entity, "word": value, "type": "x", "score": 0.5}]  # a number of the word, say
     assert NER().parse(NER().read([record]))[0].entities == [(0, 3, "PER")]

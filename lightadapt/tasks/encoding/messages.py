@@ -79,7 +79,7 @@ def _check_role(place: str, number: int, role: str) -> None:
     close = [] if role in ROLES or len(role) > 40 else get_close_matches(role.strip().lower(), ROLES, n=1, cutoff=0.8)
     if close:
         raise DataError(
-            f"{place}: the role of message {number} is {shown(role)}. Did you mean {close[0]!r}? Write it so in messages."
+            f"{place}: the role of message {number} is {shown(role)}. Did you mean {close[0]!r}? Write it so."
         )
 
 
