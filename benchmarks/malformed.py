@@ -6,7 +6,8 @@ Each input is a good record with one or two things wrong: a value of another kin
 offset that is one off, half a character, a list in itself, or a file with bytes changed. It is given as a list, a
 frame, a data set or a file of each kind, and read, checked and held against the labels as `evaluate` does. What is
 accepted is compared with what the input says by the strict rules of `oracle.py`. Changes in silence, foreign
-exceptions, refusals that name neither field nor file, and what computes for over a second are faults; `--show` prints inputs.
+exceptions, refusals that name neither field nor file, and what computes for over a second are faults; `--show` prints
+inputs.
 """
 
 from __future__ import annotations
@@ -77,10 +78,10 @@ ITSELF.append(ITSELF)
 # fmt: off
 PLAIN = [
     None, "", " ", 0, -1, 1, 5, 10**400, -(10**5000), 0.5, 1e308, True, b"x", 1j, range(3), date(2020, 1, 1), object(),
-    "x", "a ", "A", "1_5", "Assistant", "\u200b", "0", "1" * 5000, "a\ud800", "\0", "nan",
-    "<e1>x", "z" * 100_000, Fraction(10**400), Odd(), ITSELF, DEEP, float("nan"), Decimal("nan"), Decimal(1), np.float32("nan"), np.int64(1), np.bool_(1), np.array(1),
-    np.array([1, 2]), torch.tensor(1), torch.ones(2), [0, 1, 0], ["a"], [], {}, set(), {"a": Odd()}, [Odd()],
-    ["a"] * 20_000, {"start": 0, "end": 3},
+    "x", "a ", "A", "1_5", "Assistant", "\u200b", "0", "1" * 5000, "a\ud800", "\0", "nan", "<e1>x", "z" * 100_000,
+    Fraction(10**400), Odd(), ITSELF, DEEP, float("nan"), Decimal("nan"), Decimal(1), np.float32("nan"), np.int64(1),
+    np.bool_(1), np.array(1), np.array([1, 2]), torch.tensor(1), torch.ones(2), [0, 1, 0], ["a"], [], {}, set(),
+    {"a": Odd()}, [Odd()], ["a"] * 20_000, {"start": 0, "end": 3},
 ]
 # fmt: on
 """What stands where something else should."""
