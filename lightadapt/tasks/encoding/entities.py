@@ -13,8 +13,8 @@ from unicodedata import combining, normalize
 
 from lightadapt.data import Records
 from lightadapt.data.conll import TAG
-from lightadapt.data.spans import Span, overlapping, read_tags, split_words, write_tags
-from lightadapt.errors import DataError, listed, shown
+from lightadapt.data.spans import Signs, Span, overlapping, read_tags, signs_of, split_words, write_tags
+from lightadapt.errors import DataError, listed, shown, warn
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.encoding.alignment import Words, WordWindow, words_inside
 from lightadapt.tasks.encoding.features import IGNORED
@@ -32,6 +32,8 @@ class EntityExample(NamedTuple):
     """In characters."""
     tokens: list[str] | None
     """The tokens of a record that came as tokens; its predictions are in tokens."""
+    signs: Signs = Signs(0)
+    """What its tags show of their scheme."""
 
     @property
     def borders(self) -> Words | None:
@@ -66,9 +68,45 @@ def read_tokens(records: Records, index: int, *, labelled: bool) -> EntityExampl
     if is_blank("".join(tokens)):
         raise DataError(f"{place}: tokens hold no text. Remove the record.")
     places = _token_places(tokens)
-    spans = read_tags(_checked_tags(records, index, tokens)) if labelled else []
-    entities = [Span(places[start][0], places[end - 1][1], label) for start, end, label in spans]
-    return EntityExample(" ".join(tokens), entities, tokens)
+    tags = _checked_tags(records, index, tokens) if labelled else []
+    entities = [Span(places[start][0], places[end - 1][1], label) for start, end, label in read_tags(tags)]
+    return EntityExample(" ".join(tokens), entities, tokens, signs_of(tags))
+
+
+MIXED = (
+    (
+        Signs.UNCLOSED,
+        Signs.CLOSED,
+        "an entity of the tags ends without E, L, S or U, with which one ends in {other}. Two readings: BIO, where it "
+        "ends before a tag that does not continue it, or BIOES with a wrong or a missing tag. It is read as the first "
+        "one; correct the tags if it is the second.",
+    ),
+    (
+        Signs.UNBEGUN,
+        Signs.BEGUN,
+        "an entity of the tags begins without B, with which one begins in {other}. Two readings: IOB1, where I begins "
+        "an entity, too, or BIO with a wrong or a missing tag. It is read as the first one; correct the tags if it is "
+        "the second.",
+    ),
+)
+"""Pairs of signs that no scheme has together, with what is said of records with the first and the second one."""
+
+
+def warn_of_mixed_schemes(examples: Sequence[EntityExample], records: Records) -> None:
+    """Warn of tags that follow two schemes, as a file put together from several does, or a broken one."""
+    first: dict[Signs, int] = {}
+    count = dict.fromkeys((sign for sign, _, _ in MIXED), 0)
+    for index, example in enumerate(examples):
+        for sign in Signs if example.signs else ():
+            if sign in example.signs:
+                first.setdefault(sign, index)
+                count[sign] = count.get(sign, 0) + 1
+    for sign, other, said in MIXED:
+        if sign in first and other in first:
+            many = f" (so in {count[sign]:,} records)" if count[sign] > 1 else ""
+            place = records.place(first[other])
+            said = said.format(other="the same record" if first[sign] == first[other] else f"r{place[1:]}")
+            warn(f"{records.place(first[sign])}{many}: {said}")
 
 
 def _token_places(tokens: Sequence[str]) -> list[tuple[int, int]]:
