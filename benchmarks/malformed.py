@@ -1,11 +1,13 @@
-"""Malformed records and files of every task: how many are accepted, refused with the field's name, or fail otherwise.
+"""Malformed records and files of every task: how many are refused with the field's name, read as they are, or fail.
 
 python benchmarks/malformed.py [--count 10000] [--seed 0] [--show accepted]
 
 Each input is a good record with one or two things wrong: a value of another kind, a missing or misspelt field, an
 offset that is one off, half a character, a list in itself, or a file with bytes changed. It is given as a list, a
-frame, a data set or a file of each kind, and read, checked and held against the labels as `evaluate` does. Foreign
-exceptions, refusals that name neither field nor file, and what takes over a second are faults; `--show` prints inputs.
+frame, a data set or a file of each kind, and read, checked and held against the labels as `evaluate` does. What is
+accepted is compared with what the input says by the strict rules of `oracle.py`. Changes in silence, foreign
+exceptions, refusals that name neither field nor file, and what computes for over a second are faults; `--show` prints
+inputs.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ import re
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -30,6 +33,7 @@ import numpy as np
 import pandas
 import torch
 from command import command, set_up
+from oracle import difference, rows_of
 
 import lightadapt as la
 from lightadapt.data import Record
@@ -50,7 +54,9 @@ FURTHER: dict[str, list[Record]] = {
 }
 """Forms of records beside those of `Task.samples`."""
 FORMS = ["list"] * 8 + ["frame", "dataset", "jsonl", "json", "csv", "tsv", "parquet", "conll"]
-KINDS = ("accepted", "refused", "refused without a field", "foreign exception", "slower than 1 s")
+GOOD = ("read as it is", "read with a warning", "refused")
+KINDS = (*GOOD, "changed in silence", "refused without a field", "foreign exception", "slower than 1 s")
+LABELS = ("a", "b")
 PARTS = ("token", "tag", "entity", "answer", "choice", "message", "holds no records")
 """Of fields that hold several, of which an error may name the one that is wrong; and where there is no field."""
 
@@ -72,10 +78,10 @@ ITSELF.append(ITSELF)
 # fmt: off
 PLAIN = [
     None, "", " ", 0, -1, 1, 5, 10**400, -(10**5000), 0.5, 1e308, True, b"x", 1j, range(3), date(2020, 1, 1), object(),
-    "x", "a ", "A", "0", "1" * 5000, "a\ud800", "\0", "nan", "<e1>x", "z" * 100_000, Fraction(10**400), Odd(), ITSELF,
-    DEEP, float("nan"), Decimal("nan"), Decimal(1), np.float32("nan"), np.int64(1), np.bool_(1), np.array(1),
-    np.array([1, 2]), torch.tensor(1), torch.ones(2), [0, 1, 0], ["a"], [], {}, set(), {"a": Odd()}, [Odd()],
-    ["a"] * 20_000, {"start": 0, "end": 3},
+    "x", "a ", "A", "1_5", "Assistant", "\u200b", "0", "1" * 5000, "a\ud800", "\0", "nan", "<e1>x", "z" * 100_000,
+    Fraction(10**400), Odd(), ITSELF, DEEP, float("nan"), Decimal("nan"), Decimal(1), np.float32("nan"), np.int64(1),
+    np.bool_(1), np.array(1), np.array([1, 2]), torch.tensor(1), torch.ones(2), [0, 1, 0], ["a"], [], {}, set(),
+    {"a": Odd()}, [Odd()], ["a"] * 20_000, {"start": 0, "end": 3},
 ]
 # fmt: on
 """What stands where something else should."""
@@ -132,21 +138,45 @@ def as_form(records: list[Record], form: str, folder: Path, chance: random.Rando
     return path
 
 
-def outcome(task: Task, data: Any) -> tuple[str, str]:
-    """What comes of malformed data of a task that is read and held against the labels: the kind, and what was said."""
-    start = time.perf_counter()
+def outcome(task: Task, data: Any, form: str, count: int) -> tuple[str, str]:
+    """What comes of malformed data of a task that is read and held against the labels: the kind, and what was said.
+
+    Args:
+        count: of the records that were written, or given.
+    """
+    start = time.process_time()
     try:
-        task.read_examples(data, split="train", columns=None)
-        kind, said = "accepted", shown(data.read_bytes() if isinstance(data, Path) else data, 300)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            examples, _ = task.read_examples(data, split="train", columns=None)
+        took = time.process_time() - start
+        kind, said = _judged(task, data, form, examples, count, [str(each.message) for each in caught])
     except la.LightAdaptError as error:
-        said = str(error)
+        took, said = time.process_time() - start, str(error)
         named = re.search(rf"\b({'|'.join((*task.fields, *PARTS))})\b", said) or (
             isinstance(data, Path) and str(data) in said
         )
         kind = "refused" if named and len(said) <= 1_000 else "refused without a field"
     except Exception:
-        kind, said = "foreign exception", traceback.format_exc()
-    return ("slower than 1 s" if time.perf_counter() - start > 1 else kind), said
+        took, kind, said = time.process_time() - start, "foreign exception", traceback.format_exc()
+    return ("slower than 1 s" if took > 1 else kind), said
+
+
+def _judged(
+    task: Task, data: Any, form: str, examples: Sequence[Any], count: int, warned: list[str]
+) -> tuple[str, str]:
+    """Whether accepted data was read as what it says."""
+    said = shown(data.read_bytes() if isinstance(data, Path) else data, 300)
+    if warned:
+        return "read with a warning", f"{warned[0]} | {said}"
+    try:
+        rows = rows_of(data, form)
+        changed = difference(task, rows, examples, LABELS)
+        if form != "conll" and len(rows) != count:  # an empty line makes two good sentences of one
+            changed = changed or f"{count} records were written, and {len(rows)} are there"
+    except Exception as error:  # of a parser that finds no sense in the data
+        changed = f"no rows: {type(error).__name__}: {error}"
+    return ("changed in silence", f"{changed} | {said}") if changed else ("read as it is", said)
 
 
 def trials(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str, str]]:
@@ -156,7 +186,7 @@ def trials(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str,
         name, form = chance.choice(TASKS.split()), chance.choice(FORMS)
         task = resolve_task(name)
         if isinstance(task, LabelledTask):
-            task = task.with_labels(["a", "b"])
+            task = task.with_labels(LABELS)
         records = copy.deepcopy([*task.samples(), *FURTHER.get(name, [])])
         try:
             for _ in range(chance.choice([1, 1, 2])):
@@ -164,7 +194,7 @@ def trials(count: int, seed: int, folder: Path) -> Iterator[tuple[str, str, str,
             data = as_form(records, form, folder, chance)
         except Exception:  # no data of this form can hold it, or nothing is left to spoil
             continue
-        yield name, form, *outcome(task, data)
+        yield name, form, *outcome(task, data, form, len(records))
         count -= 1
 
 

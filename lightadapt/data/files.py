@@ -152,6 +152,7 @@ def _read_parquet(path: Path) -> list[Record]:
 
     try:
         table = parquet.read_table(path)
+        list(table.column_names)  # which may be no text
     except (ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable parquet file: {error}") from error
     return rows_of_table(table, str(path))

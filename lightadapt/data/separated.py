@@ -34,7 +34,9 @@ def read_table(lines: Sequence[str], path: Path, delimiter: str, bad: BadRecords
             # A field over several lines in a tab-separated file is most often a stray quote that swallowed its
             # neighbours: then every line is whole when quotes mean nothing.
             with suppress(DataError):
-                return _parse(lines, path, delimiter, csv.QUOTE_NONE, BadRecords())
+                literal = _parse(lines, path, delimiter, csv.QUOTE_NONE, BadRecords())
+                if _are_rows(literal, records):
+                    return literal
         _check_swallowed(records, lines, delimiter)
     bad.take(left_out)
     return records
@@ -109,6 +111,23 @@ def _check_header(header: list[str], path: Path) -> None:
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise DataError(f"{path} has two columns named {shown(twice[0])}. Rename one of them.")
+
+
+def _are_rows(literal: Records, quoted: Records) -> bool:
+    """Whether lines are records of their own in which quotes mean nothing; there is a warning of the other reading.
+
+    In one column any line is a record, and quotes around the names of the columns mean what they mean elsewhere.
+    """
+    names = list(literal.items[0]) if len(literal) else []
+    if len(names) < 2 or names != list(quoted.items[0]):
+        return False
+    index = next(index for index, item in enumerate(quoted) if any("\n" in (value or "") for value in item.values()))
+    warn(
+        f"{quoted.place(index)}: a quote stands at the start of a field, and its end lines below. Two readings: a text "
+        "with line breaks and tabs, or stray quotes in records of one line each. It is read as the second one, so each "
+        "quote of the file is a part of its text; use .jsonl if it is the first one."
+    )
+    return True
 
 
 def _check_swallowed(records: Records, lines: Sequence[str], delimiter: str) -> None:

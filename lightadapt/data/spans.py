@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import IntFlag, auto
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -50,6 +51,37 @@ def read_tags(tags: Sequence[str]) -> list[Span]:
             spans.append(Span(position, position + 1, label))
         open_label = "" if prefix in "SUEL" else label
     return spans
+
+
+class Signs(IntFlag):
+    """What tags show of the scheme that they follow; some of it stands together in no scheme."""
+
+    CLOSED = auto()
+    """An E, L, S or U, with which BIOES and BILOU close an entity."""
+    UNCLOSED = auto()
+    """An entity that none of these closes, as in BIO and IOB1."""
+    BEGUN = auto()
+    """A B behind anything but an entity of its type, where IOB1 has I."""
+    UNBEGUN = auto()
+    """An entity that begins with I, E or L, as in IOB1."""
+
+
+def signs_of(tags: Sequence[str]) -> Signs:
+    """What a tag sequence shows of its scheme, by the rule of `read_tags`."""
+    signs, open_label = Signs(0), ""
+    for tag in (*tags, "O"):
+        prefix, _, label = tag.partition("-")
+        goes_on = prefix in "IEL" and label == open_label
+        if open_label and not goes_on:
+            signs |= Signs.UNCLOSED
+        if prefix in "SUEL":
+            signs |= Signs.CLOSED
+        if prefix == "B" and label != open_label:
+            signs |= Signs.BEGUN
+        if prefix in "IEL" and not goes_on:
+            signs |= Signs.UNBEGUN
+        open_label = "" if prefix in "OSUEL" else label
+    return signs
 
 
 def write_tags(spans: Sequence[Span], length: int) -> list[str]:

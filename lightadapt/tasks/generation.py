@@ -20,11 +20,13 @@ from lightadapt.tasks.encoding.messages import FOR_TEMPLATE, refuse_settings
 from lightadapt.tasks.encoding.sequences import (
     GenerationExample,
     GenerationFeature,
+    check_source,
     for_decoder,
     for_encoder_decoder,
     new_tokens,
     read_conversation,
     read_references,
+    tokens_of_call,
 )
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
@@ -35,7 +37,6 @@ from lightadapt.tasks.task import Task
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
 
 HIGHEST_LOSS = 700.0
 """Beyond it the perplexity would overflow."""
@@ -49,8 +50,8 @@ class Generation(Task):
     learned (of a chat what the assistant says; of a `text` all of it), with the end token. A completion may be a list
     of several; each is learned, and scores take the best. A prediction is a string.
 
-    A message of the assistant with `weight` 0 is read and not learned. `tools` and `chat_template_kwargs` beside the
-    messages go to the chat template.
+    A message of the assistant with `weight` 0 is read and not learned. `tools`, `documents` and `chat_template_kwargs`
+    beside the messages go to the chat template.
 
     >>> Generation(max_new_tokens=20, options={"num_beams": 4}).options
     {'num_beams': 4}
@@ -142,8 +143,7 @@ class Generation(Task):
             learned = [place > 0 and label != IGNORED for place, label in enumerate(labels)]  # nothing stands before 0
             return [show_tokens(ids, learned, view.tokenizer)]
         return [
-            show_tokens(ids, [False] * len(ids), view.tokenizer),
-            show_tokens(labels, [True] * len(labels), view.tokenizer),
+            show_tokens(part, [learn] * len(part), view.tokenizer) for part, learn in ((ids, False), (labels, True))
         ]
 
     # ---- to features
@@ -152,6 +152,8 @@ class Generation(Task):
         features: list[GenerationFeature] = []
         cut: dict[int, str] = {}
         for index, example in enumerate(examples):
+            if targets and self.instruction:
+                check_source(example, index)
             if view.family == "decoder":
                 example = self._prompted(example, self.separator)
                 mine, lost = for_decoder(
@@ -166,9 +168,8 @@ class Generation(Task):
 
     def _prompted(self, example: GenerationExample, separator: str) -> GenerationExample:
         """The example with what stands before and behind its source."""
-        if example.source is None:
-            return example
-        return example._replace(source=f"{self.instruction}{example.source}{separator}")
+        source = example.source
+        return example if source is None else example._replace(source=f"{self.instruction}{source}{separator}")
 
     def end_tokens(self, view: ModelView) -> frozenset[int]:
         """The tokens with which a sequence can end."""
@@ -261,10 +262,12 @@ class Generation(Task):
     ) -> list[Generated]:
         found = [Generated(None, 0.0, 0)] * len(examples)
         for feature, (loss, tokens, ids) in zip(features, inferred, strict=True):
-            text, before, count = found[feature.example]
+            text, before, count, _ = found[feature.example]
             if ids is not None:
                 text = self.read_back(ids, view)
-            found[feature.example] = Generated(text, before + loss, count + tokens)
+            call = tokens_of_call(examples[feature.example], feature)
+            said = None if call is None else self.read_back(call, view)
+            found[feature.example] = Generated(text, before + loss, count + tokens, said)
         return found
 
     def read_back(self, ids: Sequence[int], view: ModelView) -> str:
@@ -284,7 +287,7 @@ class Generation(Task):
             loss = sum(prediction.loss for prediction in predictions) / tokens
             found = {"loss": loss, "perplexity": math.exp(min(loss, HIGHEST_LOSS))}
         pairs = [
-            (example.references, prediction.text)
+            (example.references if prediction.call is None else [prediction.call], prediction.text)
             for example, prediction in zip(examples, predictions, strict=True)
             if example.references and prediction.text is not None
         ]

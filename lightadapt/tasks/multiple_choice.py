@@ -5,24 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, shown
+from lightadapt.errors import DataError, shown, warn
 from lightadapt.metrics import Report, classification_scores
-from lightadapt.numbers import is_whole
 from lightadapt.tasks.decoding.probabilities import softmax
-from lightadapt.tasks.encoding.completions import (
-    encode_completion,
-    target_tokens,
-    truncate_left,
-    truncate_source,
-)
+from lightadapt.tasks.encoding.choices import ChoiceExample, continuations, pairs, read_answer, targets_of
 from lightadapt.tasks.encoding.features import IGNORED, Encoded, Feature, filler, pad
-from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, plain, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, optional_text, required
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.encoding.view import ModelView
@@ -32,18 +25,6 @@ from lightadapt.tasks.task import Task
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-
-START, END = "the start of the question", "the end of a choice"
-"""What is left out of records that are too long."""
-
-
-class ChoiceExample(NamedTuple):
-    """A question, the answers to choose from, and the index of the right one."""
-
-    question: str
-    choices: list[str]
-    answer: int | None
 
 
 class Choices(Feature):
@@ -104,14 +85,29 @@ class MultipleChoice(Task):
             required(records, index, "question")
         choices = as_list(place, "choices", required(records, index, "choices"))
         for choice in choices:
-            if not isinstance(choice, str) or not choice.strip():
+            if not isinstance(choice, str) or is_blank(choice):
                 raise DataError(
                     f"{place}: the choice {shown(choice)} is empty or no text. Give choices as a list of texts."
                 )
             check_characters(place, "choices", choice)
         if len(choices) < 2:
             raise DataError(f"{place}: choices holds {len(choices)}. Give two or more.")
-        return ChoiceExample(question, choices, _answer(records, index, choices) if labelled else None)
+        return ChoiceExample(question, choices, read_answer(records, index, choices) if labelled else None)
+
+    def check_answers(self, examples: Sequence[ChoiceExample], records: Records) -> None:
+        """Warn of right choices that stand among the choices a second time."""
+        twice = [
+            index
+            for index, (_, choices, answer) in enumerate(examples)
+            if answer is not None and choices.count(choices[answer]) > 1
+        ]
+        if twice:
+            example = examples[twice[0]]
+            warn(
+                f"{records.place(twice[0])}: the right choice {shown(example.choices[example.answer or 0])} stands "
+                f"twice among the choices; so in {len(twice)} of {len(examples)} records. Two readings: either of them "
+                "is right, or just the one that answer names. It is read as the second one; remove the other choice."
+            )
 
     def samples(self) -> list[Record]:
         return [
@@ -132,7 +128,7 @@ class MultipleChoice(Task):
         return lines
 
     def encode(self, examples: Sequence[ChoiceExample], view: ModelView, *, targets: bool) -> Encoded:
-        rows_of = {"encoder": _pairs, "decoder": _continuations, "encoder-decoder": _targets_of}[view.family]
+        rows_of = {"encoder": pairs, "decoder": continuations, "encoder-decoder": targets_of}[view.family]
         features: list[Choices] = []
         cut: dict[int, str] = {}
         for index, example in enumerate(examples):
@@ -207,66 +203,6 @@ class MultipleChoice(Task):
 
     def present(self, example: ChoiceExample, prediction: np.ndarray, *, scores: bool) -> Any:
         return dict(enumerate(map(float, prediction))) if scores else int(prediction.argmax())
-
-
-def _answer(records: Records, index: int, choices: Sequence[str]) -> int:
-    given, place, count = required(records, index, "answer"), records.place(index), len(choices)
-    value = plain(given)
-    if isinstance(value, str) and value.strip().isdecimal() and len(value.strip()) < 10:  # of a text file
-        value = int(value)
-    elif isinstance(value, str) and len(value.strip()) == 1 and value.strip() in ascii_uppercase:
-        value = ascii_uppercase.index(value.strip())  # A, B, C, …
-    if not is_whole(value) or not 0 <= int(value) < count:
-        raise DataError(
-            f"{place}: answer is {shown(value)}. Give the index of the right choice, 0 to {count - 1}, or its letter."
-        )
-    named = given.strip() if isinstance(given, str) else ""
-    if named and named != choices[int(value)].strip() and named in map(str.strip, choices):
-        raise DataError(
-            f"{place}: answer is {shown(given)}, which is one of the choices, and as an index or a letter names "
-            f"another one, {shown(choices[int(value)])}. Give the index as a number, 0 to {count - 1}."
-        )
-    return int(value)
-
-
-def _pairs(example: ChoiceExample, view: ModelView) -> tuple[list[dict[str, Any]], str]:
-    """The question with each choice as a pair of texts, and what had to be left out."""
-    tokenizer, lost, rows = view.tokenizer, "", []
-    for choice in example.choices:
-        question = example.question
-        inputs = dict(tokenizer(question, choice, verbose=False))
-        while question and (tokens := len(inputs["input_ids"])) > view.max_length:
-            lost = lost or START
-            question = question[max(1, round(len(question) * (tokens - view.max_length) / tokens)) :]
-            inputs = dict(tokenizer(question, choice, verbose=False))
-        if len(inputs["input_ids"]) > view.max_length:
-            lost = END
-            inputs = dict(tokenizer("", choice, truncation="only_second", max_length=view.max_length))
-        rows.append(inputs)
-    return rows, lost
-
-
-def _continuations(example: ChoiceExample, view: ModelView) -> tuple[list[dict[str, Any]], str]:
-    """The question continued with each choice; only the tokens of the choice count."""
-    rows, lost = [], ""
-    for choice in example.choices:
-        tokens = encode_completion(example.question, choice, view)
-        shorter, cut = truncate_left(tokens, view.max_length, view)
-        if cut:
-            lost = START if sum(shorter.learned) == sum(tokens.learned) else "the start of a choice"
-        rows.append({"input_ids": shorter.ids, "attention_mask": [1] * len(shorter.ids), "labels": shorter.labels})
-    return rows, lost
-
-
-def _targets_of(example: ChoiceExample, view: ModelView) -> tuple[list[dict[str, Any]], str]:
-    """The question for the encoder, and each choice for the decoder."""
-    ids, cut = truncate_source(list(view.tokenizer(example.question, verbose=False)["input_ids"]), view)
-    rows, lost = [], START if cut else ""
-    for choice in example.choices:
-        labels, cut = target_tokens(choice, view)
-        lost = END if cut else lost
-        rows.append({"input_ids": ids, "attention_mask": [1] * len(ids), "labels": labels})
-    return rows, lost
 
 
 def _scores(model: PreTrainedModel, batch: dict[str, torch.Tensor], view: ModelView) -> torch.Tensor:

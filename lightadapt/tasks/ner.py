@@ -15,7 +15,13 @@ from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Report, entity_scores
 from lightadapt.tasks.decoding.entities import Entity, decode_entities
 from lightadapt.tasks.encoding.alignment import WordWindow, tokenize_windows, words_inside
-from lightadapt.tasks.encoding.entities import EntityExample, read_entities, read_tokens, set_tags
+from lightadapt.tasks.encoding.entities import (
+    EntityExample,
+    read_entities,
+    read_tokens,
+    set_tags,
+    warn_of_mixed_schemes,
+)
 from lightadapt.tasks.encoding.features import IGNORED, Count, Encoded
 from lightadapt.tasks.encoding.fields import text_field
 from lightadapt.tasks.encoding.showing import show_tokens
@@ -72,8 +78,16 @@ class NER(LabelledTask):
         if not all(isinstance(label, str) for label in labels):
             raise LightAdaptError(f"labels={shown(list(labels))}: entity types are names, such as 'PER'.")
         # A list of tags has the tag O; without it, a hyphen is part of a name such as 'E-MAIL'.
-        if "O" not in labels or not all(TAG.fullmatch(str(label)) for label in labels):
+        if "O" not in labels:
+            _check_no_tags(labels)
             return labels
+        wrong = [label for label in labels if not TAG.fullmatch(str(label))]
+        if wrong:
+            raise LightAdaptError(
+                f"labels holds 'O' and {shown(wrong[0])}. Two readings: tags, of which 'O' is that of no entity, or "
+                "names of types, of which one is 'O'. Give the types, without 'O'; a tag is O, or a prefix of B I E S, "
+                "a hyphen and a type."
+            )
         types = {str(label)[2:] for label in labels} - {""}
         if not types:
             raise LightAdaptError("labels=['O'] names no entity type. Give the types, such as ['PER', 'LOC'].")
@@ -122,17 +136,12 @@ class NER(LabelledTask):
             raise DataError(
                 "The data holds no entity at all, so there is nothing to learn. Check the tags, or columns={…}."
             )
-        tags = [label for label in found if label.startswith("I-") and f"B-{label[2:]}" in found]
-        if tags:
-            raise DataError(
-                f"The labels of entities are tags: {shown('B-' + tags[0][2:])} and {shown(tags[0])}. Two readings: two "
-                "types, or the begin and the inside of one. Give each entity once, from its start to its end, with its "
-                f"type {shown(tags[0][2:])}; or give tokens + tags."
-            )
+        _check_no_tags(found)
         return found
 
     def check_answers(self, examples: Sequence[EntityExample], records: Records) -> None:
         known = set(self.labels or ())
+        warn_of_mixed_schemes(examples, records)
         for index, example in enumerate(examples):
             for entity in example.entities:
                 if entity.label not in known:
@@ -207,3 +216,14 @@ class NER(LabelledTask):
             text, label = once.setdefault(text, text), once.setdefault(label, label)
             shown.append({"start": start, "end": end, "label": label, "text": text, "score": score})
         return shown
+
+
+def _check_no_tags(types: Sequence[Label]) -> None:
+    """Refuse types two of which are the begin and the inside of one."""
+    inside = next((each for each in map(str, types) if each.startswith("I-") and f"B-{each[2:]}" in types), None)
+    if inside is not None:
+        raise DataError(
+            f"The labels of entities are tags: {shown('B-' + inside[2:])} and {shown(inside)}. Two readings: two "
+            "types, or the begin and the inside of one. Give each entity once, from its start to its end, with its "
+            f"type {shown(inside[2:])}; or give tokens + tags."
+        )

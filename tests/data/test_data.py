@@ -40,7 +40,15 @@ def test_every_form_gives_the_same_records(tmp_path):
 
 def test_a_stray_quote_in_a_tsv_swallows_nothing(write):
     path = write("q.tsv", 'text\tlabel\n"half a quote\ta\nsecond\tb\nthird "\ta\n')
-    assert [record["label"] for record in data.read(path)] == ["a", "b", "a"]
+    with pytest.warns(UserWarning, match=r"Record 0 .*line 2\): a quote stands at the start .*Two readings"):
+        assert [record["label"] for record in data.read(path)] == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("content", ['text\n"one\ntwo"\n', '"text"\t"label"\n"one\n\ttwo"\t"b"\n'])
+def test_quotes_of_a_tsv_that_mean_something_do(write, content):
+    (record,) = data.read(write("q.tsv", content))
+    assert record["text"].startswith("one")
+    assert record["text"].endswith("two")
 
 
 @pytest.mark.parametrize("name", ["x.conll", "x.bio", "x.txt"])

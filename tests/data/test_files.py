@@ -139,6 +139,14 @@ def test_a_value_of_parquet_that_python_cannot_hold_is_named(tmp_path):
             read(path)
 
 
+def test_a_column_of_parquet_whose_name_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    parquet.write_table(pyarrow.table({"a longer name": ["x"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"a longer name", b"a l\xffnger name"))
+    with pytest.raises(la.DataError, match=r"x\.parquet is not a readable parquet file: 'utf-8' codec"):
+        read(path)
+
+
 def test_files_that_cannot_be_read(write, tmp_path, monkeypatch):
     def denied(self):
         raise PermissionError(13, "Permission denied")

@@ -6,6 +6,7 @@ import pytest
 
 import lightadapt as la
 from lightadapt.tasks import ModelView
+from lightadapt.tasks.decoding.writing import Inferred
 from lightadapt.tasks.dialogue import Dialogue
 
 CHATML = (
@@ -140,6 +141,38 @@ def test_tools_settings_and_parts_reach_every_prompt(chatting):
     assert after.strip() == "in Rome<|im_end|>"
 
 
+def test_documents_reach_every_prompt(chatting):
+    tokenizer = chatting("{% for each in documents or [] %}READ {{ each.text }};{% endfor %}" + CHATML)
+    record = {"messages": [ASK, ANSWER], "documents": [{"title": None, "text": "the parcel of Rome"}]}
+    (feature,) = encoded(record, tokenizer)
+    (asked,) = encoded(record, tokenizer, targets=False)
+    before, after = parts(feature, tokenizer)
+    assert before == tokenizer.decode(asked.prompt)
+    assert before.startswith("READ the parcel of Rome;")
+    assert after.strip() == "in Rome<|im_end|>"
+
+
+@pytest.mark.parametrize("content", [{}, {"content": None}, {"content": ""}])
+def test_a_call_of_tools_alone_is_learned_and_scored_as_the_template_writes_it(chatting, content):
+    tokenizer, task = chatting(WITH_ALL), Dialogue()
+    call = {"role": "assistant", "tool_calls": [{"name": "track"}], **content}
+    record = {"messages": [ASK, ANSWER, ASK, call]}
+    (feature,) = encoded(record, tokenizer)
+    assert learned(feature, tokenizer) == ["in Rome<|im_end|>", "CALL track<|im_end|>"]
+    (asked,) = encoded(record, tokenizer, targets=False)
+    assert feature.prompt == asked.prompt
+    examples = task.parse(task.read([record, {"source": "a", "target": "b"}]))
+    view = ModelView(tokenizer, 400, "decoder")
+    features = task.encode(examples, view, targets=True).features
+    written = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("CALL track<|im_end|>", "b")]
+    inferred = [Inferred(1.0, 2, ids) for ids in written]
+    predictions = task.decode(examples, features, inferred, view)
+    assert [prediction.call for prediction in predictions] == ["CALL track", None]
+    assert task.score(examples, predictions)[0]["rougeL"] == 1.0
+    with pytest.raises(la.DataError, match="message 3 has tool_calls, of which an encoder-decoder would learn nothing"):
+        encoded(record, chatting(WITH_ALL, "t5"), family="encoder-decoder")
+
+
 CALL = {"role": "assistant", "content": "", "tool_calls": [{"name": "track"}]}
 REFUSED = [
     ({"messages": [ASK, {**ANSWER, "weight": 0.5}]}, "weight of message 1 is 0.5. Give 1"),
@@ -155,7 +188,18 @@ REFUSED = [
         {"source": "a", "target": "b", "tools": [{"name": "track"}]},
         "tools is for the chat template, but the record has",
     ),
-    ({"messages": [ASK, CALL]}, "has tool_calls but no content"),
+    ({"messages": [{**ASK, "role": "User"}, ANSWER]}, "the role of message 0 is 'User'. Did you mean 'user'?"),
+    (
+        {"messages": [ASK, {**ANSWER, "role": "assistent"}, ASK, ANSWER]},
+        "role of message 1 is 'assistent'. Did you mean",
+    ),
+    ({"messages": [ASK, CALL]}, "message 1 has tool_calls, which the chat template"),
+    ({"messages": [ASK, ANSWER], "documents": [{"text": "a"}]}, "it has documents, which the chat template"),
+    ({"messages": [ASK, ANSWER], "documents": ["a"]}, "documents holds 'a' (str), not a dict"),
+    (
+        {"source": "a", "target": "b", "documents": [{"text": "a"}]},
+        "documents is for the chat template, but the record",
+    ),
     ({"messages": [ASK, CALL, ASK, ANSWER]}, "message 1 has tool_calls, which the chat template"),
     ({"messages": [ASK, {**ANSWER, "reasoning_content": "hm"}]}, "message 1 has reasoning_content, which the chat"),
     (

@@ -15,6 +15,7 @@ from seqeval.scheme import IOB2
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+import lightadapt as la
 from lightadapt.data.spans import Span, best_tags, read_tags, split_words, transitions, write_tags
 from lightadapt.errors import DataError
 from lightadapt.metrics import entity_scores
@@ -189,6 +190,51 @@ def test_words_of_scripts_without_spaces_are_characters():
     ]
 
 
+BIO, BIOES, IOB1 = ["B-A", "I-A", "O", "B-A"], ["B-A", "E-A", "O", "S-A"], ["I-A", "I-A", "O", "I-A"]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "said"),
+    [
+        ([BIO, BIOES], r"Record 0: an entity of the tags ends without E, L, S or U, with which .* in record 1\. Two"),
+        ([BIOES, BIO, BIO], r"Record 1 \(so in 2 records\): an entity of the tags ends without .* in record 0\. Two"),
+        (
+            [["B-A", "E-A", "S-A", "B-A"]],
+            r"Record 0: .* in the same record\. Two readings: BIO, .*, or BIOES with a wrong",
+        ),
+        (
+            [BIO, IOB1],
+            r"Record 1: an entity of the tags begins without B, .* in record 0\. Two readings: IOB1, .*, or BIO",
+        ),
+        ([["B-A", "I-B", "O", "O"]], r"Record 0: an entity of the tags begins without B"),
+        ([["B-A", "L-A", "U-A", "O"], ["O", "B-A", "I-A", "O"]], r"Record 1: an entity of the tags ends without"),
+    ],
+)
+def test_tags_that_mix_schemes_have_two_readings(sequences, said):
+    task = NER(labels=["A", "B"])
+    with pytest.warns(UserWarning, match=said):
+        task.read_examples([{"tokens": list("abcd"), "tags": tags} for tags in sequences], split="train", columns=None)
+
+
+@pytest.mark.parametrize("tags", [BIO, BIOES, IOB1, ["B-A", "L-A", "U-A", "O"], ["I-A", "E-A", "O", "E-A"], ["O"] * 4])
+def test_tags_of_one_scheme_are_taken_without_a_word(tags, recwarn):
+    records = [{"tokens": list("abcd"), "tags": tags}, {"text": "a b", "entities": []}]
+    NER(labels=["A"]).read_examples(records, split="train", columns=None)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("tag", ["B_A", "A-B", "b-A", "B-", "B A", "-A", "M-A", "B–A"])
+def test_tags_of_another_form_are_refused_beside_those_of_a_scheme(tag):
+    with pytest.raises(la.DataError, match=r"Record 1, tags: .* is no tag of BIO, IOB1 or BIOES\. A tag is O, or"):
+        NER().parse(NER().read([{"tokens": ["a"], "tags": [each]} for each in ("B-A", tag)]))
+
+
+@pytest.mark.parametrize("labels", [["O", "B_A", "I_A"], ["O", "A-B", "A-I"], ["B-A", "I-A"], ["O", "A"]])
+def test_labels_that_may_be_tags_have_two_readings(labels):
+    with pytest.raises(la.LightAdaptError, match="Two readings"):
+        NER(labels=labels)
+
+
 def test_what_cannot_be_represented_is_said_and_counts_against_the_score(tokenizers):
     task = NER(labels=["PER"])
     records = [{"text": "Merkels Haus", "entities": [{"start": 0, "end": 6, "label": "PER"}]}]
@@ -202,7 +248,7 @@ def test_what_cannot_be_represented_is_said_and_counts_against_the_score(tokeniz
 
 def test_a_text_of_which_the_tokenizer_leaves_nothing_holds_no_entity(tokenizers):
     task = NER(labels=["X"])
-    examples = task.parse(task.read([{"text": "\x1b", "entities": []}, {"tokens": ["\u200b"], "tags": ["B-X"]}]))
+    examples = task.parse(task.read([{"text": "\ue000", "entities": []}, {"tokens": ["\ue000"], "tags": ["B-X"]}]))
     assert spans_of(perfect(task, examples, tokenizers("word"))) == [[], []]
 
 

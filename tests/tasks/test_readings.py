@@ -107,6 +107,23 @@ def test_an_entity_that_says_another_text_than_its_span_is_refused():
         entities(mention="Anna")
 
 
+@pytest.mark.parametrize("value", [["Ann"], 5, Decimal(1)])
+def test_the_own_text_of_an_entity_is_a_text(value):
+    entity = {"start": 0, "end": 3, "label": "PER"}
+    record = {"text": "Ann ran", "entities": [{**entity, "text": value}]}
+    with pytest.raises(la.DataError, match=r"entity PER at 0-3 has the text .*but the text of its span is expected"):
+        NER().parse(NER().read([record]))
+    record["entities"] = [{**entity, "word": value, "type": "x", "score": 0.5}]  # a number of the word, say
+    assert NER().parse(NER().read([record]))[0].entities == [(0, 3, "PER")]
+
+
+@pytest.mark.parametrize("name", ["texts", "TEXT", "tex"])
+def test_a_misspelt_text_of_an_entity_is_refused(name):
+    entity = {"start": 0, "end": 3, "label": "PER", name: "ran"}
+    with pytest.raises(la.DataError, match=rf"has the field '{name}'\. Did you mean 'text'"):
+        NER().parse(NER().read([{"text": "Ann ran", "entities": [entity]}]))
+
+
 def test_tags_as_types_of_entities_have_two_readings():
     entities = [{"start": 0, "end": 3, "label": "B-PER"}, {"start": 4, "end": 7, "label": "I-PER"}]
     task = NER()
@@ -126,7 +143,39 @@ def test_an_answer_that_is_a_choice_and_the_index_of_another_has_two_readings():
             answer(given, choices)
 
 
+def test_a_right_choice_that_stands_twice_has_two_readings():
+    record = {"question": "?", "choices": ["a", "b", "a"], "answer": 2}
+    with pytest.warns(
+        UserWarning, match=r"Record 1: the right choice 'a' stands twice .* 1 of 2 records\. Two readings"
+    ):
+        found = examples(MultipleChoice(), [{**record, "answer": 1}, record])
+    assert [example.answer for example in found] == [1, 2]
+
+
 # ---- values
+
+
+@pytest.mark.parametrize("text", ["\0", "\u200b \u200d", "\x01\x02"])
+def test_a_text_of_which_nothing_can_be_seen_is_empty(text):
+    for task, record, field in (
+        (Classification(labels=["a", "b"]), {"text": text, "label": "a"}, "text"),
+        (Generation(), {"prompt": "a", "completion": ["b", text]}, "completion"),
+        (Generation(), {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": text}]}, "mes"),
+        (MultipleChoice(), {"question": "?", "choices": ["a", text], "answer": 0}, "choice"),
+        (NER(labels=["A"]), {"tokens": [text], "tags": ["O"]}, "tokens"),
+        (NER(labels=["A"]), {"text": f"a{text}", "entities": [[1, 2, "A"]]}, "entities"),
+        (QA(), {"question": "?", "context": f"a{text}", "answers": {"text": [text], "answer_start": [1]}}, "answer"),
+        (Relation(labels=["A", "B"]), {"text": f"<e1>{text}</e1> <e2>b</e2>", "label": "A"}, "e1"),
+    ):
+        with pytest.raises(la.DataError, match=rf"Record 0.*{field}"):
+            examples(task, [record])
+    assert examples(Classification(labels=["a", "b"]), [{"text": f"a{text}", "label": "a"}])[0].text == f"a{text}"
+
+
+def test_digits_with_underscores_are_no_number():
+    assert examples(Regression(), [{"text": "a", "label": " 1.5e3 "}])[0].label == 1500.0
+    with pytest.raises(la.DataError, match="label is '1_5', but a number is needed"):
+        examples(Regression(), [{"text": "a", "label": "1_5"}])
 
 
 def test_numbers_of_numpy_torch_and_decimal_are_numbers():

@@ -42,6 +42,8 @@ class Generated(NamedTuple):
     loss: float
     """As a sum over `tokens`."""
     tokens: int
+    call: str | None = None
+    """What is to be written where the reply calls tools and has no text."""
 
 
 def write_on(

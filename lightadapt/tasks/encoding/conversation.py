@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightadapt.errors import DataError, RecordError
+from lightadapt.errors import DataError, RecordError, listed, shown
 from lightadapt.tasks.encoding.messages import BESIDE, NO_SETTINGS, Messages, Settings, is_learned
 
 if TYPE_CHECKING:
@@ -51,13 +51,14 @@ def render(
         return tokenizer.apply_chat_template(  # type: ignore[no-any-return, return-value]
             [{name: value for name, value in message.items() if name != "weight"} for message in messages],
             tools=list(settings.tools) if settings.tools else None,
+            documents=list(settings.documents) if settings.documents else None,
             chat_template=None if tokenizer.chat_template else PLAIN,
             tokenize=False,
             add_generation_prompt=ask,
             **settings.options,
         )
     except Exception as error:  # templates raise what they like: roles that do not alternate, no system role
-        roles = ", ".join(message["role"] for message in messages)
+        roles = listed(message["role"] for message in messages)
         raise RecordError(
             index,
             f"the chat template of the tokenizer refuses a conversation of the roles {roles} "
@@ -145,9 +146,9 @@ def _composed(
     if beside:
         raise RecordError(
             index,
-            f"the assistant's message {said[:60]!r} has {beside[0]}, but the chat template of the tokenizer renders "
-            "the prompt otherwise when a reply follows, so it is not known what follows the prompt. Write all of the "
-            "reply into its content, or set tokenizer.chat_template to another one.",
+            f"the assistant's message {shown(said, 60)} has {beside[0]}, but the chat template of the tokenizer "
+            "renders the prompt otherwise when a reply follows, so it is not known what follows the prompt. Write all "
+            "of the reply into its content, or set tokenizer.chat_template to another one.",
         )
     if not prompt:
         return before, before + said + behind
@@ -169,8 +170,8 @@ def _opened_reply(prompt: str, asked: str, before: str) -> str:
 def _nothing_to_learn(index: int, said: str, text: str) -> RecordError:
     return RecordError(
         index,
-        f"the chat template of the tokenizer leaves nothing to learn of the assistant's message {said[:60]!r}; it "
-        f"renders {text[:200]!r}. Set tokenizer.chat_template to another one.",
+        f"the chat template of the tokenizer leaves nothing to learn of the assistant's message {shown(said, 60)}; it "
+        f"renders {shown(text, 200)}. Set tokenizer.chat_template to another one.",
     )
 
 
@@ -187,15 +188,16 @@ def check_honoured(
     if unknown:
         raise RecordError(
             index,
-            f"chat_template_kwargs holds {unknown[0]!r}, which the chat template of the tokenizer does not read. "
+            f"chat_template_kwargs holds {shown(unknown[0])}, which the chat template of the tokenizer does not read. "
             "Remove it, or set tokenizer.chat_template to another one.",
         )
-    if settings.tools and not _differs(messages, messages, tokenizer, settings, settings._replace(tools=None)):
-        raise RecordError(
-            index,
-            "it has tools, which the chat template of the tokenizer leaves out. Write them into the system message, or "
-            "set tokenizer.chat_template to another one.",
-        )
+    for name, given in (("tools", settings.tools), ("documents", settings.documents)):
+        if given and not _differs(messages, messages, tokenizer, settings, settings._replace(**{name: None})):
+            raise RecordError(
+                index,
+                f"it has {name}, which the chat template of the tokenizer leaves out. Write them into the system "
+                "message, or set tokenizer.chat_template to another one.",
+            )
     for number, message in enumerate(messages):
         for name in BESIDE:
             if not message.get(name) or message["role"] != "assistant":

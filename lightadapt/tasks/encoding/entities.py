@@ -5,18 +5,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 from unicodedata import combining, normalize
 
 from lightadapt.data import Records
 from lightadapt.data.conll import TAG
-from lightadapt.data.spans import Span, overlapping, read_tags, split_words, write_tags
-from lightadapt.errors import DataError, listed, shown
+from lightadapt.data.spans import Signs, Span, overlapping, read_tags, signs_of, split_words, write_tags
+from lightadapt.errors import DataError, listed, shown, warn
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.encoding.alignment import Words, WordWindow, words_inside
 from lightadapt.tasks.encoding.features import IGNORED
-from lightadapt.tasks.encoding.fields import as_list, check_characters, plain, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, plain, required
 
 OWN_TEXT = ("text", "word", "mention", "surface")
 """The names under which tools say beside a span what it holds."""
@@ -30,6 +32,8 @@ class EntityExample(NamedTuple):
     """In characters."""
     tokens: list[str] | None
     """The tokens of a record that came as tokens; its predictions are in tokens."""
+    signs: Signs = Signs(0)
+    """What its tags show of their scheme."""
 
     @property
     def borders(self) -> Words | None:
@@ -61,12 +65,48 @@ def read_tokens(records: Records, index: int, *, labelled: bool) -> EntityExampl
         raise DataError(f"{place}: token {tokens.index('')} is empty. Remove it, and its tag.")
     for token in tokens:
         check_characters(place, "tokens", token)
-    if not "".join(tokens).strip():
+    if is_blank("".join(tokens)):
         raise DataError(f"{place}: tokens hold no text. Remove the record.")
     places = _token_places(tokens)
-    spans = read_tags(_checked_tags(records, index, tokens)) if labelled else []
-    entities = [Span(places[start][0], places[end - 1][1], label) for start, end, label in spans]
-    return EntityExample(" ".join(tokens), entities, tokens)
+    tags = _checked_tags(records, index, tokens) if labelled else []
+    entities = [Span(places[start][0], places[end - 1][1], label) for start, end, label in read_tags(tags)]
+    return EntityExample(" ".join(tokens), entities, tokens, signs_of(tags))
+
+
+MIXED = (
+    (
+        Signs.UNCLOSED,
+        Signs.CLOSED,
+        "an entity of the tags ends without E, L, S or U, with which one ends in {other}. Two readings: BIO, where it "
+        "ends before a tag that does not continue it, or BIOES with a wrong or a missing tag. It is read as the first "
+        "one; correct the tags if it is the second.",
+    ),
+    (
+        Signs.UNBEGUN,
+        Signs.BEGUN,
+        "an entity of the tags begins without B, with which one begins in {other}. Two readings: IOB1, where I begins "
+        "an entity, too, or BIO with a wrong or a missing tag. It is read as the first one; correct the tags if it is "
+        "the second.",
+    ),
+)
+"""Pairs of signs that no scheme has together, with what is said of records with the first and the second one."""
+
+
+def warn_of_mixed_schemes(examples: Sequence[EntityExample], records: Records) -> None:
+    """Warn of tags that follow two schemes, as a file put together from several does, or a broken one."""
+    first: dict[Signs, int] = {}
+    count = dict.fromkeys((sign for sign, _, _ in MIXED), 0)
+    for index, example in enumerate(examples):
+        for sign in Signs if example.signs else ():
+            if sign in example.signs:
+                first.setdefault(sign, index)
+                count[sign] = count.get(sign, 0) + 1
+    for sign, other, said in MIXED:
+        if sign in first and other in first:
+            many = f" (so in {count[sign]:,} records)" if count[sign] > 1 else ""
+            place = records.place(first[other])
+            said = said.format(other="the same record" if first[sign] == first[other] else f"r{place[1:]}")
+            warn(f"{records.place(first[sign])}{many}: {said}")
 
 
 def _token_places(tokens: Sequence[str]) -> list[tuple[int, int]]:
@@ -150,7 +190,7 @@ def _read_entity(place: str, entry: Any, text: str) -> Span:
             f"{place}: the entity {name} has the span {shown(start)}-{shown(end)}, but its text has {len(text)} "
             "characters. Needed: 0 <= start < end <= length, in characters, end not included."
         )
-    if not text[start:end].strip():
+    if is_blank(text[start:end]):
         raise DataError(f"{place}: the entity {name} at {start}-{end} is only white space. Correct its offsets.")
     start, end = int(start), int(end)
     _check_own_text(f"{place}: the entity {name}", entry, text, start, end)
@@ -159,6 +199,16 @@ def _read_entity(place: str, entry: Any, text: str) -> Span:
 
 def _check_own_text(entity: str, entry: Mapping[str, Any], text: str, start: int, end: int) -> None:
     """Refuse a span that holds another text than the entity says of itself; case, accents and spaces do not count."""
+    slip = None if "text" in entry else _misspelt_text(tuple(name for name in entry if isinstance(name, str)))
+    if slip is not None:
+        raise DataError(
+            f"{entity} has the field {shown(slip)}. Did you mean 'text', what its span holds? Rename it, or remove it."
+        )
+    if not isinstance(entry.get("text"), (str, type(None))):
+        raise DataError(
+            f"{entity} at {start}-{end} has the text {shown(entry['text'])} ({type(entry['text']).__name__}), but the "
+            "text of its span is expected. Correct it, or remove it from the entity."
+        )
     own = next((entry[name] for name in OWN_TEXT if isinstance(entry.get(name), str) and entry[name].strip()), None)
     if own is None or _letters(own) == _letters(text[start:end]):
         return
@@ -171,6 +221,12 @@ def _check_own_text(entity: str, entry: Mapping[str, Any], text: str, start: int
         f"{entity} says that it is {shown(own)}, but its span {start}-{end} holds {shown(text[start:end])}. {mend} "
         "(characters counted from 0, the end not included)."
     )
+
+
+@lru_cache(maxsize=256)
+def _misspelt_text(names: tuple[str, ...]) -> str | None:
+    """The name among those of an entity that is nearly `text`, which would be ignored in silence."""
+    return next((name for name in names if get_close_matches(name[:20].lower(), ["text"], cutoff=0.8)), None)
 
 
 def _letters(text: str) -> str:

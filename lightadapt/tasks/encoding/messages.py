@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple, TypeAlias
 
 from lightadapt.data import Records
 from lightadapt.errors import DataError, shown
 from lightadapt.numbers import is_number
-from lightadapt.tasks.encoding.fields import as_list, check_characters, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, required
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 """Each a dict with `role` and `content`, `weight` 0 where it is not learned, and what else the template may read."""
 
 LEARN = ("weight", "train", "training", "loss")
 """Names under which data says whether a message is learned: OpenAI's and Mistral's, axolotl's two, ms-swift's."""
+ROLES = ("system", "user", "assistant", "tool", "function", "developer")
+"""The usual roles; a template may know others."""
 BESIDE = ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking")
 """What the assistant says outside of its content; only a template can write it."""
-FOR_TEMPLATE = ("tools", "chat_template_kwargs")
+FOR_TEMPLATE = ("tools", "documents", "chat_template_kwargs")
 """Fields of a record with messages that are given to the template."""
 OWN_OPTIONS = (
     *("conversation", "chat_template", "add_generation_prompt", "continue_final_message", "tokenize", "padding"),
     *("truncation", "max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs"),
-    *("messages", "tools"),
+    *("messages", "tools", "documents"),
 )
 """Arguments of `apply_chat_template` that are set here, and what a record has fields of its own for."""
 
@@ -31,6 +34,8 @@ class Settings(NamedTuple):
     """What a record gives the template beside the messages."""
 
     tools: Sequence[Mapping[str, Any]] | None = None
+    documents: Sequence[Mapping[str, Any]] | None = None
+    """Texts to answer from, each a dict such as `{"title": …, "text": …}`."""
     options: Mapping[str, Any] = {}
     """`chat_template_kwargs`, such as `{"enable_thinking": False}`."""
 
@@ -65,9 +70,19 @@ def _read_message(place: str, number: int, message: Any) -> dict[str, Any]:
         if not isinstance(found.get(name), str) or (name == "role" and not found[name]):
             raise DataError(f"{place}: the {name} of message {number} is {shown(message[name])}, not a text.")
         check_characters(place, "messages", found[name])
-    if found["role"] == "assistant" and not found["content"].strip() and not calls:
+    _check_role(place, number, found["role"])
+    if found["role"] == "assistant" and is_blank(found["content"]) and not calls:
         raise DataError(f"{place}: message {number} of the assistant is empty. Remove it or fill it in.")
     return found if _weight(place, number, message) else {**found, "weight": 0}
+
+
+def _check_role(place: str, number: int, role: str) -> None:
+    """Refuse a slip of a usual role: what the assistant says under another name would not be learned, in silence."""
+    close = [] if role in ROLES or len(role) > 40 else get_close_matches(role.strip().lower(), ROLES, n=1, cutoff=0.8)
+    if close:
+        raise DataError(
+            f"{place}: the role of message {number} is {shown(role)}. Did you mean {close[0]!r}? Write it so."
+        )
 
 
 def _joined_parts(place: str, number: int, content: Any) -> Any:
@@ -102,21 +117,16 @@ def _weight(place: str, number: int, message: Mapping[str, Any]) -> bool:
         if value and message["role"] != "assistant":
             raise DataError(
                 f"{place}: {name} of message {number} is {shown(value)}, but only what the assistant says is learned, "
-                f"and its role is {message['role']!r}. Remove {name} there, or set it to 0."
+                f"and its role is {shown(message['role'])}. Remove {name} there, or set it to 0."
             )
     return all(named.values())
 
 
 def read_settings(records: Records, index: int) -> Settings:
-    """What the record has in `tools` and `chat_template_kwargs`, checked."""
+    """What the record has in `tools`, `documents` and `chat_template_kwargs`, checked."""
     item, place = records.items[index], records.place(index)
-    tools, options = item.get("tools"), item.get("chat_template_kwargs")
-    if isinstance(tools, str):
-        raise DataError(f"{place}: tools is the text {shown(tools)}. Give a list of dicts; json.loads reads one of it.")
-    tools = [] if tools is None else as_list(place, "tools", tools)
-    for tool in tools:
-        if not isinstance(tool, Mapping):
-            raise DataError(f"{place}: tools holds {shown(tool)} ({type(tool).__name__}), not a dict.")
+    tools, documents = (_dicts(place, name, item.get(name)) for name in ("tools", "documents"))
+    options = item.get("chat_template_kwargs")
     options = {} if options is None else options
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         raise DataError(
@@ -125,9 +135,24 @@ def read_settings(records: Records, index: int) -> Settings:
     for name in options:
         if name in OWN_OPTIONS:
             raise DataError(
-                f"{place}: chat_template_kwargs holds {name!r}, which is no setting of a template. Remove it."
+                f"{place}: chat_template_kwargs holds {shown(name)}, which is no setting of a template. Remove it."
             )
-    return Settings(tools or None, {name: value for name, value in options.items() if value is not None})
+    return Settings(
+        tools or None, documents or None, {name: value for name, value in options.items() if value is not None}
+    )
+
+
+def _dicts(place: str, name: str, given: Any) -> list[Mapping[str, Any]]:
+    """The items of a field that holds a list of dicts, or nothing."""
+    if isinstance(given, str):
+        raise DataError(
+            f"{place}: {name} is the text {shown(given)}. Give a list of dicts; json.loads reads one of it."
+        )
+    found = [] if given is None else as_list(place, name, given)
+    for each in found:
+        if not isinstance(each, Mapping):
+            raise DataError(f"{place}: {name} holds {shown(each)} ({type(each).__name__}), not a dict.")
+    return found
 
 
 def refuse_settings(records: Records, index: int) -> None:

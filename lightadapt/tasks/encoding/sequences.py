@@ -21,8 +21,8 @@ from lightadapt.tasks.encoding.completions import (
     truncate_source,
 )
 from lightadapt.tasks.encoding.conversation import check_honoured, ends_with_special, render, renderings
-from lightadapt.tasks.encoding.features import Feature
-from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
+from lightadapt.tasks.encoding.features import IGNORED, Feature
+from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, required, text_field
 from lightadapt.tasks.encoding.messages import (
     BESIDE,
     NO_SETTINGS,
@@ -42,7 +42,7 @@ class GenerationExample(NamedTuple):
     """What is given and what is to follow; of the three ways to give it one is there."""
 
     references: list[str]
-    """Texts that may follow; none when they are not known."""
+    """Texts that may follow; none when they are not known, and an empty one for a call of tools alone."""
     source: str | None = None
     messages: Messages = ()
     """A conversation, which ends with the assistant's reply where the references are known."""
@@ -74,13 +74,8 @@ def read_conversation(records: Records, index: int, *, labelled: bool) -> Genera
         spoken = any(message["role"] == "assistant" for message in messages)
         why = "each message of the assistant has the weight 0" if spoken else "no message is of the role 'assistant'"
         raise DataError(f"{place}: {why}, so nothing is to be learned.")
-    reply = messages[learned[-1]]
-    if not reply["content"].strip():
-        raise DataError(
-            f"{place}: message {learned[-1]}, the last of the assistant, has tool_calls but no content, so it has no "
-            "text to be scored by. Write the call into its content as the model is to write it."
-        )
-    return GenerationExample([reply["content"]], messages=messages[: learned[-1] + 1], settings=settings)
+    reply = messages[learned[-1]]["content"]
+    return GenerationExample([reply], messages=messages[: learned[-1] + 1], settings=settings)
 
 
 def read_references(records: Records, index: int, name: str) -> list[str]:
@@ -98,7 +93,7 @@ def read_references(records: Records, index: int, name: str) -> list[str]:
     if not texts:
         raise DataError(f"{place}: {name} is []. Give a text, or a list of several.")
     for text in texts:
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or is_blank(text):
             raise DataError(f"{place}: {name} holds {shown(text)}, which is empty or no text.")
         check_characters(place, name, text)
     return texts
@@ -117,6 +112,27 @@ class Seq2SeqFeature(GenerationFeature):
 
     def __len__(self) -> int:
         return len(self.inputs["input_ids"]) + len(self.targets.get("labels", ()))
+
+
+def check_source(example: GenerationExample, index: int) -> None:
+    """Raise for an example with nothing that an instruction could stand before, so that only use would have it."""
+    if example.source is None:
+        form = "messages have" if example.text is None else "a text has"
+        raise RecordError(
+            index,
+            f"the task has an instruction, which stands before a source, but {form} no source. Leave instruction out; "
+            "write it into a system message, or give prompt and completion.",
+        )
+
+
+def tokens_of_call(example: GenerationExample, feature: GenerationFeature) -> list[int] | None:
+    """The tokens of the last reply as its template writes it, where the reply has no text; None where it has."""
+    labels = feature.targets.get("labels")
+    if example.references != [""] or labels is None:
+        return None
+    end = max(place for place, label in enumerate(labels) if label != IGNORED) + 1
+    start = next((place + 1 for place in range(end - 1, -1, -1) if labels[place] == IGNORED), 0)
+    return list(labels[start:end])
 
 
 Features = tuple[list[GenerationFeature], str]
@@ -142,7 +158,9 @@ def for_decoder(example: GenerationExample, index: int, view: ModelView, *, targ
     features, cut = [], False
     for tokens in learned:
         if not any(tokens.learned):
-            raise RecordError(index, f"this tokenizer leaves no token of what is to be learned: {example.references}.")
+            raise RecordError(
+                index, f"this tokenizer leaves no token of what is to be learned: {shown(example.references)}."
+            )
         tokens, shortened = truncate_left(tokens, view.max_length, view)
         cut = cut or shortened
         features.append(GenerationFeature(_inputs(tokens.ids), index, {"labels": tokens.labels}))
