@@ -30,9 +30,9 @@ from lightadapt.methods import Method, resolve_method
 from lightadapt.metrics import format_report
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
-from lightadapt.training.arguments import SAVE_MINUTES, read_settings
 from lightadapt.training.checks import check_all
 from lightadapt.training.fit import fit
+from lightadapt.training.settings import SAVE_MINUTES, read_settings
 
 
 class Adapted:

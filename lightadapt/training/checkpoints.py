@@ -1,18 +1,25 @@
-"""Checkpoints: complete ones have a seal, the digests of all their files; only such a one is gone on from."""
+"""Checkpoints: complete ones have a seal, the digests of all their files; only such a one is gone on from.
+
+Earlier versions wrote no seal: theirs are gone on from, with a warning, when all of their files can be read.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
 from lightadapt.adaptation.digests import digest_of, digests_of
+from lightadapt.adaptation.placing import MANIFEST_NAME
 from lightadapt.errors import LightAdaptError, warn
+from lightadapt.peft_bridge import WEIGHTS_NAME
 
 SEAL_NAME = "checkpoint.json"
 """The file with the digests, which is written last."""
@@ -28,6 +35,8 @@ def seal(folder: Path) -> None:
 
 def why_incomplete(folder: Path) -> str:
     """What a checkpoint lacks, or what of it is damaged; empty when it is as it was sealed."""
+    if is_earlier(folder):
+        return _why_unreadable(folder)
     try:
         digests = json.loads((folder / SEAL_NAME).read_text(encoding="utf-8"))["sha256"]
     except FileNotFoundError:
@@ -46,6 +55,51 @@ def why_incomplete(folder: Path) -> str:
         except OSError as error:
             return f"{name} cannot be read ({error.strerror})"
     return ""
+
+
+def is_earlier(folder: Path) -> bool:
+    """Whether a checkpoint is of an earlier version, whose manifests had no digest of themselves either."""
+    if (folder / SEAL_NAME).exists() or is_unfinished(folder):
+        return False
+    try:
+        manifest = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(manifest, dict) and "digest" not in manifest
+
+
+def _why_unreadable(folder: Path) -> str:
+    """Which file of a checkpoint without digests is missing or cannot be read; empty when all can."""
+    if not (folder / WEIGHTS_NAME).is_file():
+        return f"{WEIGHTS_NAME} is missing"
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            damaged = not _READERS.get(file.suffix, lambda _: True)(file)
+        except (OSError, ValueError, RecursionError, SafetensorError, zipfile.BadZipFile):
+            damaged = True
+        if damaged:
+            return f"{file.relative_to(folder)} is damaged"
+    return ""
+
+
+def _is_json(file: Path) -> bool:
+    json.loads(file.read_text(encoding="utf-8"))
+    return True
+
+
+def _is_zip(file: Path) -> bool:
+    """Whether all parts of a file of torch are as their checksums say."""
+    with zipfile.ZipFile(file) as parts:
+        return parts.testzip() is None
+
+
+def _is_safetensors(file: Path) -> bool:
+    with safe_open(file, "pt"):
+        return True
+
+
+_READERS = {".json": _is_json, ".pt": _is_zip, ".pth": _is_zip, ".safetensors": _is_safetensors}
+"""What reads the files of a kind, and says whether they are whole."""
 
 
 def why_no_return(folder: Path) -> str:
@@ -73,6 +127,11 @@ def find_last(folder: Path) -> Path | None:
         if not reason:
             for text in passed:
                 warn(f"{text}. The run goes on from {path.name}, the last complete one.")
+            if is_earlier(path):
+                warn(
+                    f"{path} was saved by an earlier version, which wrote no digests. All that a run goes on with is "
+                    "there and can be read; whether it is as it was saved cannot be told."
+                )
             return path
         passed.append(f"{path} is passed over: {reason}")
     if all(is_unfinished(path) for path in found):

@@ -20,12 +20,15 @@ VARIANTS = 64
 """Times that torch may compile a block anew: the first and the last can differ, and a batch of one row does."""
 
 
-def check_backend(name: str) -> None:
-    """Raise when torch has no such backend."""
-    known = torch.compiler.list_backends(exclude_tags=())
+def check_compile(settings: Mapping[str, Any]) -> None:
+    """Raise when torch has no such backend, or the backend no such mode."""
+    name, mode, known = settings["backend"], settings["mode"], torch.compiler.list_backends(exclude_tags=())
     if name not in known:
-        near = nearest(str(name), known)
-        raise LightAdaptError(f"torch_compile_backend={name!r} is unknown. {near}Known: {known}.")
+        raise LightAdaptError(f"torch_compile_backend={name!r} is unknown. {nearest(name, known)}Known: {known}.")
+    try:
+        torch.compile(nn.Identity(), **settings)  # which compiles nothing before it is called
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise LightAdaptError(f"torch_compile_mode={mode!r} cannot be used: {error}") from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lightadapt.base.fingerprint import is_finite
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import gather, is_sharded
 
@@ -31,7 +32,7 @@ def are_finite(tensors: Iterable[torch.Tensor]) -> bool:
         return True
     if torch.stack([part.sum(dtype=torch.float32) for part in parts]).sum().isfinite():
         return True
-    return bool(torch.stack([part.isfinite().all() for part in parts]).all())  # many large ones have no finite sum
+    return all(map(is_finite, parts))  # many large ones have no finite sum
 
 
 class FiniteWatch:

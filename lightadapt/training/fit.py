@@ -8,21 +8,20 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
-from transformers import TrainerCallback
-
 from lightadapt.adaptation.history import History, LastRun
 from lightadapt.adaptation.manifest import save
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.tasks import Task
-from lightadapt.training.arguments import Settings
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
 from lightadapt.training.frozen import FrozenBase
+from lightadapt.training.given import check_callbacks
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
-from lightadapt.training.resuming import digest_of, go_back
+from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
+from lightadapt.training.settings import Settings
 
 FEW = 8
 """Validation records that show what the metrics are called."""
@@ -45,7 +44,7 @@ def fit(
         DataError: a record cannot be used; before training starts.
         LightAdaptError: the settings contradict each other, or the loss is no longer finite.
     """
-    method = runner.adaptation.design.method
+    watchers, method = check_callbacks(callbacks), runner.adaptation.design.method
     check_weights(runner)
     check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
     bad, unseen = BadRecords(on_error), BadRecords(on_error)
@@ -69,12 +68,12 @@ def fit(
     run.check()  # from here on the model changes
     runner.settle(task)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
-    data = {} if settings.folder is None else {"data": digest_of(features)}
+    data = {} if settings.folder is None else digests_of(features, None if checked is None else checked[0])
     skipped = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
     runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **skipped})
     with frozen:
         run.train(
-            [callbacks] if isinstance(callbacks, TrainerCallback) else callbacks or (),
+            watchers,
             partial(_keep, runner, skipped, has_scores=not runner.task.tunes),
         )
     if checked is not None and runner.task.tunes:

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM end a run at the end of a step, with a checkpoint; and checkpoints by the clock."""
+"""Ctrl-C and SIGTERM end a run at the end of a step, with a checkpoint; and checkpoints by the clock.
+
+Where several processes train, a signal to any of them ends all at the same step: what came is compared at the end of
+every step, on the CPU, so that no GPU is waited for.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import torch
+from torch import distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lightadapt.machine.processes import from_main, number_of_processes
@@ -25,53 +31,72 @@ class Interrupts(TrainerCallback):
 
     Attributes:
         saves: whether a checkpoint is saved then.
-        came: the signal that came; None: none has.
+        came: the signal that the run ends by, the same in all processes; None: it goes on.
     """
 
     def __init__(self, *, saves: bool) -> None:
         self.saves = saves
         self.came: int | None = None
+        self._noted: int | None = None
+        """The signal that came to this process."""
         self._process = os.getpid()
+        self._group: distributed.ProcessGroup | None = None
 
     @contextmanager
     def awaited(self) -> Iterator[None]:
-        """The time in which signals are waited for: in the main thread only, and where one process trains."""
-        if threading.current_thread() is not threading.main_thread() or number_of_processes() > 1:
-            yield
-            return
-        mine = [number for number, default in DEFAULTS.items() if signal.getsignal(number) == default]
+        """The time in which signals are waited for, in the main thread only; all processes have to enter it."""
+        is_main = threading.current_thread() is threading.main_thread()
+        mine = [number for number, default in DEFAULTS.items() if is_main and signal.getsignal(number) == default]
+        self._group = distributed.new_group(backend="gloo") if number_of_processes() > 1 else None
         for number in mine:
             signal.signal(number, self._note)
         try:
             yield
+            self._agree()  # and no process ends, which lets torchrun end the others, before all are through
         finally:
             for number in mine:
                 signal.signal(number, DEFAULTS[signal.Signals(number)])
+            if self._group is not None:
+                distributed.destroy_process_group(self._group)
+
+    def _agree(self) -> None:
+        """Learn whether a signal has come to any process; all have to call this together."""
+        noted = self._noted or 0
+        if self._group is not None:
+            highest = torch.tensor(noted)
+            distributed.all_reduce(highest, distributed.ReduceOp.MAX, group=self._group)
+            noted = int(highest)
+        self.came = self.came or noted or None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a process that loads data, forked off this one, which tells it to end
             if number == signal.SIGTERM:
                 os._exit(128 + number)
             return
-        if self.came is not None:
-            self.leave()
-        self.came = number
+        if self._noted is not None:
+            self.leave(self._noted)
+        self._noted = number
         os.write(2, b"\nThe run ends after this step. A second signal ends it at once.\n")
 
-    def leave(self) -> None:
-        """End as the signal that came is to end the process.
+    @staticmethod
+    def leave(number: int) -> None:
+        """End as this signal is to end the process.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C.
             SystemExit: after SIGTERM.
         """
-        if self.came == signal.SIGINT:
+        if number == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.came is not None:
-            raise SystemExit(128 + self.came)
+        raise SystemExit(128 + number)
 
     def tell(self, state: TrainerState, saved: str, weights: str) -> None:
-        """Say in one line where the run ended, what goes on from there, and whose weights the model has."""
+        """Say in one line where the run ended, what goes on from there, and whose weights the model has.
+
+        Where several processes train, the main one says it.
+        """
+        if not state.is_world_process_zero:
+            return
         name = signal.Signals(self.came or signal.SIGINT).name
         way = (
             f"{saved} is kept, and the same call with resume=True goes on from there"
@@ -85,6 +110,7 @@ class Interrupts(TrainerCallback):
         )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._agree()
         if self.came is None:
             return
         control.should_training_stop = True
@@ -98,6 +124,7 @@ class Interrupts(TrainerCallback):
             control.should_save = control.should_evaluate = False
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._agree()
         if self.came is not None:
             control.should_training_stop = True
             control.should_save = control.should_save or self.saves

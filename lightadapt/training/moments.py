@@ -80,8 +80,10 @@ def _steps(given: Mapping[str, Any], chosen: Mapping[str, Any], every: int) -> d
 
 
 def _check_without_validation(given: Mapping[str, Any], when: str | None) -> None:
-    wanting = [name for name in ("load_best_model_at_end", "metric_for_best_model", "eval_steps") if given.get(name)]
+    names = ("load_best_model_at_end", "metric_for_best_model", "eval_steps", "eval_on_start")
+    wanting = [name for name in names if given.get(name)]
     wanting += ["eval_strategy"] if when not in (None, "no") else []
+    wanting += ["save_strategy"] if _name(given.get("save_strategy")) == "best" else []
     if wanting:
         value = given[wanting[-1]]
         raise LightAdaptError(

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedModel, Trainer, TrainingArguments, get_scheduler
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.training_args import OptimizerNames
+from transformers.utils import is_liger_kernel_available
 
 from lightadapt.errors import LightAdaptError, nearest
 
@@ -21,6 +22,8 @@ def check_offers(arguments: TrainingArguments, model: PreTrainedModel, steps: in
     _check_optimizer(arguments, model)
     _check_schedule(arguments, steps)
     _check_loggers(arguments)
+    if arguments.use_liger_kernel and not is_liger_kernel_available():
+        raise LightAdaptError("args holds use_liger_kernel=True, which needs `pip install liger-kernel`. Leave it out.")
 
 
 def _check_optimizer(arguments: TrainingArguments, model: PreTrainedModel) -> None:
@@ -28,8 +31,9 @@ def _check_optimizer(arguments: TrainingArguments, model: PreTrainedModel) -> No
     try:
         Trainer.get_optimizer_cls_and_kwargs(arguments, model)
     except Exception as error:  # whatever transformers raises for the package that it needs
+        options = f" with optim_args={arguments.optim_args!r}" if arguments.optim_args else ""
         raise LightAdaptError(
-            f"The optimizer {name} cannot be used here: {error} Install what it needs, or leave it out."
+            f"The optimizer {name}{options} cannot be used here: {error} Install what it needs, or leave it out."
         ) from error
 
 

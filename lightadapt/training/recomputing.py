@@ -5,9 +5,11 @@ Up to transformers 5.22 it is gradient checkpointing, since then activation chec
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, TrainingArguments
 
 NAMES = ("activation_checkpointing", "gradient_checkpointing")
@@ -25,6 +27,12 @@ def is_asked(arguments: TrainingArguments) -> bool:
 def options(arguments: TrainingArguments) -> Mapping[str, Any]:
     """How a run is to do it, as `torch.utils.checkpoint` takes it."""
     return getattr(arguments, f"{NAME}_kwargs") or {}
+
+
+def known_options() -> set[str]:
+    """What a run may be told of how to do it."""
+    named = {name for name, each in inspect.signature(checkpoint).parameters.items() if each.default is not each.empty}
+    return {*named, "preserve_rng_state"}  # which the reentrant kind takes out of its other keywords
 
 
 def is_on(model: PreTrainedModel) -> bool:

@@ -25,7 +25,7 @@ from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import from_main, gather, rank
 from lightadapt.training import recomputing
-from lightadapt.training.arguments import Settings, training_arguments
+from lightadapt.training.arguments import training_arguments
 from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
     BeforeStep,
@@ -36,12 +36,13 @@ from lightadapt.training.callbacks import (
     ProgressBar,
 )
 from lightadapt.training.checkpoints import path_of
-from lightadapt.training.compiling import check_backend, compiled, not_compiled
+from lightadapt.training.compiling import check_compile, compiled, not_compiled
 from lightadapt.training.ending import describe_weights, give_up, history_of
 from lightadapt.training.finite import NotFiniteError
 from lightadapt.training.interrupts import Interrupts, SaveByClock
 from lightadapt.training.job import Job
 from lightadapt.training.offers import check_metric, check_offers
+from lightadapt.training.settings import Settings
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache
 
@@ -148,7 +149,7 @@ class Run:
         if self.settings.early_stopping and arguments.eval_strategy == "no":
             raise LightAdaptError("early_stopping needs evaluations, and args holds eval_strategy='no'. Leave one out.")
         if self.settings.compiles is not None:
-            check_backend(self.settings.compiles["backend"])
+            check_compile(self.settings.compiles)
         reason = self._why_no_cache
         if self.settings.cache not in (False, "auto") and reason:
             raise LightAdaptError(
@@ -189,7 +190,7 @@ class Run:
             if interrupts.came is not None:
                 last = path_of(Path(output_dir), trainer.state.global_step)
                 interrupts.tell(trainer.state, str(last) if self.settings.folder else "", describe_weights(trainer))
-                interrupts.leave()
+                interrupts.leave(interrupts.came)
 
     def _run(self, trainer: AdaptTrainer, interrupts: Interrupts, cache: TrunkCache | None) -> None:
         """Trainer's loop, after which the model is as it was but for the weights."""
@@ -223,7 +224,7 @@ class Run:
             )
         except LightAdaptError:
             raise
-        except (ImportError, ValueError) as error:
+        except (ImportError, OSError, TypeError, ValueError) as error:
             raise LightAdaptError(f"Trainer does not take these arguments: {error}") from error
 
     def _told(self, cache: TrunkCache | None) -> dict[str, Any]:

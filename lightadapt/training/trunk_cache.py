@@ -8,10 +8,8 @@ them, and that they read each record for itself, is tried before the first step.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,10 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.machine.hardware import free_memory
+from lightadapt.training.hidden_states import HiddenStates, real_tokens
 
-SHARE = 0.25
-"""The share of the free memory that the cache takes at most; beyond that it is a file."""
 TOLERANCE = 1e-4
 """Difference between what is computed and what is read, as a share of the largest value, that rounding explains."""
 ROUGH = 0.05
@@ -72,11 +68,7 @@ class TrunkCache:
         """How many values each block gives; 0 for a tensor alone."""
         self._computed, self._width = torch.float32, 0
         """Number format and width of what the blocks give."""
-        self._places: dict[int, tuple[int, int]] = {}
-        """Where the hidden states of a record begin, and end."""
-        self._filled = 0
-        self._states: Tensor | None = None
-        self._file: Path | None = None
+        self._states: HiddenStates | None = None
 
     @contextmanager
     def step(
@@ -96,20 +88,21 @@ class TrunkCache:
         if not self._tried:
             self._tried = True
             self._try(rows, mask, compute, batch_of)
-        if not self.cached_blocks:
+        if self._states is None:
             yield
-        elif self._places.keys() >= set(rows):
-            with self._reading(self._padded(rows, mask)):
+        elif self._states.hold(rows):
+            with self._reading(self._states.read(rows, mask).to(self._computed)):
                 yield
         else:
             with self._keeping() as kept:
                 yield
-            self._write(rows, mask, kept["hidden"])
+            self._states.write(rows, mask, kept["hidden"])
 
     def close(self) -> None:
         """Free the memory, or the file."""
+        if self._states is not None:
+            self._states.close()
         self._states = None
-        self._remove_file()
 
     # ---- what can be read
 
@@ -118,7 +111,11 @@ class TrunkCache:
     ) -> None:
         with torch.random.fork_rng(devices=[mask.device] if mask.device.type == "cuda" else []):
             try:
-                self.reason = self._find(rows, mask, compute) or self._mix(batch_of) or self._reserve()
+                self.reason = self._find(rows, mask, compute) or self._mix(batch_of)
+                if not self.reason:
+                    self._states = HiddenStates(self.lengths, self._width, self.dtype or self._computed, self.folder)
+            except LightAdaptError as error:
+                self.reason = str(error)
             except Exception as error:  # whatever a model makes of blocks that compute nothing; a step shows its own
                 self.reason = f"Trying it failed ({type(error).__name__}: {error})."
         if self.reason:
@@ -145,7 +142,7 @@ class TrunkCache:
             return "The blocks hand on more than hidden states."
         if any(_first(output).shape[:-1] != _shape(mask) for output in outputs[: self.cached_blocks]):
             return "The blocks do not give one hidden state for each token."
-        if any(count > self.lengths[row] for row, count in zip(rows, _counts(rows, mask), strict=True)):
+        if any(count > self.lengths[row] for row, count in zip(rows, real_tokens(rows, mask), strict=True)):
             return "The records are longer in a batch than in the data."
         self._forms = [len(output) if isinstance(output, tuple) else 0 for output in outputs]
         last = _first(outputs[self.cached_blocks - 1])
@@ -186,7 +183,7 @@ class TrunkCache:
             if kept["hidden"].shape[:-1] != _shape(mask):
                 return "The blocks do not give one hidden state for each token."
             real = kept["hidden"][mask.reshape(_shape(mask)).bool()]
-            found.append(real[: _counts(rows, mask)[0]])
+            found.append(real[: real_tokens(rows, mask)[0]])
         alone, beside = found
         if not _is_close(alone, beside, ROUGH if self._is_rough(mask.device.type) else TOLERANCE):
             return "The hidden states of a record change with what is beside it in a batch."
@@ -196,49 +193,6 @@ class TrunkCache:
         """Whether the blocks compute with fewer than 32 bits."""
         weights = (each for block in self.blocks for each in block.parameters())
         return torch.is_autocast_enabled(device) or any(each.dtype != torch.float32 for each in weights)
-
-    def _reserve(self) -> str:
-        """Make room for all records; "" when there is."""
-        dtype = self.dtype or self._computed
-        shape = (sum(self.lengths), self._width)
-        size = shape[0] * shape[1] * dtype.itemsize
-        if size <= SHARE * free_memory(torch.device("cpu")):
-            self._states = torch.empty(shape, dtype=dtype)
-            return ""
-        folder = self.folder or Path(tempfile.gettempdir())
-        free = shutil.disk_usage(folder).free
-        if size > free / 2:
-            return f"The hidden states take {size / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free."
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="lightadapt-trunk-", delete=False) as file:
-            self._file = Path(file.name)
-        self._states = torch.from_file(str(self._file), shared=True, size=shape[0] * shape[1], dtype=dtype).view(shape)
-        self._remove_file()
-        return ""
-
-    def _remove_file(self) -> None:
-        """Take the file out of its folder; what is mapped stays there, and is gone with this process at the latest."""
-        if self._file is not None:
-            with suppress(OSError):  # Windows removes no file that is open
-                self._file.unlink(missing_ok=True)
-
-    # ---- reading and writing
-
-    def _padded(self, rows: list[int], mask: Tensor) -> Tensor:
-        """The hidden states of the batch `(B, T, width)`, zeros where there is padding."""
-        assert self._states is not None
-        real = torch.cat([self._states[slice(*self._places[row])] for row in rows])
-        mask = mask.reshape(-1, mask.shape[-1]).bool()
-        padded = torch.zeros(*mask.shape, real.shape[-1], dtype=self._computed, device=mask.device)
-        padded[mask] = real.to(mask.device, self._computed)
-        return padded
-
-    def _write(self, rows: list[int], mask: Tensor, hidden: Tensor) -> None:
-        assert self._states is not None
-        real = hidden[mask.reshape(hidden.shape[:2]).bool()].to("cpu", self._states.dtype)
-        for row, part in zip(rows, torch.split(real, _counts(rows, mask)), strict=True):
-            start, end = self._places.setdefault(row, (self._filled, self._filled + len(part)))
-            self._states[start:end] = part
-            self._filled = max(self._filled, end)
 
     # ---- what the blocks do meanwhile
 
@@ -282,12 +236,6 @@ class TrunkCache:
 def _shape(mask: Tensor) -> tuple[int, int]:
     """Number and length of the sequences of a batch."""
     return mask.numel() // mask.shape[-1], mask.shape[-1]
-
-
-def _counts(rows: Sequence[int], mask: Tensor) -> list[int]:
-    """Real tokens of each record of a batch; one may be several sequences."""
-    counts: list[int] = mask.reshape(len(rows), -1).sum(-1).tolist()
-    return counts
 
 
 def _first(output: Any) -> Tensor:

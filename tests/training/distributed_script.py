@@ -1,7 +1,8 @@
 """What each of several processes does, started by torchrun from test_distributed.py.
 
 torchrun … distributed_script.py WHICH FOLDER MODELS writes WHICH-RANK.json into the folder: `data_parallel` is the same
-model in every process, `sharded` a part of it in each.
+model in every process, `sharded` a part of it in each, `interrupted` runs that signals to one of the processes end,
+`ended` a run that waits for a signal to torchrun.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
+import time
 import warnings
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +27,7 @@ from lightadapt.adaptation import artifact as checkpoint
 from lightadapt.adaptation import prediction
 from lightadapt.machine import processes
 from lightadapt.tasks import Classification, Summarization
+from lightadapt.training.checkpoints import find_last
 
 RECORDS = sample.records("train")[:31]
 TEXTS = [{"source": record["text"][:40], "target": "fine " * (1 + number % 7)} for number, record in enumerate(RECORDS)]
@@ -42,6 +46,35 @@ class SaveAt(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == state.max_steps - 2:
             control.should_save = True
+
+
+class SendAt(TrainerCallback):
+    """Sends one process a signal in the middle of a step, or of an evaluation."""
+
+    def __init__(self, rank: int, number: int, step: int = 0, evaluation: int = 0) -> None:
+        self.mine = int(os.environ["RANK"]) == rank
+        self.number, self.step, self.evaluation = number, step, evaluation
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if self.mine and state.global_step + 1 == self.step:
+            os.kill(os.getpid(), self.number)
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        self.evaluation -= 1
+        if self.mine and self.evaluation == 0:
+            os.kill(os.getpid(), self.number)
+
+
+class Linger(TrainerCallback):
+    """Takes its time at every step, and says when the third is reached."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_step_end(self, args, state, control, **kwargs):
+        time.sleep(0.3)
+        if state.global_step == 3:
+            self.file.touch()
 
 
 def make(models: Path, name: str) -> la.Adapted:
@@ -82,6 +115,43 @@ def learn_again(models: Path, name: str, kept: Path, rank: int) -> float:
     adapted = make(models, name)
     learn(adapted, TASKS[name][2], output_dir=kept, resume=True)
     return digest(adapted)
+
+
+def learn_until_ended(models: Path, kept: Path, callback: TrainerCallback, **options: Any) -> dict[str, Any]:
+    """What is left of a run that a signal ends."""
+    adapted, ended = make(models, "balanced"), ""
+    try:
+        learn(adapted, RECORDS, output_dir=kept, callbacks=[callback], **options)
+    except (SystemExit, KeyboardInterrupt) as error:
+        ended = f"{type(error).__name__} {getattr(error, 'code', '')}".strip()
+    last = find_last(kept)
+    return {
+        "ended": ended,
+        "steps": adapted.history.steps,
+        "kept": last.name if last else "",
+        "digest": digest(adapted),
+    }
+
+
+def interrupted(folder: Path, models: Path, rank: int) -> dict[str, Any]:
+    whole = make(models, "balanced")
+    found = {"whole": learn(whole, RECORDS) | {"digest": digest(whole)}}
+    ways = {
+        "other": SendAt(1, signal.SIGTERM, step=2),
+        "main": SendAt(0, signal.SIGINT, step=2),
+        "evaluation": SendAt(1, signal.SIGTERM, evaluation=1),
+    }
+    for name, callback in ways.items():
+        kept = folder / f"kept of {name}"
+        found[name] = learn_until_ended(models, kept, callback)
+        resumed = make(models, "balanced")
+        learn(resumed, RECORDS, output_dir=kept, resume=True)
+        found[name]["resumed"] = digest(resumed)
+    return found
+
+
+def ended(folder: Path, models: Path, rank: int) -> dict[str, Any]:
+    return learn_until_ended(models, folder / "kept", Linger(folder / f"reached-{rank}"), epochs=50)
 
 
 def data_parallel(folder: Path, models: Path, rank: int) -> dict[str, Any]:
@@ -179,7 +249,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     which, folder, models = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     rank = int(os.environ["RANK"])
-    found = {"data_parallel": data_parallel, "sharded": sharded}[which](folder, models, rank)
+    found = {each.__name__: each for each in (data_parallel, sharded, interrupted, ended)}[which](folder, models, rank)
     (folder / f"{which}-{rank}.json").write_text(json.dumps(found))
 
 

@@ -13,7 +13,8 @@ from transformers import TrainingArguments
 import lightadapt as la
 from lightadapt.adaptation import runner
 from lightadapt.training import arguments as arguments_module
-from lightadapt.training.arguments import _keep_on, read_settings, training_arguments
+from lightadapt.training.arguments import _keep_on, training_arguments
+from lightadapt.training.settings import read_settings
 
 DEFAULTS = {
     "epochs": None,

@@ -13,6 +13,7 @@ from learned import StopAt, assert_equal, state_of
 
 import lightadapt as la
 from lightadapt.training import checkpoints
+from lightadapt.training.resuming import digests_of
 
 OPTIONS = {"epochs": 3, "args": {"disable_tqdm": True}}
 
@@ -159,10 +160,9 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_data_is_read(c
         classifier().fit([{"nothing": 1}], output_dir=folder)
 
 
-@pytest.mark.parametrize("change", ["order", "a label", "a word"])
-def test_other_data_of_the_same_length_is_noticed(classifier, messages, tmp_path, change):
-    classifier().fit(messages[:8], epochs=1, output_dir=tmp_path)
-    other = [dict(record) for record in messages[:8]]
+def changed(records, change):
+    """Records with as many tokens as these, with one thing that is different."""
+    other = [dict(record) for record in records]
     if change == "order":
         other.reverse()
     if change == "a label":
@@ -170,6 +170,110 @@ def test_other_data_of_the_same_length_is_noticed(classifier, messages, tmp_path
     if change == "a word":
         first, *rest = other[0]["text"].split()
         other[0]["text"] = " ".join([*rest, first])
-    said = r"its training data \(texts, labels or their order\) was \w+, now \w+"
+    return other
+
+
+@pytest.mark.parametrize("change", ["order", "a label", "a word"])
+def test_other_data_of_the_same_length_is_noticed(classifier, messages, tmp_path, change):
+    classifier().fit(messages[:8], epochs=1, output_dir=tmp_path)
+    other = changed(messages[:8], change)
+    said = r"its training data \(texts, labels, their order or their tokens\) was \w+, now \w+"
     with pytest.raises(la.LightAdaptError, match=said):
         classifier().fit(other, epochs=2, output_dir=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("change", ["order", "a label", "a word", "fewer", "none"])
+def test_other_validation_data_is_noticed(classifier, messages, tmp_path, change):
+    """Which weights are the best depends on it."""
+    validation = messages[8:16]
+    classifier().fit(messages[:8], validation, epochs=1, output_dir=tmp_path)
+    other = {"fewer": validation[1:], "none": None}.get(change, changed(validation, change))
+    said = r"its validation data \(texts, labels or their order\) was \w+, now \w+\. Resume with the same model"
+    with pytest.raises(la.LightAdaptError, match=said):
+        classifier().fit(messages[:8], other, epochs=2, output_dir=tmp_path, resume=True)
+    history = classifier().fit(messages[:8], validation, epochs=2, output_dir=tmp_path, resume=True)
+    assert len(history.epochs) == 2
+
+
+def test_another_column_is_noticed(classifier, messages, tmp_path):
+    records = [{**record, "other": " ".join(reversed(record["text"].split()))} for record in messages[:8]]
+    classifier().fit(records, epochs=1, output_dir=tmp_path)
+    with pytest.raises(la.LightAdaptError, match="its training data"):
+        classifier().fit(records, epochs=2, output_dir=tmp_path, resume=True, columns={"text": "other"})
+
+
+def test_another_tokenizer_is_noticed(classifier, messages, tiny, tmp_path):
+    """One that gives as many tokens, but others."""
+    classifier().fit(messages[:8], epochs=1, output_dir=tmp_path / "run")
+    shutil.copytree(tiny("bert"), tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    words = content["model"]["vocab"]
+    plain = [word for word in words if word.isalpha()]
+    turned = dict(zip(plain, [words[word] for word in reversed(plain)], strict=True))
+    content["model"]["vocab"] = {**words, **turned}
+    file.write_text(json.dumps(content))
+    other = la.adapt(tmp_path / "model", "classification", labels=messages)
+    with pytest.raises(la.LightAdaptError, match="their order or their tokens"):
+        other.fit(messages[:8], epochs=2, output_dir=tmp_path / "run", resume=True)
+
+
+def test_objects_are_told_apart_by_what_they_hold():
+    class Answer:
+        def __init__(self, text):
+            self.text = text
+
+    one, same, other = (digests_of([], [Answer(text)]) for text in ("a", "a", "b"))
+    assert one == same != other
+
+
+# ---- checkpoints of earlier versions
+
+
+def as_before(checkpoint):
+    """Make of a checkpoint what earlier versions wrote: no digests, and less about the run."""
+    (checkpoint / checkpoints.SEAL_NAME).unlink()
+    file = checkpoint / "lightadapt.json"
+    manifest = json.loads(file.read_text())
+    for name in ("digest", "digests"):
+        del manifest[name]
+    for name in ("data", "validation_data", "sequences", "tokens"):
+        del manifest["training"][name]
+    file.write_text(json.dumps(manifest))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_gone_on_from(classifier, messages, broken):
+    folder, whole = broken
+    for name in ("checkpoint-4", "checkpoint-8"):
+        as_before(folder / name)
+    adapted = classifier()
+    with (
+        pytest.warns(UserWarning, match="checkpoint-8 was saved by an earlier version, which wrote no digests"),
+        pytest.warns(UserWarning, match=r"did not write down the number of sequences, .*, training data .* validation"),
+    ):
+        history = adapted.fit(messages, output_dir=folder, resume=True, **OPTIONS)
+    assert history.losses[0][0] == 1  # of the log that the checkpoint holds
+    assert_equal(state_of(adapted), whole)
+
+
+@pytest.mark.filterwarnings("ignore:.*checkpoint-4 was saved by an earlier version")
+def test_one_that_is_not_whole_is_not(broken, tmp_path):
+    folder, _ = broken
+    as_before(folder / "checkpoint-4")
+    as_before(folder / "checkpoint-8")
+    for name in ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"):
+        for harm in (cut, lambda file: file.unlink()):
+            copy = tmp_path / "copy"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(folder, copy)
+            harm(copy / "checkpoint-8" / name)
+            with pytest.warns(UserWarning, match="checkpoint-8 is passed over: .*goes on from checkpoint-4"):
+                assert checkpoints.find_last(copy).name == "checkpoint-4"
+
+
+def test_what_a_later_version_did_not_seal_is_none_of_an_earlier_one(broken):
+    folder, _ = broken
+    for name in ("checkpoint-4", "checkpoint-8"):
+        (folder / name / checkpoints.SEAL_NAME).unlink()
+    with pytest.raises(la.LightAdaptError, match="no complete checkpoint"):
+        checkpoints.find_last(folder)

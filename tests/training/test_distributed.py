@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -24,10 +25,10 @@ MOST_SECONDS = 480
 """A run that takes longer hangs."""
 
 
-def start(which: str, models: Path, folder: Path) -> None:
-    """Write what two processes find into the folder."""
+def launch(which: str, models: Path, folder: Path) -> subprocess.Popen[str]:
+    """Start two processes that write what they find into the folder."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script.__file__]
-    child = subprocess.Popen(
+    return subprocess.Popen(
         [*map(str, [*command, which, folder, models])],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(la.__file__).parents[1])},
         stdout=subprocess.PIPE,
@@ -35,11 +36,21 @@ def start(which: str, models: Path, folder: Path) -> None:
         text=True,
         start_new_session=True,
     )
+
+
+def finish(child: subprocess.Popen[str], which: str) -> str:
+    """What the processes print until they end."""
     try:
-        said, _ = child.communicate(timeout=MOST_SECONDS)
+        return child.communicate(timeout=MOST_SECONDS)[0]
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         pytest.fail(f"{which} took longer than {MOST_SECONDS} s:\n{child.communicate()[0][-4000:]}")
+
+
+def start(which: str, models: Path, folder: Path) -> None:
+    """Write what two processes find into the folder."""
+    child = launch(which, models, folder)
+    said = finish(child, which)
     assert child.returncode == 0, said[-8000:]
 
 
@@ -201,6 +212,45 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch):
     assert choose_device("auto") == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "2")
     assert choose_device("auto") == torch.device("cuda")
+
+
+# ---- signals
+
+
+@pytest.fixture(scope="module")
+def interrupted(models, once) -> list[dict]:
+    return found_by_two("interrupted", models, once)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("which", "error"), [("other", "SystemExit 143"), ("main", "KeyboardInterrupt"), ("evaluation", "SystemExit 143")]
+)
+def test_a_signal_to_one_process_ends_all_at_the_same_step(interrupted, which, error):
+    for found in interrupted:
+        assert found[which]["ended"] == error
+        assert found[which]["kept"] == f"checkpoint-{found[which]['steps']}"
+        assert found[which]["resumed"] == found["whole"]["digest"]
+    assert interrupted[0][which] == interrupted[1][which]
+    assert (interrupted[0][which]["steps"] == 2) == (which != "evaluation")
+    assert interrupted[0][which]["steps"] < interrupted[0]["whole"]["steps"]
+
+
+@pytest.mark.slow
+def test_a_signal_to_torchrun_ends_all_with_a_checkpoint(models, tmp_path):
+    child = launch("ended", models, tmp_path)
+    end = time.monotonic() + MOST_SECONDS
+    while not all((tmp_path / f"reached-{rank}").exists() for rank in range(2)):
+        assert child.poll() is None, child.communicate()[0][-4000:]
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    child.terminate()
+    said = finish(child, "ended")
+    found = [json.loads((tmp_path / f"ended-{rank}.json").read_text()) for rank in range(2)]
+    assert found[0] == found[1]
+    assert found[0]["ended"] == "SystemExit 143"
+    assert found[0]["kept"] == f"checkpoint-{found[0]['steps']}"
+    assert said.count("fit was ended by SIGTERM") == 1
 
 
 # ---- two processes with a part of the model each

@@ -18,8 +18,8 @@ from transformers import TrainerCallback, TrainingArguments
 import lightadapt as la
 from lightadapt.methods import NAMES
 from lightadapt.training import recomputing
-from lightadapt.training.arguments import read_settings
 from lightadapt.training.compiling import compiled
+from lightadapt.training.settings import read_settings
 
 METHODS = {
     **{name: name for name in NAMES},

@@ -11,7 +11,7 @@ from tiny_models import SMALL
 from transformers import AutoConfig, AutoModel
 
 import lightadapt as la
-from lightadapt.training import trunk_cache
+from lightadapt.training import hidden_states, trunk_cache
 
 EPOCHS = 3
 QUIET = {"disable_tqdm": True, "logging_steps": 1}
@@ -136,7 +136,7 @@ def test_sixteen_bits_are_close(tiny):
 
 def test_what_is_too_large_for_memory_goes_to_a_file(tiny, tmp_path, monkeypatch):
     plain, _ = run(tiny, "bert", "ner", ENTITIES, cache=False)
-    monkeypatch.setattr(trunk_cache, "SHARE", 0)
+    monkeypatch.setattr(hidden_states, "SHARE", 0)
     mapped: list[tuple[str, int]] = []
     from_file = torch.from_file
 
@@ -156,8 +156,8 @@ def test_what_is_too_large_for_memory_goes_to_a_file(tiny, tmp_path, monkeypatch
 
 
 def test_no_room_is_said(tiny, monkeypatch):
-    monkeypatch.setattr(trunk_cache, "SHARE", 0)
-    monkeypatch.setattr(trunk_cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    monkeypatch.setattr(hidden_states, "SHARE", 0)
+    monkeypatch.setattr(hidden_states.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
     with pytest.raises(la.LightAdaptError, match="GB free"):
         run(tiny, "bert", "ner", ENTITIES, cache=True)
 
