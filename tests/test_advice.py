@@ -1,16 +1,16 @@
 """What an error or a warning advises works: each call, argument and command that a message names is tried.
 
-`CASES` provokes a message and then does literally what it says. Messages that name a call and are in none of them are in
-`NOT_TRIED`, each with the reason; a new message that is in neither fails here.
+`CASES` provokes a message and then does literally what it says. Messages that name a call and are not among them are in
+`NOT_TRIED`, with the reason; a new message that is in neither fails here.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-import os
 import re
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from importlib import metadata
@@ -23,9 +23,16 @@ import numpy
 import peft
 import pytest
 import torch
-from learned import trainable
+from learned import stir, trainable
 from sealed import rewrite
-from transformers import AutoModel, AutoTokenizer, BertForSequenceClassification, BitsAndBytesConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    BitsAndBytesConfig,
+)
 
 import lightadapt as la
 
@@ -101,7 +108,7 @@ def utf16(here: Any) -> Path:
     """A file that says by its first bytes that it is UTF-16, in a folder with a blank in its name."""
     file = here.folder / "a folder" / "data.csv"
     file.parent.mkdir(exist_ok=True)
-    file.write_text("text,label\nhello there,no\n", encoding="utf-16")
+    file.write_text("text,label\nhello there,no\nthank you,yes\n", encoding="utf-16")
     return file
 
 
@@ -137,12 +144,10 @@ def chat(here: Any) -> la.Adapted:
 
 
 CHAT = {"role": "user", "content": "hello"}
-GENERATION = [{"prompt": "my order", "completion": "is late"}] * 4
 SENTENCES = [{"sentence": each["text"], "label": each["label"]} for each in TEXTS]
 LONG = "parcel " * 200
 PAIR = (LONG, LONG)
 QUANTIZED = {"quantize": "4bit"}
-ENDLESS = [{"text": "a", "label": 5.0}, {"text": "b", "label": 7.0}] * 4
 
 
 def exact(here: Any, overflow: str) -> la.Adapted:
@@ -180,9 +185,15 @@ CASES: dict[str, Case] = {
             ["a"]
         ),
     ),
+    "). Pass tokenizer=…": (
+        lambda here: adapt(here, tokenizer=empty(here)),
+        lambda here: adapt(here, tokenizer=here.bert),
+    ),
     "Set tokenizer.pad_token to one of its tokens, and pass tokenizer=…": (
-        lambda here: la.adapt(here.bert, "classification", tokenizer=padless(here)),
-        lambda here: adapt(here, tokenizer=padless(here, "[UNK]")).predict(["a"]),
+        lambda here: la.adapt(nameless(here), "classification", tokenizer=padless(here)),
+        lambda here: la.adapt(
+            nameless(here), "classification", tokenizer=padless(here, "[MASK]"), labels=LABELS
+        ).predict(["a"]),
     ),
     "To share a base, give adapt(…) its name, its folder or its bare backbone": (
         lambda here: adapt(SimpleNamespace(bert=headed(here)), tokenizer=here.bert, labels=None).add("b"),
@@ -227,7 +238,7 @@ CASES: dict[str, Case] = {
         lambda here: la.load(saved(here), base=packed(here)),
         lambda here: la.load(saved(here), base=here.bert).predict(["a"]),
     ),
-    "Leave quantize out to have it as it was": (
+    "to have it as it was": (
         lambda here: la.load(saved(here, **QUANTIZED), quantize="8bit"),
         lambda here: la.load(saved(here, **QUANTIZED)).predict(["a"]),
     ),
@@ -268,7 +279,7 @@ CASES: dict[str, Case] = {
         lambda here: adapt(here).add_labels("warranty"),
         lambda here: adapt(here).add_labels(["warranty"]),
     ),
-    "Write predict([": (
+    "takes a list of inputs. Write ": (
         lambda here: adapt(here).predict("hello"),
         lambda here: eval(re.search(r"predict\(\['.*'\]\)", here.message).group(), {"predict": adapt(here).predict}),
     ),
@@ -283,10 +294,41 @@ CASES: dict[str, Case] = {
             adapt(here, **QUANTIZED).merge(base="dequantize", dtype="float32"),
         ],
     ),
+    # ---- quantized bases, and bitsandbytes
+    "Write merge(base='dequantize')": (
+        lambda here: adapt(SimpleNamespace(bert=packed(here))).merge(),
+        lambda here: adapt(SimpleNamespace(bert=packed(here))).merge(base="dequantize"),
+    ),
+    "merge(base='dequantize') keeps all of it": (
+        lambda here: learned(here, **QUANTIZED).merge(base="quantized", max_drift=9),
+        lambda here: learned(here, **QUANTIZED).merge(base="dequantize"),
+    ),
+    "allow more, or ship the artifact": (
+        lambda here: learned(here, **QUANTIZED).merge(base="quantized", max_drift=1e-9),
+        lambda here: [
+            learned(here, **QUANTIZED).merge(base="reload"),
+            learned(here, **QUANTIZED).merge(base="quantized", max_drift=9),
+            learned(here, **QUANTIZED).save(here.folder / "shipped"),
+        ],
+    ),
+    "pass quantize='none'": (
+        lambda here: without_bitsandbytes(here, lambda folder: la.load(folder)),
+        lambda here: without_bitsandbytes(here, lambda folder: la.load(folder, quantize="none").predict(["a"])),
+    ),
+    # ---- what prints code
+    "model = la.load(": (
+        lambda here: (saved(here) / "README.md").read_text(encoding="utf-8"),
+        lambda here: exec(
+            re.search(r"```python\n(.*?)```", here.message, re.DOTALL)
+            .group(1)
+            .replace("path/to/this/folder", str(saved(here)))
+            .replace("[…]", "['a']")
+        ),
+    ),
     # ---- methods
     "Use targets='all-linear'": (
-        lambda here: adapt(SimpleNamespace(bert=without_attention(here)), la.LoRA(targets="attention")),
-        lambda here: adapt(SimpleNamespace(bert=without_attention(here)), la.LoRA(targets="all-linear")),
+        lambda here: la.adapt(mamba(), "generation", la.LoRA(targets="attention"), tokenizer=here.llama),
+        lambda here: la.adapt(mamba(), "generation", la.LoRA(targets="all-linear"), tokenizer=here.llama),
     ),
     "write 'all-linear', 'attention', or names such as ['query', 'value']": (
         lambda here: la.LoRA(targets=5),
@@ -377,6 +419,32 @@ CASES: dict[str, Case] = {
     "Give the types, such as ['PER', 'LOC']": (
         lambda here: la.adapt(here.bert, "ner", labels=["O"]),
         lambda here: la.adapt(here.bert, "ner", labels=["PER", "LOC"]),
+    ),
+    "Give a list of names: labels=['no', …]": (
+        lambda here: la.Classification(labels="no"),
+        lambda here: la.adapt(here.bert, la.Classification(labels=["no", "yes"])),
+    ),
+    "Check labels, or columns={…}": (
+        lambda here: fit(la.adapt(here.bert, "multilabel"), TOPICS),
+        lambda here: fit(la.adapt(here.bert, "multilabel"), TOPICS, columns={"labels": "topics"}),
+    ),
+    "Check the tags, or columns={…}": (
+        lambda here: fit(la.adapt(here.bert, "ner"), TAGS),
+        lambda here: fit(la.adapt(here.bert, "ner"), TAGS, columns={"tags": "names"}),
+    ),
+    "or text + entities; columns={…} renames fields": (
+        lambda here: fit(la.adapt(here.bert, "ner"), [{"words": ["Rome"], "names": ["B-LOC"]}]),
+        lambda here: fit(
+            la.adapt(here.bert, "ner"),
+            [{"words": ["Rome"], "names": ["B-LOC"]}],
+            columns={"tokens": "words", "tags": "names"},
+        ),
+    ),
+    "choose overflow='truncate', which leaves out": (
+        lambda here: la.adapt(here.llama, la.Generation(overflow="error")).check([{"prompt": LONG, "completion": "a"}]),
+        lambda here: la.adapt(here.llama, la.Generation(overflow="truncate")).check(
+            [{"prompt": LONG, "completion": "a"}]
+        ),
     ),
     "or choose overflow='truncate' or overflow='windows'": (
         lambda here: exact(here, "error").predict([LONG]),
@@ -470,17 +538,38 @@ CASES: dict[str, Case] = {
         lambda here: fit(adapt(here), cache=True),
         lambda here: [fit(adapt(here), cache=False), fit(adapt(here))],
     ),
-    "Give a list of names: methods=[": (
-        lambda here: la.compare(here.bert, "classification", TEXTS, TEXTS, methods="lora"),
-        lambda here: None,
-    ),
 }
 """Part of each message: what provokes it, and what it says to do; `here.message` is what was said."""
+
+
+TOPICS = [{"text": "a", "labels": [], "topics": ["x"]}, {"text": "b", "labels": [], "topics": ["y"]}]
+TAGS = [{"tokens": ["in", "Rome"], "tags": ["O", "O"], "names": ["O", "B-LOC"]}]
+
+
+def learned(here, **options):
+    """A model whose adapter does something."""
+    adapted = adapt(here, **options)
+    stir(trainable(adapted.model).values(), size=0.5)
+    return adapted
+
+
+def without_bitsandbytes(here, action):
+    folder = saved(here, **QUANTIZED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "bitsandbytes", None)
+        return action(folder)
+
+
+def empty(here):
+    (here.folder / "empty").mkdir(exist_ok=True)
+    (here.folder / "empty" / "tokenizer.json").write_text("{}")
+    return here.folder / "empty"
 
 
 def nameless(here):
     model = AutoModel.from_pretrained(here.bert)
     model.name_or_path = model.config.name_or_path = ""
+    model.config.pad_token_id = None
     return model
 
 
@@ -491,7 +580,8 @@ def without_tokenizer(here):
 
 def padless(here, pad=None):
     tokenizer = AutoTokenizer.from_pretrained(here.bert)
-    tokenizer.pad_token = tokenizer.eos_token = None
+    for name in ("pad_token", "eos_token", "sep_token", "unk_token", "bos_token", "cls_token"):
+        setattr(tokenizer, name, None)
     if pad is not None:
         tokenizer.pad_token = pad
     return tokenizer
@@ -506,7 +596,8 @@ def headed(here):
 def packed(here):
     folder = here.folder / "packed"
     if not folder.exists():
-        adapt(here, **QUANTIZED).model.base_model.save_pretrained(folder)
+        config = BitsAndBytesConfig(load_in_4bit=True)
+        AutoModel.from_pretrained(here.bert, quantization_config=config).save_pretrained(folder)
         AutoTokenizer.from_pretrained(here.bert).save_pretrained(folder)
     return folder
 
@@ -541,8 +632,10 @@ def spoilt(here):
     return adapted
 
 
-def without_attention(here):
-    return here.bert
+def mamba():
+    """A model without attention."""
+    shape = {"vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 1, "pad_token_id": 0}
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model("mamba", **shape))
 
 
 def validated(here, **args):
@@ -561,7 +654,9 @@ def message_of(action, here) -> str:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            action(here)
+            said = action(here)
+            if isinstance(said, str):
+                return said
         except la.LightAdaptError as error:
             return str(error)
     return "\n".join(str(each.message) for each in told)
@@ -581,3 +676,103 @@ def message_of_success(action, here) -> str:
         warnings.simplefilter("always")
         action(here)
     return "\n".join(str(each.message) for each in told)
+
+
+# ---- nothing is left out
+
+CALL = re.compile(
+    r"\b[a-z_.]+\((?:…|\[|\{|\)|[a-z_]+=[^◦]|')|\b[a-z_]+=(?:…|'|True|False|\[|\{)|pip install|python -m|iconv"
+)
+"""A call, an argument with its value or a command, as messages write them."""
+NOT_TRIED = {
+    "needs several processes or another device": (
+        "merge(): the model is in parts, one in each process",
+        "Give device='cpu', or leave quantize out",
+        "Give all processes the same output_dir=…",
+    ),
+    "needs a GPU whose memory is full": (
+        "A smaller batch_tokens=… spares the trial",
+        "Give args={'activation_checkpointing': True}, quantize='4bit' to adapt",
+    ),
+    "needs the network, to install a release; the extras are tried below": (
+        "pip install -U",
+        "Install it: pip install",
+        "lightadapt was not tested with it",
+    ),
+    "needs a run that is killed, spoilt or has no room; tests/training resumes those": (
+        "Give output_dir=…, a folder with room",
+        "is complete: resume=True goes on from there",
+        "is kept, and the same call with resume=True goes on from there",
+        "or with output_dir=… and resume=True",
+    ),
+    "needs a model or data that behave oddly; tests of check and of the tuners have them": (
+        "gradient checkpointing with use_reentrant=True, or a model whose forward was changed",
+        "Leave its block out with layers=…, or choose other targets",
+        "Look at the records, and at dtype=…",
+        "with placement='parallel', which does what a prefix does",
+        "which do not show their keys and values. Leave text out",
+        "Use method='lora' or 'parallel'",
+        "Use method='prefix' or 'lora'",
+        "with data.select_columns([…])",
+    ),
+    "depends on what bitsandbytes and PEFT can do together": ("Write merge(base='reload') or",),
+    "needs a method of PEFT without defaults, which no version so far has had and lightadapt reads": (
+        "Pass method=◦(…)",
+        "Pass ◦=◦(…)",
+    ),
+    "starts processes of its own; tests/experiments compare": ("Give a list of names: methods=[",),
+    "is run by tests of the demo": ("Next: lightadapt.load(",),
+    "advises nothing": (
+        "which adapt(…) does not have",
+        "PEFT has this start for plain LoRA only",
+        "Known: True, False",
+        "there is no column",
+        "load(…, name=◦)",
+    ),
+}
+"""Messages that name a call and that no case follows, by the reason."""
+
+
+def plain(text: str) -> str:
+    """A text with `◦` for all that is filled in or quoted."""
+    return re.sub(r"(?<!\w)'[^']*'|\{\}", "◦", text)
+
+
+def messages_in(tree: ast.AST) -> list[str]:
+    """The texts in a module, with `{}` for what is filled in; docstrings are none."""
+    found, inner = [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            inner.add(id(node.value))
+        elif isinstance(node, ast.JoinedStr):
+            inner |= {id(part) for part in node.values}
+            found.append("".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            found.append(node.value)
+    return [text for text in found if " " in text.strip()]
+
+
+def test_every_message_that_names_a_call_is_tried_or_says_why_not():
+    known = {plain(part): False for part in (*CASES, *(part for parts in NOT_TRIED.values() for part in parts))}
+    texts = [
+        (file, text) for file in sorted(ROOT.rglob("*.py")) for text in messages_in(ast.parse(file.read_text("utf-8")))
+    ]
+    left = []
+    for file, text in texts:
+        mine = [part for part in known if part in plain(text)]
+        known |= dict.fromkeys(mine, True)
+        if CALL.search(text.replace("{}", "◦")) and not mine:
+            left.append(f"{file.relative_to(ROOT)}: {text}")
+    assert not left, "\n".join(["neither tried nor in NOT_TRIED:", *left])
+    assert all(known.values()), [part for part, seen in known.items() if not seen]
+
+
+def test_every_extra_that_is_advised_exists():
+    named = {
+        name
+        for file in ROOT.rglob("*.py")
+        for text in messages_in(ast.parse(file.read_text("utf-8")))
+        for name in re.findall(r"lightadapt\[(\w+)\]", text)
+    }
+    assert {"demo", "plot", "quant"} <= named
+    assert named <= set(metadata.metadata("lightadapt").get_all("Provides-Extra"))
