@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lightadapt.adaptation.artifact import Artifact, as_damage
+from lightadapt.adaptation.artifact import Artifact, as_damage, check_unchanged
 from lightadapt.adaptation.tokenizer_files import check_tokenizer_files
 from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import Design, make_design
@@ -159,9 +159,16 @@ def load_saved_tokenizer(artifact: Artifact, source: Source, task: Task) -> Any:
     """The tokenizer of an artifact as the task needs it; no code is run for it, whatever the base was trusted with.
 
     Raises:
-        ArtifactError: its files are damaged, or name code.
+        ArtifactError: its files are damaged, or name code; `ReplacedError` when another process saved meanwhile.
         LightAdaptError: it cannot serve the model or the task.
     """
+    try:
+        return _load_tokenizer(artifact, source, task)
+    finally:  # what went wrong may be that half of the files were those of another save
+        check_unchanged(artifact)
+
+
+def _load_tokenizer(artifact: Artifact, source: Source, task: Task) -> Any:
     check_tokenizer_files(artifact.path)
     try:
         with as_damage(artifact.path, "its tokenizer"):
