@@ -142,7 +142,7 @@ class Adapted:
         task, method = read_objects(artifact)
         design = design_of(artifact, source, task, method, quantization, dtype=backbone.dtype, device=backbone.device)
         warn_when_other(artifact, quantization, "Load it by itself")
-        warn_when_other_format(artifact, backbone.dtype)
+        warn_when_other_format(artifact, backbone.dtype, shared=True)
         self._several.hang(name, design, task, self._several.tokenizer_of(artifact, task), artifact)
         return self
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightadapt.adaptation.artifact import Artifact, as_damage, read_artifact, reading
+from lightadapt.adaptation.artifact import Artifact, as_damage, read_artifact, read_unreplaced, reading
 from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.saved import design_of, load_saved_tokenizer, quantization_for, read_objects
 from lightadapt.adapted import Adapted
@@ -16,7 +16,7 @@ from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.description import brief
 from lightadapt.base.design import make_design
 from lightadapt.base.quantization import resolve_quantization, settle_quantization
-from lightadapt.base.source import Model, find_source, load_tokenizer
+from lightadapt.base.source import Model, Source, find_source, load_tokenizer
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.methods import Method, resolve_method
@@ -113,23 +113,33 @@ def load(
         if not isinstance(onto, Adapted):
             raise LightAdaptError(f"onto is a {type(onto).__name__}. Give what adapt(…) or load(…) returned.")
         _check_alone(base=base, quantize=quantize, dtype=dtype, device=device)
-        with reading(path):
-            artifact = read_artifact(path, verify=verify)
-            with as_damage(artifact.path, "its adapter"):
-                return onto.hang(artifact, Path(path).name if name is None else name)
+        hung_as = Path(path).name if name is None else name
+        return read_unreplaced(lambda: _hang(path, onto, hung_as, verify=verify))
     if name is not None:
         raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model that the adaptation is to be hung on.")
+    artifact, source, task, method, tokenizer = read_unreplaced(lambda: _read(path, base, verify=verify))
+    quantization = quantization_for(artifact, source, quantize)
+    design = design_of(artifact, source, task, method, quantization, dtype=dtype, device=device)
+    with as_damage(artifact.path, "its adapter"):
+        return Adapted(build(design, task, tokenizer, artifact=artifact))
+
+
+def _hang(path: str | Path, onto: Adapted, name: str, *, verify: bool) -> Adapted:
+    with reading(path):
+        artifact = read_artifact(path, verify=verify)
+        with as_damage(artifact.path, "its adapter"):
+            return onto.hang(artifact, name)
+
+
+def _read(path: str | Path, base: Model | None, *, verify: bool) -> tuple[Artifact, Source, Task, Method, Any]:
+    """All that is read of the folder, with the source of the base, and the tokenizer last."""
     with reading(path):
         artifact = read_artifact(path, verify=verify)
         task, method = read_objects(artifact)
         source = find_source(
             _base_of(artifact, base), revision=artifact.manifest["base"]["revision"] if base is None else None
         )
-        tokenizer = load_saved_tokenizer(artifact, source, task)
-    quantization = quantization_for(artifact, source, quantize)
-    design = design_of(artifact, source, task, method, quantization, dtype=dtype, device=device)
-    with as_damage(artifact.path, "its adapter"):
-        return Adapted(build(design, task, tokenizer, artifact=artifact))
+        return artifact, source, task, method, load_saved_tokenizer(artifact, source, task)
 
 
 def _check_alone(**others: Any) -> None:

@@ -7,9 +7,9 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import PeftConfig
@@ -28,6 +28,7 @@ from lightadapt.machine.processes import shard_like, unshard
 
 __all__ = ["MANIFEST_NAME", "REQUIRED", "Artifact", "as_damage", "read_artifact", "restore", "trained_tensors"]
 
+Read = TypeVar("Read")
 ATTEMPTS = 40
 """How often an artifact is read that somebody replaces meanwhile."""
 
@@ -40,6 +41,8 @@ class Artifact:
     manifest: dict[str, Any]
     config: PeftConfig | None
     tensors: dict[str, torch.Tensor]
+    state: tuple[Any, ...] = ()
+    """What told the folder from others that were in its place, when it was read."""
 
 
 def trained_tensors(
@@ -191,9 +194,37 @@ def _read_whole(folder: Path, *, verify: bool) -> Artifact:
                 raise ArtifactError(f"{place} cannot be read: {error}") from error
         else:
             if before == _state_of(place):
-                return found
+                return replace(found, state=before)
         time.sleep(0.01 * (1 + attempt % 5))
     raise ArtifactError(f"{folder} is being replaced all the time. Load it when nobody saves there.")
+
+
+class ReplacedError(ArtifactError):
+    """Another process saved to the folder while it was read; reading it again gives the new state."""
+
+
+def check_unchanged(artifact: Artifact) -> None:
+    """Raise when the folder is another one than when the artifact was read, as it may be where there are no locks.
+
+    Raises:
+        ReplacedError: it is.
+    """
+    if artifact.state != _state_of(artifact.path):
+        raise ReplacedError(f"{artifact.path} was replaced while it was read. Load it again.")
+
+
+def read_unreplaced(read: Callable[[], Read]) -> Read:
+    """What `read` gives, which is called again when another process replaced the folder meanwhile.
+
+    Raises:
+        ReplacedError: it is replaced all the time.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return read()
+        except ReplacedError:
+            time.sleep(0.01 * (1 + attempt % 5))
+    return read()
 
 
 def _place_of(folder: Path) -> Path:

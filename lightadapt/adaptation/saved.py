@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lightadapt.adaptation.artifact import Artifact, as_damage
+from lightadapt.adaptation.artifact import Artifact, as_damage, check_unchanged
 from lightadapt.adaptation.tokenizer_files import check_tokenizer_files
 from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import Design, make_design
@@ -91,14 +91,22 @@ def _format_for(artifact: Artifact, dtype: Any, device: Any) -> Any:
     return "auto" if slow else trained_in
 
 
-def warn_when_other_format(artifact: Artifact, dtype: torch.dtype) -> None:
-    """Say that the base is in another number format than the one that the artifact was trained in."""
+def warn_when_other_format(artifact: Artifact, dtype: torch.dtype, *, shared: bool = False) -> None:
+    """Say that the base is in another number format than the one that the artifact was trained in.
+
+    Args:
+        shared: whether the base is one that was there before, whose format cannot be chosen.
+    """
     trained_in, now = artifact.manifest.get("dtype"), str(dtype).removeprefix("torch.")
-    if trained_in not in (None, now):
-        warn(
-            f"{artifact.path} was trained on a base in {trained_in} and is loaded on one in {now}: its predictions may "
-            f"differ a little. For it as it was: load(…, dtype={trained_in!r}); if this is meant: dtype={now!r}."
-        )
+    if trained_in in (None, now):
+        return
+    way = f"For it as it was: load(…, dtype={trained_in!r}); if this is meant: dtype={now!r}."
+    if shared:
+        way = f"For it as it was, load it without onto=: load(…, dtype={trained_in!r})."
+    warn(
+        f"{artifact.path} was trained on a base in {trained_in} and is loaded on one in {now}: its predictions may "
+        f"differ a little. {way}"
+    )
 
 
 def quantization_for(artifact: Artifact, source: Source, quantize: Any) -> Quantization | None:
@@ -151,9 +159,16 @@ def load_saved_tokenizer(artifact: Artifact, source: Source, task: Task) -> Any:
     """The tokenizer of an artifact as the task needs it; no code is run for it, whatever the base was trusted with.
 
     Raises:
-        ArtifactError: its files are damaged, or name code.
+        ArtifactError: its files are damaged, or name code; `ReplacedError` when another process saved meanwhile.
         LightAdaptError: it cannot serve the model or the task.
     """
+    try:
+        return _load_tokenizer(artifact, source, task)
+    finally:  # what went wrong may be that half of the files were those of another save
+        check_unchanged(artifact)
+
+
+def _load_tokenizer(artifact: Artifact, source: Source, task: Task) -> Any:
     check_tokenizer_files(artifact.path)
     try:
         with as_damage(artifact.path, "its tokenizer"):

@@ -65,14 +65,17 @@ def find_source(model: Model, *, revision: str | None = None, trust_remote_code:
     if isinstance(model, PreTrainedModel):
         if peft_bridge.is_marked(model):
             raise LightAdaptError(
-                f"This {type(model).__name__} already carries an adapter. Pass its base model, or merge the adapter."
+                f"This {type(model).__name__} already carries an adapter. Load its base anew, or give what merge() of "
+                "the adapted model makes (of a PeftModel: unload() or merge_and_unload())."
             )
         name = model.name_or_path or None
         if name and Path(name).is_dir():
             name = str(Path(name).resolve())
         return Source(model.config, name, instance=model, revision=getattr(model.config, "_commit_hash", None))
     if not isinstance(model, (str, Path)):
-        hint = " Pass its inner model (.get_base_model())." if hasattr(model, "get_base_model") else ""
+        hint = ""
+        if hasattr(model, "get_base_model"):  # which still holds the adapter
+            hint = " Of a PeftModel give unload(), its base alone, or merge_and_unload(), which has the adapter in it."
         raise LightAdaptError(
             f"model is a {type(model).__name__}. Give a hub id, a folder, or a transformers PreTrainedModel.{hint}"
         )

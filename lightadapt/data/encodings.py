@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from unicodedata import category
 
 from lightadapt.errors import DataError, shown
@@ -41,7 +42,7 @@ def _advice(content: bytes, place: int, path: Path) -> str:
     if marked is not None:
         return (
             f"{start} Its byte order mark says {marked}. Convert it first, for example: "
-            f"iconv -f {marked} -t utf-8 {path.name} > new_{path.name}"
+            f"iconv -f {marked} -t utf-8 {quote(str(path))} > {quote(str(path.with_name(f'new_{path.name}')))}"
         )
     begin, end = content.rfind(b"\n", 0, place) + 1, content.find(b"\n", place)
     part = slice(begin, end if end >= 0 else None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods.method import Method, check_target_names, find_targets
@@ -115,26 +116,23 @@ class LoRA(Method):
             use_dora=self.dora,
             use_rslora=self.rslora,
             init_lora_weights=True if self.init == "default" else self.init,  # type: ignore[arg-type]
-            rank_pattern=_resolve(self.rank_pattern, targets),
-            alpha_pattern=_resolve(self.alpha_pattern, targets),
+            rank_pattern=_escaped(peft_bridge.values_of(self.rank_pattern, targets)),
+            alpha_pattern=_escaped(peft_bridge.values_of(self.alpha_pattern, targets)),
         )
 
     def _wide_enough(self, anatomy: Anatomy, targets: list[str]) -> list[str]:
         """The targets whose narrow side holds the rank; all must when they are named, most when they are not."""
-        wide = [path for path in targets if min(anatomy.linears[path]) >= self._rank_of(path)]
+        ranks = dict.fromkeys(targets, self.rank) | peft_bridge.values_of(self.rank_pattern, targets)
+        wide = [path for path in targets if min(anatomy.linears[path]) >= ranks[path]]
         named = self.targets not in ("all-linear", "attention")
         if len(wide) == len(targets) or (2 * len(wide) >= len(targets) and not named):
             return wide
         narrow = min(targets, key=lambda path: min(anatomy.linears[path]))
         raise LightAdaptError(
-            f"LoRA(rank={self._rank_of(narrow)}): {narrow} leads from {anatomy.linears[narrow][0]} to "
+            f"LoRA(rank={ranks[narrow]}): {narrow} leads from {anatomy.linears[narrow][0]} to "
             f"{anatomy.linears[narrow][1]} values, and a rank above the smaller has no use. "
             f"Choose at most {min(anatomy.linears[narrow])}."
         )
-
-    def _rank_of(self, path: str) -> int:
-        ranks = [rank for pattern, rank in self.rank_pattern.items() if _matches(pattern, path)]
-        return ranks[0] if ranks else self.rank
 
     def _experts(self, blocks: Sequence[Block]) -> list[str]:
         if self.targets != "all-linear" or self.dora or self.dropout or self.rewrites_base:
@@ -143,7 +141,7 @@ class LoRA(Method):
 
     def _check_matches(self, name: str, targets: Sequence[str]) -> None:
         for pattern in getattr(self, name):
-            if not any(_matches(pattern, path) for path in targets):
+            if not peft_bridge.values_of({pattern: True}, targets):
                 raise LightAdaptError(
                     f"LoRA({name}): {pattern!r} matches none of the {len(targets)} adapted projections; they are "
                     f"named like {targets[0]}."
@@ -156,12 +154,6 @@ class LoRA(Method):
         }
 
 
-def _resolve(patterns: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
-    """The value of the first pattern that matches each target, by its full path."""
-    found = {path: [value for pattern, value in patterns.items() if _matches(pattern, path)] for path in targets}
-    return {re.escape(path): values[0] for path, values in found.items() if values}
-
-
-def _matches(pattern: str, path: str) -> bool:
-    """Whether PEFT takes the pattern for this module."""
-    return re.match(rf"(.*\.)?({pattern})$", path) is not None
+def _escaped(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values by patterns that match these paths alone."""
+    return {re.escape(path): value for path, value in values.items()}

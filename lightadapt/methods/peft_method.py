@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt import peft_bridge
@@ -85,8 +85,8 @@ class PeftMethod(Method):
         others = sorted({name.rpartition(".")[0] for name in anatomy.parameters}) if whole else []
         found: set[str] = set()
         for name in [targets] if isinstance(targets, str) else sorted(targets):
-            fits = _full_match(name) if isinstance(targets, str) else _end_match(name)
-            matched = list(filter(fits, linears)) or list(filter(fits, others))
+            chosen = partial(peft_bridge.paths_of, name) if isinstance(targets, str) else partial(_ending, name)
+            matched = chosen(linears) or chosen(others)
             if not matched:
                 leaves = sorted({path.rpartition(".")[2] for path in linears})
                 raise LightAdaptError(
@@ -120,7 +120,7 @@ class PeftMethod(Method):
         modules = {name.rpartition(".")[0] for name in anatomy.parameters}
         chosen: set[str] = set()
         for name in self.config.get("modules_to_save") or []:
-            matched = set(filter(_end_match(name), modules | {path.partition(".")[0] for path in modules}))
+            matched = set(_ending(name, modules | {path.partition(".")[0] for path in modules}))
             if not matched:
                 raise LightAdaptError(
                     f"{self._title}: modules_to_save names {name!r}, which is no module of the model."
@@ -137,15 +137,9 @@ class PeftMethod(Method):
         return f"{self._title}({', '.join(f'{key}={value}' for key, value in shown.items())})"
 
 
-def _end_match(name: str) -> Callable[[str], bool]:
-    return lambda path: path == name or path.endswith(f".{name}")
-
-
-def _full_match(pattern: str) -> Callable[[str], bool]:
-    try:
-        return lambda path, rule=re.compile(pattern): rule.fullmatch(path) is not None  # type: ignore[misc]
-    except re.error as error:
-        raise LightAdaptError(f"target_modules={pattern!r} is no regular expression ({error}).") from error
+def _ending(name: str, paths: Iterable[str]) -> list[str]:
+    """The paths that end with a name."""
+    return [path for path in paths if path == name or path.endswith(f".{name}")]
 
 
 def method_of(config: PeftConfig) -> Method:

@@ -22,6 +22,7 @@ from lightadapt.peft_bridge.insertion import insert, without_weights
 from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, original_name
 from lightadapt.peft_bridge.marks import is_marked, marked
 from lightadapt.peft_bridge.one_layer import try_on
+from lightadapt.peft_bridge.patterns import paths_of, values_of
 from lightadapt.peft_bridge.removal import unwrap_empty
 
 __all__ = [
@@ -45,11 +46,13 @@ __all__ = [
     "make_config",
     "marked",
     "original_name",
+    "paths_of",
     "read_config",
     "register_tuner",
     "targets_of",
     "try_on",
     "tuner_kind",
     "unwrap_empty",
+    "values_of",
     "without_weights",
 ]

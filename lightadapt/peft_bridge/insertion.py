@@ -24,6 +24,7 @@ from lightadapt.peft_bridge.adapter import Adapter
 from lightadapt.peft_bridge.layers import ADAPTER, containers_in, contents, layers_in
 from lightadapt.peft_bridge.lean_lora import make_lean
 from lightadapt.peft_bridge.marks import mark
+from lightadapt.peft_bridge.patterns import write_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +42,7 @@ def insert(model: PreTrainedModel, config: PeftConfig, name: str = ADAPTER) -> A
         LightAdaptError: the config does not fit the model.
     """
     config = copy.deepcopy(config)  # PEFT changes the config it is given
+    write_out(config, model)
     with warnings.catch_warnings(), _others_aside(model):
         warnings.filterwarnings("ignore", "Unsupported layer type", UserWarning)  # norms are, and work
         warnings.filterwarnings("ignore", "fan_in_fan_out is set", UserWarning)  # PEFT sees by itself what it is

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import pytest
 
 import lightadapt as la
-from lightadapt.adaptation import placing
+from lightadapt.adaptation import placing, saved
 from lightadapt.adaptation.artifact import read_artifact, write_artifact
 
 SECONDS = 1.5
@@ -161,3 +161,24 @@ def test_a_place_that_is_a_file_is_refused(folder, whole, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(la.ArtifactError, match=r"file/saved cannot be written"):
         again(tmp_path / "file" / "saved", read_artifact(whole))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "onto"])
+def test_without_locks_the_tokenizer_is_that_of_the_same_save(tiny, tmp_path, monkeypatch, shared):
+    adapted = la.adapt(tiny("bert"), "classification", labels=["a", "b"])
+    adapted.save(tmp_path / "saved")
+    monkeypatch.setattr(placing, "fcntl", None)
+    read, saves = saved._load_tokenizer, []
+
+    def save_meanwhile(artifact, source, task):
+        found = read(artifact, source, task)
+        if not saves:  # somebody saves with another tokenizer between the weights and the tokenizer
+            adapted.tokenizer.model_max_length = 33
+            adapted.save(tmp_path / "saved")
+        saves.append(found.model_max_length)
+        return found
+
+    monkeypatch.setattr(saved, "_load_tokenizer", save_meanwhile)
+    loaded = la.load(tmp_path / "saved", onto=la.adapt(tiny("bert"), "ner") if shared else None)
+    assert saves[0] != saves[1] == 33
+    assert (loaded.use("saved") if shared else loaded).tokenizer.model_max_length == 33
