@@ -273,6 +273,7 @@ class Adapted:
         check_whole("n", n, wanted="a whole number above 0")
         with self._several.backbone.lock:
             seen = self.runner.prepare(data, columns=columns)
+            self.runner.check_legible(seen.examples)
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
             print(preview(seen.task, seen.examples[: len(places)], places, seen.view))
 

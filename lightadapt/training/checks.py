@@ -191,11 +191,13 @@ def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | No
         LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
     """
     runner.require_labels()
-    task = runner.task
+    task, given = runner.task, data is not None
     if data is None:
         data, columns = task.samples(), {}
     seen = runner.prepare(data, columns=columns)
     examples, records = seen.examples, seen.records
+    if given:  # the samples are in English
+        runner.check_legible(examples, refuse=True)
     task.check_answers(examples, records)  # by the labels of now, which a fit might still change
     features = runner.encode(examples, records, targets=True)
     few, plain = features[:8], runner.encode(examples[:8], records, targets=False)[:8]

@@ -47,6 +47,7 @@ def fit(
     check_weights(runner)
     check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
     learned = runner.prepare(train, columns=columns)
+    runner.check_legible(learned.examples, refuse=True)
     task = learned.task
     checked = None if validation is None else task.read_examples(validation, split="validation", columns=columns)
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
