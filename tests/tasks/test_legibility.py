@@ -6,8 +6,8 @@ import unicodedata
 import warnings
 
 import pytest
-from tiny_models import build_tokenizer, save_model
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tiny_models import build_tokenizer, character_tokenizer, save_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 import lightadapt as la
@@ -64,12 +64,6 @@ def with_letters() -> PreTrainedTokenizerFast:
         vocabulary.setdefault(word, len(vocabulary))
     made.backend_tokenizer.model = models.WordPiece(vocabulary, unk_token="[UNK]")
     return made
-
-
-def of_characters(texts: list[str]) -> PreTrainedTokenizerFast:
-    core = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    return trained(core, trainers.WordLevelTrainer(special_tokens=["[UNK]"]), texts, unk_token="[UNK]")
 
 
 MAKERS = {
@@ -159,7 +153,7 @@ def test_accents_that_are_taken_off_are_noticed_where_a_language_lives_by_them()
 
 @pytest.mark.parametrize("texts", [CHINESE, RUSSIAN, VIETNAMESE])
 def test_characters_may_be_the_design(texts):
-    assert complaint(texts, of_characters(texts)) == ""
+    assert complaint(texts, character_tokenizer(texts)) == ""
 
 
 def test_a_tenth_of_the_texts_in_another_language_is_noticed():

@@ -20,7 +20,7 @@ MOST_TEXTS, MOST_CHARACTERS = 200, 100
 """Texts that are looked at, evenly spread, and characters of each from its start: a few milliseconds."""
 LEAST_LETTERS = 2
 """A single letter is a symbol more often than a language."""
-LOST, STRIPPED, BROKEN = 0.1, 0.15, 0.4
+LOST, STRIPPED, BROKEN = 0.1, 0.2, 0.4
 """Shares of the letters above which a warning is due: those that are lost, those that lose their marks, and those that
 are lost or broken. `benchmarks/legibility.py` measures what is usual."""
 NOTHING_LEFT = 0.9
@@ -157,7 +157,7 @@ def _of_word(
     start, end = word.span()
     found = {"unknown": unknown.count(1, start, end)}
     if dropped:
-        found["dropped"] = sum(letter in dropped for letter in word[0])
+        found["dropped"] = sum(word.string[place] in dropped and not unknown[place] for place in range(start, end))
     if not word[0].isascii() and not found["unknown"]:
         found["split"] = broken.count(2, start, end)
         found["spelt"] = sum(
