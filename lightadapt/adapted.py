@@ -288,6 +288,7 @@ class Adapted:
         with self._several.backbone.lock:
             seen = self.runner.prepare(data, columns=columns, bad=bad)
             bad.tell(len(seen.examples))
+            self.runner.check_legible(seen.examples)
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
             print(preview(seen.task, seen.examples[: len(places)], places, seen.view))
 

@@ -15,34 +15,50 @@ from lightadapt.adapted import Adapted
 from lightadapt.api import adapt, load
 from lightadapt.errors import LightAdaptError
 
-MESSAGES = [
-    "Hello, my Norvik teapot came with a crack in the lid.",
-    "I paid 49.90 euros twice for order #48213, please send one back.",
-    "Could Rosalind Okafor in Tallinn get the parcel on Tuesday instead?",
-]
+MESSAGES = {
+    "en": [
+        "Hello, my Norvik teapot came with a crack in the lid.",
+        "I paid 49.90 euros twice for order #48213, please send one back.",
+        "Could Rosalind Okafor in Tallinn get the parcel on Tuesday instead?",
+    ],
+    "zh": [
+        "你好，收到的诺维茶壶盖子上有一道裂纹。",
+        "订单#48213扣了我两次49.90元，请退一次给我。",
+        "能不能周二把包裹送给扬州的司徒雅婷？",
+    ],
+}
 
 
-def run_demo(output: Path, *, epochs: int, records: int | None = None) -> None:
-    """Adapt MiniLM to intents and to entities, print what was gained, and answer a few messages.
+def run_demo(
+    output: Path, *, epochs: int, records: int | None = None, language: str = "en", model: str | None = None
+) -> None:
+    """Adapt an encoder to intents and to entities, print what was gained, and answer a few messages.
 
     Args:
         output: folder for the data and the two artifacts.
         records: train on this many records only; None: on all.
+        language: of the messages, `"en"` or `"zh"`.
+        model: the encoder, by folder or id on the hub; None: MiniLM, which reads English.
 
     Raises:
-        LightAdaptError: the package with the encoder is not installed.
+        LightAdaptError: the package with the encoder is not installed, or the encoder does not read the language.
     """
     console = Console(highlight=False)
-    model = _encoder()
-    files = sample.write(output / "data")
-    train = sample.records("train")[:records]
+    train = sample.records("train", language=language)[:records]
+    if model is None and language != "en":
+        raise LightAdaptError(
+            f"The encoder that comes with the demo reads English, not {language!r}. Give one that reads it, by folder "
+            "or by its id on the hub: run_demo(…, model='bert-base-chinese')."
+        )
+    model = str(_encoder()) if model is None else model
+    files = sample.write(output / "data", language=language)
     console.print(
         f"Data: {len(train)} messages to a support desk in {files['train'].parent}; the test wordings are new."
     )
     rows, saved = [], []
     for task, name in (("classification", "intents"), ("ner", "entities")):
         console.rule(f"{name} ({task}, LoRA)")
-        adapted = adapt(str(model), task, labels=train)
+        adapted = adapt(model, task, labels=train)
         console.print(escape(str(adapted)), soft_wrap=True)
         before = adapted.evaluate(files["test"])
         history = adapted.fit(train, files["validation"], epochs=epochs)
@@ -51,7 +67,7 @@ def run_demo(output: Path, *, epochs: int, records: int | None = None) -> None:
         saved.append(output / name)
         rows.append((name, adapted, before, after, history.seconds, output / name))
     console.print(_summary(rows))
-    _answer(console, saved)
+    _answer(console, saved, MESSAGES[language])
 
 
 def _encoder() -> Path:
@@ -86,12 +102,12 @@ def _summary(rows: Sequence[tuple[str, Adapted, dict[str, float], dict[str, floa
     return table
 
 
-def _answer(console: Console, folders: Sequence[Path]) -> None:
+def _answer(console: Console, folders: Sequence[Path], messages: Sequence[str]) -> None:
     """Load both artifacts back and answer the messages."""
     intents, entities = (load(folder) for folder in folders)
     console.rule("loaded back from the two folders")
     for message, scores, found in zip(
-        MESSAGES, intents.predict(MESSAGES, scores=True), entities.predict(MESSAGES), strict=True
+        messages, intents.predict(messages, scores=True), entities.predict(messages), strict=True
     ):
         label = max(scores, key=scores.__getitem__)
         console.print(f"[bold]{escape(message)}[/bold]")

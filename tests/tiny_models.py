@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -185,6 +186,28 @@ def build_tokenizer(kind: str) -> PreTrainedTokenizerFast:
         mask_token="[MASK]",
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def character_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are the characters of the texts."""
+    names = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *sorted(set("".join(texts)))]
+    core = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    specials = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    return PreTrainedTokenizerFast(tokenizer_object=core, **specials)
+
+
+def save_chinese_model(folder: Path, *more: str, **changes: object) -> str:
+    """Write a tiny encoder that reads the characters of the Chinese sample, and of `more`; the folder's name."""
+    tokenizer = character_tokenizer(
+        [*more, *(record["text"] for split in sample.SPLITS for record in sample.records(split, language="zh"))]
+    )
+    tokenizer.save_pretrained(folder)
+    save_model("bert", folder, vocab_size=len(tokenizer), max_position_embeddings=514, **changes)
+    return str(folder)
 
 
 def save_model(name: str, folder: Path, **changes: object) -> None:

@@ -23,6 +23,7 @@ from lightadapt.errors import LightAdaptError, RecordError, warn
 from lightadapt.heads.outputs import LastTokenPooling
 from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
 from lightadapt.tasks.encoding.features import as_notes
+from lightadapt.tasks.encoding.legibility import check_legible
 
 PIECE = 250
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
@@ -204,6 +205,14 @@ class Runner:
 
         return usable(examples, records, check, bad) if bad.skips else (examples, records)
 
+    def check_legible(self, examples: Sequence[Any], *, refuse: bool = False) -> None:
+        """Warn when the tokenizer cannot read much of the examples, or raise where hardly anything is left of them.
+
+        Raises:
+            LightAdaptError: with `refuse`, nothing could be learned.
+        """
+        check_legible(examples, self.task.answer_fields, self.tokenizer, refuse=refuse)
+
     def encode(
         self,
         examples: Sequence[Any],
@@ -284,6 +293,8 @@ class Runner:
         Raises:
             DataError: a record cannot be encoded; before anything is inferred.
         """
+        if not (isinstance(records.numbers, range) and records.numbers.start):  # of a stream, the first piece is told
+            self.check_legible(examples)
         sizes = Sizes()
         features = self.encode(
             examples, records, targets=targets, task=task, in_file=len(examples) > PIECE, sizes=sizes

@@ -173,9 +173,12 @@ def _rename(records: Records, columns: Mapping[str, str]) -> Records:
     present = records.fields or ()
     for field, column in columns.items():
         if column not in present:
+            turned = (
+                f" Or is it the wrong way round? Write {{field: column}}: columns={{{shown(column)}: {shown(field)}}}."
+            )
             raise DataError(
                 f"columns={{{shown(field)}: {shown(column)}}}: there is no column {shown(column)} in {records.source}. "
-                f"{nearest(column, present)}Columns: {listed(present)}"
+                f"{nearest(column, present)}Columns: {listed(present)}.{turned if field in present else ''}"
             )
     renamed = {column: field for field, column in columns.items()}
     items = (

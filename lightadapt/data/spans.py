@@ -12,10 +12,10 @@ import regex
 
 # One word is a run of letters, digits and marks; scripts that write no spaces go character by character,
 # and so does everything else that is not white space.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _JOINERS = "\u200c\u200d"  # zero-width, inside words of Persian or Hindi and inside emoji
 _WORD = regex.compile(
-    rf"[{_UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}][\p{{L}}\p{{N}}\p{{M}}{_JOINERS}]--[{_UNSPACED}]]+|(?!\s)\X", regex.V1
+    rf"[{UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{N}}][\p{{L}}\p{{N}}\p{{M}}{_JOINERS}]--[{UNSPACED}]]+|(?!\s)\X", regex.V1
 )
 
 

@@ -292,4 +292,6 @@ FILLERS = {
 OPENERS = "[||||Hi, |Hello, |Hi there, |Hello there, |Good morning, |Dear team, |Hey, |Sorry to bother you, ]"
 CLOSERS = ["", "", "", " Thanks!", " Thank you in advance.", " Please help.", " Can you help?"]
 SIGNATURES = [" Thanks, {PERSON}", " Kind regards, {PERSON}", " Best wishes, {PERSON}"]
+POLITE = ("please", "help")
+"""A body with the first asks already, so that no closer with the second follows."""
 SHORTHAND = {"please": "pls", "Please": "Pls", "because": "bc", "Thanks!": "thx!", "and": "&"}

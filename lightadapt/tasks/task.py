@@ -105,9 +105,12 @@ class Task(ABC):
             columns = {name: column for name, column in columns.items() if name not in self.answer_fields}
         unknown = [name for name in columns if name not in self.fields]
         if unknown:
+            turned = dict((column, name) if name in unknown else (name, column) for name, column in columns.items())
+            other = f"Is it the wrong way round? Write {{field: column}}: columns={shown(turned, 200)}. "
             raise DataError(
                 f"columns names the field {unknown[0]!r}, which task {self.name!r} does not have. "
-                f"{nearest(unknown[0], self.fields)}Fields: {', '.join(self.fields)}"
+                f"{nearest(unknown[0], self.fields)}{other if columns[unknown[0]] in self.fields else ''}"
+                f"Fields: {', '.join(self.fields)}"
             )
         return read(source, split=split, columns=columns, bad=bad)
 

@@ -192,10 +192,12 @@ def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | No
         LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
     """
     runner.require_labels()
-    task = runner.task
+    task, given = runner.task, data is not None
     if data is None:
         data, columns = task.samples(), {}
     seen = runner.prepare(data, columns=columns, bad=bad)
+    if given:  # the samples are in English
+        runner.check_legible(seen.examples, refuse=True)
     # By the labels of now, which a fit might still change.
     examples, records = usable(seen.examples, seen.records, task.check_answers, bad)
     bad.check_rest(len(examples))

@@ -49,6 +49,7 @@ def fit(
     check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
     bad, unseen = BadRecords(on_error), BadRecords(on_error)
     learned = runner.prepare(train, columns=columns, bad=bad)
+    runner.check_legible(learned.examples, refuse=True)
     task = learned.task
     checked = None if validation is None else runner.read(validation, task, "validation", columns=columns, bad=unseen)
     bad.tell(len(learned.examples))

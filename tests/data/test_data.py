@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import datasets
 import pandas
@@ -207,6 +208,23 @@ def test_bad_files_are_refused(write, name, content, message):
     with pytest.raises(la.DataError) as caught:
         data.read(write(name, content))
     assert message in str(caught.value)
+
+
+def test_columns_the_wrong_way_round_are_noticed():
+    rows = [{"sentence": "a", "mark": "x"}]
+    right = {"text": "sentence", "label": "mark"}
+    for given in ({"sentence": "text", "mark": "label"}, {"sentence": "text", "label": "mark"}):
+        with pytest.raises(
+            la.DataError, match=re.escape(f"wrong way round? Write {{field: column}}: columns={right}.")
+        ):
+            Classification().read(rows, columns=given)
+        with pytest.raises(la.DataError, match=r"columns=\{'text': 'sentence'"):
+            Classification().read(rows, columns=given, labelled=False)
+    assert Classification().read(rows, columns=right).items == [{"text": "a", "label": "x"}]
+    with pytest.raises(la.DataError, match=re.escape("Write {field: column}: columns={'text': 'sentence'}.")):
+        data.read(rows, columns={"sentence": "text"})
+    with pytest.raises(la.DataError, match=r"Columns: sentence, mark\.$"):
+        data.read(rows, columns={"text": "body"})
 
 
 def test_a_folder_and_wrong_columns_are_refused(tmp_path):
