@@ -37,8 +37,6 @@ def put_together(
     config: Path | None,
     options: Mapping[str, Any],
     pairs: Sequence[str],
-    *,
-    task_names: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The settings of a run: those of the file, over which go the options, over which goes what `--set` says.
 
