@@ -13,6 +13,7 @@ HOMES = {
     "adapt": "api",
     "load": "api",
     "inspect": "base.inspection",
+    "split": "data.splitting",
     "Adapted": "adapted",
     "History": "adaptation.history",
     "Inspection": "base.inspection",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.api import load as load
     from lightadapt.base.inspection import Inspection as Inspection
     from lightadapt.base.inspection import inspect as inspect
+    from lightadapt.data.splitting import split as split
     from lightadapt.methods.bitfit import BitFit as BitFit
     from lightadapt.methods.bottleneck import Bottleneck as Bottleneck
     from lightadapt.methods.full import Full as Full

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import psutil
 import torch
 
 import lightadapt
+from lightadapt.machine.hardware import processor_name
 
 VERSIONS = ("torch", "transformers", "peft")
 """The packages whose version every figure depends on."""
@@ -19,7 +19,7 @@ VERSIONS = ("torch", "transformers", "peft")
 def describe_machine(device: str = "cpu") -> dict[str, str]:
     """What the figures of time and memory depend on: processor, memory, system and versions."""
     facts = {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}",
@@ -41,12 +41,3 @@ def as_text(machine: dict[str, str], threads: int) -> str:
     parts = [machine["processor"], f"{threads} of {machine['cores']} cores", f"{machine['memory']} of memory"]
     parts += [machine["gpu"]] if "gpu" in machine else []
     return ", ".join([*parts, machine["system"], *(f"{name} {machine[name]}" for name in (*VERSIONS, "lightadapt"))])
-
-
-def _processor() -> str:
-    """The name of the processor, with the widest vectors it computes with where torch knows them."""
-    table = Path("/proc/cpuinfo")
-    lines = table.read_text().splitlines() if table.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
+from pathlib import Path
 
 import psutil
 import torch
@@ -105,6 +107,15 @@ def processor() -> str:
     """The kind of CPU that this machine has: `plain` or `bfloat16`."""
     able = torch.cpu.get_capabilities()
     return "bfloat16" if any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16")) else "plain"
+
+
+def processor_name() -> str:
+    """The name of the processor, with the widest vectors it computes with where torch knows them."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().splitlines() if table.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _pretended_processor() -> str:

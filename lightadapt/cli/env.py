@@ -1,0 +1,13 @@
+"""`lightadapt env`."""
+
+from __future__ import annotations
+
+import typer
+
+
+def env() -> None:
+    """Versions, processor, GPU, bf16, and what is optional and missing: what a bug report should show."""
+    from lightadapt.machine.environment import describe_environment
+
+    for name, value in describe_environment().items():
+        typer.echo(f"{name:<19} {value}")

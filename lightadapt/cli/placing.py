@@ -1,0 +1,25 @@
+"""Where results go: nothing that is there already is written over without being told to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lightadapt.adaptation.placing import MANIFEST_NAME
+from lightadapt.errors import LightAdaptError
+
+
+def check_free(out: Path, *, overwrite: bool = False) -> None:
+    """Raise when something is in the place of what is to be written.
+
+    Args:
+        overwrite: whether an older saved adaptation may be replaced.
+
+    Raises:
+        LightAdaptError: it is taken.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if overwrite and (out / MANIFEST_NAME).is_file():
+        return
+    hint = ", or add --overwrite" if (out / MANIFEST_NAME).is_file() else ""
+    raise LightAdaptError(f"{out} is there already. Choose another place for --out{hint}.")

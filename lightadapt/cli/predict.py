@@ -1,0 +1,50 @@
+"""`lightadapt predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightadapt.cli.reporting import reported
+from lightadapt.cli.values import parse_columns
+
+
+def predict(
+    adaptation: Annotated[str, typer.Argument(help="Folder of a saved adaptation.")],
+    inputs: Annotated[
+        str, typer.Argument(help="Records, or a .txt of one text a line; - is the standard input.")
+    ] = "-",
+    out: Annotated[Path | None, typer.Option(help="File for the predictions, .jsonl or .csv.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV rather than JSON lines.")] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="Give the probability of each label, too.")] = False,
+    with_inputs: Annotated[bool, typer.Option("--with-inputs", help="Repeat the fields of each input.")] = False,
+    columns: Annotated[list[str] | None, typer.Option(help="field=column, for other names; may be repeated.")] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Answer what is typed.")] = False,
+    base: Annotated[str | None, typer.Option(help="Where the base model is now, if not where it was.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="4bit, 8bit, or none for a base that was quantized.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")] = "auto",
+) -> None:
+    """Predict for a file or the standard input, as JSON lines, one for each input and in their order.
+
+    Standard input holds a text a line, or a JSON object a line with the fields of a record. Predictions are written as
+    they are made, however long the input is.
+    """
+    with reported():
+        from lightadapt.cli.predictions import answer_typed, predict_stream
+        from lightadapt.cli.starting import load_adaptation
+
+        adapted = load_adaptation(adaptation, base=base, quantize=quantize, device=device)
+        if interactive:
+            answer_typed(adapted, scores=scores)
+        else:
+            predict_stream(
+                adapted,
+                inputs,
+                out,
+                as_csv=csv or (out is not None and out.suffix.lower() == ".csv"),
+                scores=scores,
+                with_inputs=with_inputs,
+                columns=parse_columns(columns),
+            )

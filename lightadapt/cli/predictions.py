@@ -1,0 +1,209 @@
+"""Predictions of a stream of inputs, written as they are made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import tee
+from pathlib import Path
+from typing import Any, TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from lightadapt.adapted import Adapted
+from lightadapt.data.encodings import decode
+from lightadapt.errors import DataError, LightAdaptError, shown
+
+STDIN = "-"
+Row = dict[str, Any]
+
+
+def predict_stream(
+    adapted: Adapted,
+    inputs: str,
+    out: Path | None,
+    *,
+    as_csv: bool,
+    scores: bool,
+    with_inputs: bool,
+    columns: Mapping[str, str] | None,
+) -> None:
+    """Write a row for each input, in their order; memory holds some of them.
+
+    Args:
+        inputs: a file or a data set, or `-` for the standard input.
+        out: None: the standard output.
+        with_inputs: whether a row begins with the fields of its input.
+
+    Raises:
+        DataError: an input cannot be used; the rows of those before it are written by then.
+    """
+    source: Any = _lines_of(inputs, adapted) or inputs
+    kept: Iterator[Any] | None = None
+    if with_inputs:
+        if source is inputs:
+            source, columns = adapted.task.read(inputs, split="test", columns=columns, labelled=False), None
+        source, kept = tee(source)
+    found = adapted.predict_stream(source, scores=scores, columns=columns)
+    with _opened(out) as file:
+        write = _csv_writer(file) if as_csv else _json_writer(file)
+        for prediction in found:
+            own = {} if kept is None else _fields_of(next(kept))
+            write({**own, **_as_row(prediction, scores=scores)})
+
+
+def _lines_of(inputs: str, adapted: Adapted) -> Iterator[Any] | None:
+    """The inputs in the lines of the standard input, or of a text file where the task takes no tokens with tags.
+
+    None for any other file, which the library reads itself.
+    """
+    if inputs == STDIN:
+        return _parsed(sys.stdin, "standard input")
+    path = Path(inputs)
+    if path.suffix.lower() == ".txt" and path.is_file() and "tokens" not in adapted.task.fields:
+        return _parsed(io.StringIO(decode(path.read_bytes(), path)), inputs)
+    return None
+
+
+def _parsed(lines: TextIO, source: str) -> Iterator[Any]:
+    """Texts, or records where the first line is a JSON object; empty lines are left out.
+
+    Raises:
+        DataError: the first line is a JSON object, and another one is not.
+    """
+    as_records: bool | None = None
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text:
+            continue
+        if as_records is None:
+            as_records = _is_object(text)
+        if not as_records:
+            yield text
+            continue
+        if not _is_object(text):
+            raise DataError(
+                f"{source}, line {number} is no JSON object, as the first line is: {shown(text)}. Give records in all "
+                "lines, or texts in all."
+            )
+        yield json.loads(text)
+
+
+def _is_object(text: str) -> bool:
+    if not text.startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+def _fields_of(item: Any) -> Row:
+    return dict(item) if isinstance(item, Mapping) else {"text": item}
+
+
+def _as_row(prediction: Any, *, scores: bool) -> Row:
+    """The columns of a prediction: with scores, the most probable label and the probability of each."""
+    if scores and isinstance(prediction, Mapping) and all(isinstance(value, float) for value in prediction.values()):
+        return {"prediction": max(prediction, key=prediction.__getitem__), "scores": dict(prediction)}
+    return {"prediction": prediction}
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[TextIO]:
+    if out is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    try:
+        file = out.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise LightAdaptError(f"--out {out} cannot be written ({error.strerror or error}).") from error
+    with file:
+        yield file
+
+
+def _json_writer(file: TextIO) -> Callable[[Row], None]:
+    def write(row: Row) -> None:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if file.isatty():
+            file.flush()
+
+    return write
+
+
+def _csv_writer(file: TextIO) -> Callable[[Row], None]:
+    """A column for each field, and `score:label` for each label; what is no text or number is JSON."""
+    writer = csv.writer(file, lineterminator="\n")
+    names: list[str] = []
+
+    def write(row: Row) -> None:
+        probabilities = {f"score:{label}": value for label, value in row.pop("scores", {}).items()}
+        row = {**row, **probabilities}
+        if not names:
+            names.extend(row)
+            writer.writerow(names)
+        writer.writerow([_cell(row.get(name)) for name in names])
+
+    return write
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
+
+
+# ---- a first look
+
+
+def answer_typed(adapted: Adapted, *, scores: bool) -> None:
+    """Answer each line that is typed, until the end of the input."""
+    console = Console(highlight=False)
+    console.print("Type a text and press Enter; Ctrl-D ends.", style="dim")
+    while True:
+        try:
+            text = console.input("[bold]> [/bold]").strip()
+        except EOFError:
+            return
+        if not text:
+            continue
+        try:
+            (prediction,) = adapted.predict([text], scores=scores)
+        except LightAdaptError as error:
+            typer.echo(f"Error: {error}", err=True)
+            continue
+        console.print(_marked(text, prediction) or escape(_plainly(prediction)))
+
+
+def _marked(text: str, prediction: Any) -> str:
+    """The text with its entities marked; empty where the prediction is of another kind."""
+    spans = prediction if isinstance(prediction, list) else []
+    if not spans or not all(isinstance(span, Mapping) and "start" in span for span in spans):
+        return ""
+    parts, end = [], 0
+    for span in sorted(spans, key=lambda span: span["start"]):
+        parts.append(escape(text[end : span["start"]]))
+        parts.append(
+            f"[reverse]{escape(text[span['start'] : span['end']])}[/reverse] [bold]{escape(span['label'])}[/bold]"
+        )
+        end = span["end"]
+    return "".join([*parts, escape(text[end:])])
+
+
+def _plainly(prediction: Any) -> str:
+    """A prediction for people: probabilities with the highest first, a few of them."""
+    if (
+        isinstance(prediction, Mapping)
+        and prediction
+        and all(isinstance(value, float) for value in prediction.values())
+    ):
+        order = sorted(prediction, key=prediction.__getitem__, reverse=True)
+        return "\n".join(f"{prediction[label]:7.1%}  {label}" for label in order[:5])
+    if isinstance(prediction, str):
+        return prediction
+    return json.dumps(prediction, ensure_ascii=False)

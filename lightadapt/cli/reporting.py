@@ -1,0 +1,58 @@
+"""What goes wrong in a command: a line for the reader, and an exit status for the shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from lightadapt.errors import LightAdaptError
+from lightadapt.machine.late import import_peft
+
+FAILED = 1
+"""Status of what lightadapt refuses; 2 is that of an option which does not exist."""
+INTERRUPTED = 130
+"""Status after Ctrl-C, as shells count it: 128 and the number of the signal."""
+
+
+@contextmanager
+def reported(told: dict[str, str] | None = None) -> Iterator[None]:
+    """Errors raised on purpose end the command with a line on stderr; warnings are a line each.
+
+    What the block imports gets PEFT without bitsandbytes, as it does through the public names of lightadapt.
+
+    Args:
+        told: what an error calls an argument of the library, and what the command line calls it.
+
+    Raises:
+        typer.Exit: the block could not do its work, or was interrupted.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            import_peft()
+            yield
+        except LightAdaptError as error:
+            typer.echo(f"Error: {_told(str(error), told or {})}", err=True)
+            raise typer.Exit(FAILED) from None
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(FAILED) from None
+
+
+def _told(message: str, told: dict[str, str]) -> str:
+    for name, option in told.items():
+        message = message.replace(name, option)
+    return message
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+    typer.echo(f"Warning: {message}", err=True)

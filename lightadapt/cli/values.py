@@ -1,0 +1,56 @@
+"""Values of options as the library takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightadapt.errors import LightAdaptError
+
+
+def parse_layers(text: str | None) -> str | list[int] | None:
+    """The blocks: numbers with commas between become a list.
+
+    >>> parse_layers("0,1,5"), parse_layers("last:4")
+    ([0, 1, 5], 'last:4')
+    """
+    parts = (text or "").split(",")
+    return [int(part) for part in parts] if all(part.strip().isdigit() for part in parts) else text
+
+
+def parse_names(text: str | None) -> list[str] | None:
+    """The names in a text with commas between.
+
+    >>> parse_names("refund, delivery")
+    ['refund', 'delivery']
+    """
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_columns(pairs: Sequence[str] | None) -> dict[str, str] | None:
+    """`{field: column}` of texts such as `text=sentence`; None where there are none.
+
+    Raises:
+        LightAdaptError: a text is no such pair.
+    """
+    for pair in pairs or ():
+        if not all(pair.partition("=")):
+            raise LightAdaptError(f"--columns {pair}: write field=column, such as text=sentence.")
+    return {field: column for field, _, column in (pair.partition("=") for pair in pairs)} if pairs else None
+
+
+def parse_share(text: str | None) -> Any:
+    """Validation data: a number is a share of the training data, anything else names the data.
+
+    >>> parse_share("0.1"), parse_share("dev.conll")
+    (0.1, 'dev.conll')
+    """
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were written, as opposed to left out."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,202 @@
+"""The commands from files to files: what they print, write and refuse, and the status that a shell sees."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import lightadapt as la
+from lightadapt.cli import EXAMPLES, app
+from lightadapt.cli.env import env
+
+
+def call(*words: object, typed: str = ""):
+    """What a command printed, and its status."""
+    return CliRunner().invoke(app, [str(word) for word in words], input=typed)
+
+
+@pytest.fixture
+def data(write, messages):
+    return write("train.jsonl", "\n".join(json.dumps(record) for record in messages))
+
+
+@pytest.fixture
+def adapted(classifier):
+    return classifier()
+
+
+@pytest.fixture
+def saved(adapted, tmp_path):
+    adapted.save(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda command: command.__name__)
+def test_help_has_an_example_and_no_type_for_flags(command):
+    shown = call(command.__name__, "--help")
+    assert shown.exit_code == 0
+    assert f"lightadapt {command.__name__}" in " ".join(shown.output.split())
+    assert "<bool>" not in shown.output
+    assert "list[" not in shown.output
+
+
+def test_train_writes_what_repeats_the_run_bit_for_bit(tiny, data, tmp_path):
+    first = call(
+        *("train", "--model", tiny("bert"), "--task", "classification", "--data", data, "--validation", data),
+        *("--out", tmp_path / "first", "--epochs", 1, "--set", "method.rank=2", "--set", "args.weight_decay=0.1"),
+    )
+    assert first.exit_code == 0, first.output
+    assert la.load(tmp_path / "first").method.rank == 2
+    assert not (tmp_path / "first.checkpoints").exists()
+    settings = (tmp_path / "first.yaml").read_text()
+    assert all(line in settings for line in ("epochs: 1.0", "rank: 2", "weight_decay: 0.1", "dtype: "))
+    again = call("train", "--config", tmp_path / "first.yaml", "--out", tmp_path / "again")
+    assert again.exit_code == 0, again.output
+    one, other = ((tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("first", "again"))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("words", "phrase"),
+    [
+        (["--set", "metod.rank=3"], "Did you mean 'method'"),
+        (["--set", "method.rnk=3"], "Did you mean 'rank'"),
+        (["--set", "task.treshold=3"], "no setting 'treshold'"),
+        (["--set", "learning-rate=3"], "Did you mean 'learning_rate'"),
+        (["--set", "epochs"], "write name=value"),
+        (["--set", "epochs=[1"], "is not YAML"),
+        (["--set", "epochs=no"], "epochs='no': give a number above 0"),
+        (["--set", "callbacks=[1]"], "from a script"),
+        (["--set", "trust_remote_code=true"], "--trust-remote-code on the command line"),
+        (["--columns", "text"], "write field=column"),
+        (["--task", "token-classificaton"], "Unknown task"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+    ],
+)
+def test_train_refuses_with_the_way_out(tiny, data, tmp_path, words, phrase):
+    found = call(
+        *("train", "--model", tiny("bert"), "--task", "classification", "--data", data, "--out", tmp_path / "out"),
+        *words,
+    )
+    assert found.exit_code == 1
+    assert phrase in found.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("lacking", ["--model", "--task", "--data", "--out"])
+def test_train_names_what_is_missing(tmp_path, lacking):
+    words = {"--model": "m", "--task": "ner", "--data": "d.jsonl", "--out": tmp_path / "out"}
+    del words[lacking]
+    found = call("train", *[word for pair in words.items() for word in pair])
+    assert found.exit_code == 1
+    assert found.output.startswith(f"Error: {lacking} is missing")
+
+
+def test_train_replaces_nothing_without_being_told(tiny, data, saved):
+    how = ("train", "--model", tiny("bert"), "--task", "classification", "--data", data, "--epochs", 1)
+    before = (saved / "lightadapt.json").read_bytes()
+    refused = call(*how, "--out", saved)
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.output
+    assert (saved / "lightadapt.json").read_bytes() == before
+    assert call(*how, "--out", saved, "--overwrite").exit_code == 0
+    assert (saved / "lightadapt.json").read_bytes() != before
+
+
+def test_train_names_resume_as_the_command_does(tiny, data, tmp_path):
+    (tmp_path / "out.checkpoints" / "checkpoint-1").mkdir(parents=True)
+    found = call(
+        *("train", "--model", tiny("bert"), "--task", "classification", "--data", data, "--out", tmp_path / "out")
+    )
+    assert found.exit_code == 1
+    assert "Add --resume" in found.output
+
+
+def test_evaluate_prints_the_table_and_writes_the_scores(saved, adapted, data, tmp_path, messages):
+    found = call("evaluate", saved, data, "--json", tmp_path / "scores.json")
+    assert found.exit_code == 0, found.output
+    assert "precision" in found.output
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == dict(adapted.evaluate(messages))
+
+
+def test_predict_answers_each_line_of_standard_input(saved, adapted):
+    texts = ["where is it", "give my money back"]
+    found = call("predict", saved, typed="\n\n".join(texts))
+    assert [json.loads(line)["prediction"] for line in found.output.splitlines()] == adapted.predict(texts)
+
+
+def test_predict_reads_records_and_gives_scores(saved, adapted):
+    found = call("predict", saved, "--scores", "--with-inputs", typed='{"text": "where is it", "id": 7}\n')
+    (row,) = map(json.loads, found.output.splitlines())
+    (scores,) = adapted.predict(["where is it"], scores=True)
+    assert row == {
+        "text": "where is it",
+        "id": 7,
+        "prediction": max(scores, key=scores.get),
+        "scores": pytest.approx(scores),
+    }
+
+
+def test_predict_refuses_records_and_texts_in_one_stream(saved):
+    found = call("predict", saved, typed='{"text": "where is it"}\nwhere is it\n')
+    assert found.exit_code == 1
+    assert "standard input, line 2 is no JSON object" in found.output
+
+
+@pytest.mark.parametrize("name", ["texts.txt", "texts.jsonl"])
+def test_predict_writes_csv_for_files(saved, adapted, write, tmp_path, name):
+    texts = ["where, is it", 'give "my" money back']
+    lines = texts if name.endswith(".txt") else [json.dumps({"text": text}) for text in texts]
+    found = call("predict", saved, write(name, "\n".join(lines)), "--scores", "--out", tmp_path / "out.csv")
+    assert found.exit_code == 0, found.output
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["prediction"] for row in rows] == adapted.predict(texts)
+    assert set(rows[0]) == {"prediction", *(f"score:{label}" for label in adapted.labels)}
+
+
+def test_predict_answers_what_is_typed(saved):
+    found = call("predict", saved, "--interactive", "--scores", typed="where is it\n\n")
+    assert found.exit_code == 0
+    assert "%" in found.output
+
+
+def test_merge_gives_a_plain_model_that_answers_alike(saved, adapted, tmp_path):
+    from transformers import pipeline
+
+    found = call("merge", saved, "--out", tmp_path / "merged")
+    assert found.exit_code == 0, found.output
+    ask = pipeline("text-classification", model=str(tmp_path / "merged"))
+    assert [ask("where is it")[0]["label"]] == adapted.predict(["where is it"])
+    assert "is there already" in call("merge", saved, "--out", tmp_path / "merged").output
+
+
+@pytest.mark.parametrize("command", ["preview", "check"])
+def test_look_at_a_model_or_at_what_was_saved(tiny, saved, data, command):
+    for words in ([saved, data], [tiny("bert"), data, "--task", "classification"]):
+        found = call(command, *words)
+        assert found.exit_code == 0, found.output
+        assert ("Record 0" if command == "preview" else "weights:") in found.output
+    assert "--task" in call(command, tiny("bert"), data).output
+    assert "Leave --task out" in call(command, saved, data, "--task", "ner").output
+
+
+def test_env_names_versions_and_hardware(capsys):
+    env()
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("lightadapt", "torch", "processor", "bf16", "GPU", "bitsandbytes"))
+
+
+def test_a_reader_that_leaves_early_is_no_error(saved):
+    code = f"import sys; sys.argv = ['lightadapt', 'predict', {str(saved)!r}]; from lightadapt.cli import app; app()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=-1
+    ) as run:
+        run.stdout.close()
+        _, said = run.communicate(b"where is it\n" * 3)
+    assert b"Traceback" not in said
