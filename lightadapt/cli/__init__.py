@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -38,7 +39,7 @@ def main(
 
 
 BEGIN, USE, LOOK = "First steps", "From data to predictions", "Looking closer"
-EXAMPLES = {
+EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     demo: (BEGIN, "lightadapt demo"),
     train: (USE, "lightadapt train --model bert-base-cased --task ner --data train.conll --out my-ner"),
     evaluate: (USE, "lightadapt evaluate my-ner test.conll --json scores.json"),

@@ -31,7 +31,8 @@ class _Reader(yaml.SafeLoader):
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is written twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 class _Writer(yaml.SafeDumper):

@@ -116,7 +116,8 @@ def _framed(rng: Random, grammar: ModuleType, body: str) -> str:
     # "Please cancel it. Please help." would say please twice.
     asks, asks_again = grammar.POLITE
     polite = asks in body.lower()
-    return opener + body + rng.choice([closer for closer in closers if not (polite and asks_again in closer)])
+    fitting: list[str] = [closer for closer in closers if not (polite and asks_again in closer)]
+    return f"{opener}{body}{rng.choice(fitting)}"
 
 
 def _informal(rng: Random, wording: str) -> str:

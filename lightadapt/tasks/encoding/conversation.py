@@ -191,8 +191,9 @@ def check_honoured(
             f"chat_template_kwargs holds {shown(unknown[0])}, which the chat template of the tokenizer does not read. "
             "Remove it, or set tokenizer.chat_template to another one.",
         )
-    for name, given in (("tools", settings.tools), ("documents", settings.documents)):
-        if given and not _differs(messages, messages, tokenizer, settings, settings._replace(**{name: None})):
+    without = {"tools": settings._replace(tools=None), "documents": settings._replace(documents=None)}
+    for name, others in without.items():
+        if getattr(settings, name) and not _differs(messages, messages, tokenizer, settings, others):
             raise RecordError(
                 index,
                 f"it has {name}, which the chat template of the tokenizer leaves out. Write them into the system "
