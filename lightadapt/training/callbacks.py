@@ -1,75 +1,19 @@
-"""What watches a training run: progress, memory, early stopping; and small mends."""
+"""What watches a training run: memory, early stopping; and small mends."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
-from tqdm.auto import tqdm
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.training import recomputing
 from lightadapt.training.batching import TokenBudgetBatches
 from lightadapt.training.checkpoints import path_of, why_incomplete
-
-
-class ProgressBar(TrainerCallback):
-    """One bar for the run, and a line with the scores at each evaluation."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.bar: Any = None
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if state.is_world_process_zero:
-            self.bar = tqdm(
-                total=state.max_steps,
-                initial=state.global_step,
-                desc=self.title,
-                unit="step",
-                mininterval=0.1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 20,  # a log file is no screen
-            )
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self.bar is not None:
-            self.bar.update(state.global_step - self.bar.n)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if self.bar is not None and logs and "loss" in logs:
-            self.bar.set_postfix_str(f"loss {logs['loss']:.4f}", refresh=False)
-
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if self.bar is not None and metrics:
-            shown = "  ".join(f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items())
-            self.bar.write(f"epoch {state.epoch or 0:g}: {shown}")
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
 
 
 class PeakMemory(TrainerCallback):

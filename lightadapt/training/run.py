@@ -33,7 +33,6 @@ from lightadapt.training.callbacks import (
     FindBest,
     NoInputGradients,
     PeakMemory,
-    ProgressBar,
 )
 from lightadapt.training.checkpoints import path_of
 from lightadapt.training.compiling import check_compile, compiled, not_compiled
@@ -42,6 +41,7 @@ from lightadapt.training.finite import NotFiniteError
 from lightadapt.training.interrupts import Interrupts, SaveByClock
 from lightadapt.training.job import Job
 from lightadapt.training.offers import check_metric, check_offers
+from lightadapt.training.progress import progress_of
 from lightadapt.training.settings import Settings
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache
@@ -256,7 +256,9 @@ class Run:
         if self.settings.folder is not None and self.settings.save_minutes is not None:
             yield SaveByClock(self.settings.save_minutes)
         if not self.settings.others.get("disable_tqdm"):
-            yield ProgressBar(self.title)
+            yield progress_of(
+                self.title, tokens_a_step=self.job.tokens / self._steps_per_epoch(self.used["batch_tokens"])
+            )
         if not recomputing.options(arguments).get("use_reentrant"):
             yield NoInputGradients()
         if self.settings.early_stopping:
