@@ -141,11 +141,11 @@ class NER(LabelledTask):
 
     def check_answers(self, examples: Sequence[EntityExample], records: Records) -> None:
         known = set(self.labels or ())
-        warn_of_mixed_schemes(examples, records)
         for index, example in enumerate(examples):
             for entity in example.entities:
                 if entity.label not in known:
                     raise self._unknown_type(records.place(index), example, entity)
+        warn_of_mixed_schemes(examples, records)
 
     def _unknown_type(self, place: str, example: EntityExample, entity: Span) -> DataError:
         known, field = self.labels or (), "entities" if example.tokens is None else "tags"
