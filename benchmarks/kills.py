@@ -202,7 +202,7 @@ def save_in_turns(folder: Path, states: list[Path], found: Path, begun: Path) ->
     adapted[0].save(folder)
     begun.touch()
     while True:
-        for each in adapted:
+        for each in reversed(adapted):  # so that the first one after `begun` changes what is there
             each.save(folder)
 
 
