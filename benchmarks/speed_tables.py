@@ -11,8 +11,8 @@ from typing import Any
 
 from measuring import MIB, work_parameters
 
+from lightadapt.display.figures import RESOLUTION, start_figure
 from lightadapt.experiments import markdown
-from lightadapt.experiments.figures import RESOLUTION, start_figure
 from lightadapt.experiments.machine import as_text, describe_machine
 
 Run = dict[str, Any]

@@ -17,6 +17,7 @@ HOMES = {
     "Adapted": "adapted",
     "History": "adaptation.history",
     "Inspection": "base.inspection",
+    "Scores": "evaluation.scores",
     "LoRA": "methods.lora",
     "Prefix": "methods.prefix",
     "Bottleneck": "methods.bottleneck",
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.base.inspection import Inspection as Inspection
     from lightadapt.base.inspection import inspect as inspect
     from lightadapt.data.splitting import split as split
+    from lightadapt.evaluation.scores import Scores as Scores
     from lightadapt.methods.bitfit import BitFit as BitFit
     from lightadapt.methods.bottleneck import Bottleneck as Bottleneck
     from lightadapt.methods.full import Full as Full

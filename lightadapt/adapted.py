@@ -13,7 +13,7 @@ from lightadapt.adaptation.artifact import Artifact
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.preview import preview
-from lightadapt.adaptation.requests import answer, stream
+from lightadapt.adaptation.requests import answer, evaluate, stream
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other, warn_when_other_format
 from lightadapt.adaptation.several import Several
@@ -23,11 +23,12 @@ from lightadapt.base.design import make_design
 from lightadapt.base.source import check_tokenizer
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
+from lightadapt.display import html
 from lightadapt.errors import LightAdaptError
+from lightadapt.evaluation.scores import Scores
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, resolve_method
-from lightadapt.metrics import format_report
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
 from lightadapt.training.checks import check_all
@@ -274,6 +275,8 @@ class Adapted:
     ) -> None:
         """Print the first `n` records as the model will see them, what is learned between ⟦ and ⟧, and what is cut.
 
+        A notebook shows what is learned in colour.
+
         Args:
             data: any form of data (see `lightadapt.data.read`).
             n: how many records.
@@ -290,7 +293,8 @@ class Adapted:
             bad.tell(len(seen.examples))
             self.runner.check_legible(seen.examples)
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
-            print(preview(seen.task, seen.examples[: len(places)], places, seen.view))
+            text = preview(seen.task, seen.examples[: len(places)], places, seen.view)
+        html.show(text, html.marked(text))
 
     def check(
         self, data: Data | None = None, *, columns: Mapping[str, str] | None = None, on_error: str = "raise"
@@ -321,8 +325,9 @@ class Adapted:
         report: bool = False,
         columns: Mapping[str, str] | None = None,
         on_error: str = "raise",
-    ) -> dict[str, float]:
-        """The task's metrics on labelled data, the headline first.
+    ) -> Scores:
+        """The task's metrics on labelled data, the headline first: a dict that also has `.report`, `.confusion`,
+        `.plot()` and `.errors(n)`, for which it keeps the records and predictions.
 
         Args:
             data: any form of data (see `lightadapt.data.read`).
@@ -336,13 +341,9 @@ class Adapted:
         """
         bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
-            now.require_labels()
-            examples, records = now.read(data, now.task, "test", columns=columns, bad=bad)
-            bad.tell(len(examples))
-            predictions = list(now.predict(examples, records, targets=True))
-            scores, table = now.task.score(examples, predictions)
-        if report and table:
-            print(format_report(table))
+            scores = evaluate(now, data, columns=columns, bad=bad)
+        if report and scores.report:
+            print(scores.report)
         return scores
 
     def predict(
@@ -485,3 +486,7 @@ class Adapted:
         return f"{shown}\n{'in use':<10} {own}; also {', '.join(others)}" if others else shown
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the facts of `print` as a table."""
+        return html.facts(str(self))

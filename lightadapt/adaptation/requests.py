@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lightadapt.adaptation.runner import Runner
-from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Records, is_collection
+from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, Records, is_collection
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
 from lightadapt.errors import DataError
+from lightadapt.evaluation.scores import Evidence, Scores
 
 Part: TypeAlias = "tuple[Any, Mapping[str, str] | None, range]"
 """Some of the inputs, the names of their columns, and their numbers among all."""
@@ -67,6 +68,23 @@ def _answers(
     predictions = runner.predict(examples, records, task=task)
     for index, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
         yield records.number(index), task.present(example, prediction, scores=scores)
+
+
+def evaluate(runner: Runner, data: Data, *, columns: Mapping[str, str] | None, bad: BadRecords) -> Scores:
+    """The task's metrics on labelled data; see `Adapted.evaluate`.
+
+    Args:
+        bad: takes the records that cannot be used.
+
+    Raises:
+        DataError: a record cannot be used, or has a label that the model does not know.
+        LightAdaptError: the labels are not known yet.
+    """
+    runner.require_labels()
+    examples, records = runner.read(data, runner.task, "test", columns=columns, bad=bad)
+    bad.tell(len(examples))
+    predictions = list(runner.predict(examples, records, targets=True))
+    return Scores(*runner.task.score(examples, predictions), Evidence(runner.task, records, examples, predictions))
 
 
 def stream(

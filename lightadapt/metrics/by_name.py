@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 METRICS = ("classification", "multilabel", "relation", "entities", "regression", "questions", *TEXT_METRICS)
 """The names that `load_metric` knows."""
+LOWER_IS_BETTER = ("loss", "perplexity", "rmse")
+"""The scores of tasks of which less is better."""
 
 
 def load_metric(

@@ -7,6 +7,26 @@ from typing import Any, TypeAlias
 Report: TypeAlias = dict[str, dict[str, float]]
 """Per class: precision, recall, f1 and support."""
 
+
+class ClassReport(Report):
+    """Per class: precision, recall, F1 and support; it prints as a table, and `rows` has a dict for each class.
+
+    >>> print(ClassReport({"refund": {"precision": 1.0, "recall": 0.5, "f1": 2 / 3, "support": 4}}))
+            precision  recall      f1  support
+    refund      1.000   0.500   0.667        4
+    """
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict for each class, with its name as `label`."""
+        return [{"label": name, **row} for name, row in self.items()]
+
+    def __str__(self) -> str:
+        return format_report(self)
+
+    __repr__ = __str__
+
+
 AVERAGES = ("micro avg", "macro avg", "weighted avg", "samples avg")
 
 

@@ -9,6 +9,8 @@ from lightadapt.metrics.pairs import with_references
 
 TEXT_METRICS = ("exact_match", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
 """What `text_scores` can compute."""
+OF_HUNDRED = ("bleu", "chrf")
+"""Those whose best value is 100; that of the others is 1."""
 
 
 def text_scores(

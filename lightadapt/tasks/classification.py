@@ -11,7 +11,8 @@ import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError, shown
-from lightadapt.metrics import Report, classification_scores
+from lightadapt.metrics import Confusion, LabelConfusion, Report, classification_scores, confusion_of_labels
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable, softmax
 from lightadapt.tasks.encoding.features import Encoded, Feature
 from lightadapt.tasks.encoding.fields import required
@@ -137,3 +138,21 @@ class Classification(LabelledTask):
 
     def present(self, example: Any, prediction: dict[Label, float], *, scores: bool) -> Any:
         return prediction if scores else most_probable(prediction)
+
+    def judge(self, example: Any, prediction: dict[Label, float]) -> Judgement | None:
+        given = most_probable(prediction)
+        return None if given == example.label else Judgement(given, example.label, prediction[given])
+
+    def confusion_of(
+        self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]
+    ) -> Confusion | LabelConfusion | None:
+        gold = [example.label for example in examples]
+        return confusion_of_labels(gold, list(map(most_probable, predictions)), self.labels or ())
+
+    def certainties(
+        self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]
+    ) -> list[tuple[float, bool]]:
+        return [
+            (max(each.values()), most_probable(each) == example.label)
+            for example, each in zip(examples, predictions, strict=True)
+        ]

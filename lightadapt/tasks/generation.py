@@ -12,6 +12,7 @@ from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, text_scores
 from lightadapt.numbers import check_whole
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.writing import GREEDY, Generated, Inferred, check_options, write_on
 from lightadapt.tasks.encoding.conversation import turn_end
 from lightadapt.tasks.encoding.features import IGNORED, Encoded
@@ -298,3 +299,26 @@ class Generation(Task):
 
     def present(self, example: GenerationExample, prediction: Generated, *, scores: bool) -> str:
         return prediction.text or ""
+
+    def text_of(self, record: Record) -> str:
+        """What is given: of a conversation all but the last reply."""
+        messages = record.get("messages") if "messages" in self.fields else None
+        if messages is None:
+            return super().text_of(record)
+        said = [f"{message['role']}: {message.get('content') or ''}" for message in messages]
+        return "\n".join(said[:-1] if messages[-1]["role"] == "assistant" else said)
+
+    def judge(self, example: GenerationExample, prediction: Generated) -> Judgement | None:
+        """Texts that share least with a reference come first; of equal ones those that the model finds least likely.
+
+        What is no text to compare, such as a record that is learned as a whole, goes by its likelihood.
+        """
+        loss = prediction.loss / prediction.tokens if prediction.tokens else 0.0
+        measures = {"loss": loss} if prediction.tokens else {}
+        if prediction.text is None or not example.references:
+            return Judgement(prediction.text, rank=(loss,), measures=measures)
+        if prediction.text.strip() in [reference.strip() for reference in example.references]:
+            return None
+        shared = text_scores([example.references], [prediction.text], ["rougeL"])["rougeL"]
+        expected = example.references if len(example.references) > 1 else example.references[0]
+        return Judgement(prediction.text, expected, rank=(1 - shared, loss), measures={"rougeL": shared, **measures})

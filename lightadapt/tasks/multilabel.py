@@ -12,8 +12,9 @@ import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, shown
-from lightadapt.metrics import Report, multilabel_scores
+from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_sets, multilabel_scores
 from lightadapt.numbers import check_positive
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows
 from lightadapt.tasks.encoding.features import Encoded
 from lightadapt.tasks.encoding.fields import as_list, plain, required
@@ -149,6 +150,30 @@ class MultiLabel(LabelledTask):
 
     def present(self, example: TextExample, prediction: dict[Label, float], *, scores: bool) -> Any:
         return prediction if scores else self._chosen(prediction)
+
+    def judge(self, example: TextExample, prediction: dict[Label, float]) -> Judgement | None:
+        chosen = self._chosen(prediction)
+        wrong = set(chosen) ^ set(example.label)
+        if not wrong:
+            return None
+        confidence = max(prediction[label] if label in chosen else 1 - prediction[label] for label in wrong)
+        return Judgement(chosen, list(example.label), confidence)
+
+    def confusion_of(
+        self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]
+    ) -> Confusion | LabelConfusion | None:
+        gold = [example.label for example in examples]
+        return confusion_of_sets(gold, list(map(self._chosen, predictions)), self.labels or ())
+
+    def certainties(
+        self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]
+    ) -> list[tuple[float, bool]]:
+        """The probability of each label of each record, and whether it holds."""
+        return [
+            (probability, label in example.label)
+            for example, each in zip(examples, predictions, strict=True)
+            for label, probability in each.items()
+        ]
 
     def _chosen(self, probabilities: dict[Label, float]) -> list[Label]:
         return [label for label, probability in probabilities.items() if probability >= self.threshold]

@@ -12,6 +12,7 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, shown, warn
 from lightadapt.metrics import Report, classification_scores
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import softmax
 from lightadapt.tasks.encoding.choices import ChoiceExample, continuations, pairs, read_answer, targets_of
 from lightadapt.tasks.encoding.features import IGNORED, Encoded, Feature, filler, pad
@@ -203,6 +204,23 @@ class MultipleChoice(Task):
 
     def present(self, example: ChoiceExample, prediction: np.ndarray, *, scores: bool) -> Any:
         return dict(enumerate(map(float, prediction))) if scores else int(prediction.argmax())
+
+    def text_of(self, record: Record) -> str:
+        asked = [record.get(name) for name in ("context", "premise", "question")]
+        choices = [f"({number}) {choice}" for number, choice in enumerate(record["choices"])]
+        return "\n".join([*(part for part in asked if isinstance(part, str) and part), *choices])
+
+    def judge(self, example: ChoiceExample, prediction: np.ndarray) -> Judgement | None:
+        given = int(prediction.argmax())
+        return None if given == example.answer else Judgement(given, example.answer, float(prediction[given]))
+
+    def certainties(
+        self, examples: Sequence[ChoiceExample], predictions: Sequence[np.ndarray]
+    ) -> list[tuple[float, bool]]:
+        return [
+            (float(each.max()), int(each.argmax()) == example.answer)
+            for example, each in zip(examples, predictions, strict=True)
+        ]
 
 
 def _scores(model: PreTrainedModel, batch: dict[str, torch.Tensor], view: ModelView) -> torch.Tensor:

@@ -12,8 +12,9 @@ from lightadapt.data import Record, Records
 from lightadapt.data.conll import TAG
 from lightadapt.data.spans import Span, transitions
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
-from lightadapt.metrics import Report, entity_scores
+from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_spans, entity_scores
 from lightadapt.tasks.decoding.entities import Entity, decode_entities
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.encoding.alignment import WordWindow, tokenize_windows, words_inside
 from lightadapt.tasks.encoding.entities import (
     EntityExample,
@@ -124,10 +125,10 @@ class NER(LabelledTask):
 
     def show(self, feature: Any, view: ModelView) -> list[str]:
         ids, target = feature.inputs["input_ids"], feature.targets["labels"]
-        shown = [
-            show_tokens([number], [False], view.tokenizer) + ("" if tag == IGNORED else f"/{view.outputs[tag]}")
-            for number, tag in zip(ids, target, strict=True)
-        ]
+        shown = []
+        for number, tag in zip(ids, target, strict=True):
+            text, name = show_tokens([number], [False], view.tokenizer), "" if tag == IGNORED else view.outputs[tag]
+            shown.append(f"{text}/{name}" if name == "O" else f"⟦{text}/{name}⟧" if name else text)
         return [" ".join(shown)]
 
     def find_labels(self, examples: Sequence[EntityExample]) -> tuple[Label, ...]:
@@ -216,6 +217,29 @@ class NER(LabelledTask):
             text, label = once.setdefault(text, text), once.setdefault(label, label)
             shown.append({"start": start, "end": end, "label": label, "text": text, "score": score})
         return shown
+
+    def judge(self, example: EntityExample, prediction: Sequence[Entity]) -> Judgement | None:
+        """Entities that are too many come first, by their probability; then those that were missed."""
+        true = set(example.entities)
+        spurious = [entity.score for entity in prediction if entity.span not in true]
+        wrong = len(spurious) + len(true - {entity.span for entity in prediction})
+        if not wrong:
+            return None
+        expected = self.present(example, [Entity(span, 1.0) for span in example.entities], scores=False)
+        for entity in expected:
+            del entity["score"]
+        confidence = max(spurious, default=None)
+        given = self.present(example, prediction, scores=False)
+        return Judgement(given, expected, confidence, rank=(confidence or 0.0, wrong))
+
+    def confusion_of(
+        self, examples: Sequence[EntityExample], predictions: Sequence[Sequence[Entity]]
+    ) -> Confusion | LabelConfusion | None:
+        return confusion_of_spans(
+            [example.entities for example in examples],
+            [[entity.span for entity in entities] for entities in predictions],
+            self.labels or (),
+        )
 
 
 def _check_no_tags(types: Sequence[Label]) -> None:

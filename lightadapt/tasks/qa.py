@@ -14,6 +14,7 @@ from lightadapt.errors import DataError
 from lightadapt.metrics import Report, answer_f1, question_scores
 from lightadapt.numbers import check_whole, is_number, wrong_number
 from lightadapt.tasks.decoding.answers import Answer, best_answer
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.encoding.answers import QuestionExample, flatten_articles, read_answers
 from lightadapt.tasks.encoding.features import Count, Encoded
 from lightadapt.tasks.encoding.fields import plain, text_field
@@ -199,6 +200,14 @@ class QA(Task):
             return {"text": "", "start": 0, "end": 0, "score": prediction.no_answer}
         start, end = prediction.start, prediction.end
         return {"text": example.context[start:end], "start": start, "end": end, "score": prediction.score}
+
+    def judge(self, example: QuestionExample, prediction: Answer) -> Judgement | None:
+        given = self.present(example, prediction, scores=False)
+        f1 = max(answer_f1(given["text"], text) for text in example.texts or [""])
+        if f1 == 1:
+            return None
+        score = given["score"]
+        return Judgement(given["text"], example.texts, score, rank=(1 - f1, score), measures={"f1": f1})
 
     def _none(self, answer: Answer) -> bool:
         return answer.end == answer.start or (self.limit is not None and answer.margin > self.limit)

@@ -11,6 +11,7 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, shown
 from lightadapt.metrics import Report, regression_scores
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows
 from lightadapt.tasks.encoding.features import Encoded
 from lightadapt.tasks.encoding.fields import number_field
@@ -103,6 +104,14 @@ class Regression(Task):
 
     def score(self, examples: Sequence[TextExample], predictions: Sequence[float]) -> tuple[dict[str, float], Report]:
         return regression_scores([example.label for example in examples], predictions), {}
+
+    def judge(self, example: TextExample, prediction: float) -> Judgement | None:
+        error = prediction - example.label
+        measures = {"error": error}
+        return Judgement(prediction, example.label, rank=(abs(error),), measures=measures) if error else None
+
+    def values_of(self, examples: Sequence[TextExample], predictions: Sequence[float]) -> list[tuple[float, float]]:
+        return [(example.label, value) for example, value in zip(examples, predictions, strict=True)]
 
 
 def _number(records: Records, index: int) -> float:

@@ -10,12 +10,13 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Family
-from lightadapt.data import Data, Record, Records, read
+from lightadapt.data import Data, Record, Records, is_collection, read
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.data.stored import stored_like
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
-from lightadapt.metrics import Report
+from lightadapt.metrics import Confusion, LabelConfusion, Report
 from lightadapt.registry import Registry
+from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.encoding.features import Encoded, filler, pad
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
@@ -335,6 +336,35 @@ class Task(ABC):
     def present(self, example: Any, prediction: Any, *, scores: bool) -> Any:
         """A prediction as the user sees it; `scores` asks for the probability of each answer, where there are any."""
         return prediction
+
+    # ---- what people look at, of examples with their predictions
+
+    def text_of(self, record: Record) -> str:
+        """What a record asks, as people read it: its texts that are no answer."""
+        parts = []
+        for name in self.fields:
+            part = None if name in self.answer_fields else record.get(name)
+            texts = list(part) if part is not None and is_collection(part) else [part]
+            parts.append(" ".join(each for each in texts if isinstance(each, str)))
+        return "\n".join(filter(None, parts))
+
+    def judge(self, example: Any, prediction: Any) -> Judgement | None:
+        """What is wrong with a prediction, None for a right one; by default the headline of this record alone tells."""
+        value = self.score([example], [prediction])[0].get(self.headline, 0.0)
+        rank = (-value if self.greater_is_better else value,)
+        return Judgement(self.present(example, prediction, scores=False), rank=rank, measures={self.headline: value})
+
+    def confusion_of(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Confusion | LabelConfusion | None:
+        """Which classes are taken for which; None for a task without classes."""
+        return None
+
+    def certainties(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[tuple[float, bool]]:
+        """The probability of each answer, and whether it is right; none for a task that gives no probabilities."""
+        return []
+
+    def values_of(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[tuple[float, float]]:
+        """The true number and the predicted one of each record; none for a task that predicts no numbers."""
+        return []
 
 
 KNOWN_TASKS: Registry[Task] = Registry("task", "lightadapt.tasks")

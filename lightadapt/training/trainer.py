@@ -244,6 +244,8 @@ class AdaptTrainer(Trainer):
             padding=1 - real / sum(computed) if sum(computed) else 0.0,
             peak_memory=max(peaks),
             settings=dict(settings),
+            learning_rates=[(entry["step"], entry["learning_rate"]) for entry in log if "learning_rate" in entry],
+            passes=float(self.state.epoch or 0.0),
         )
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from lightadapt.display.figures import require_matplotlib
 from lightadapt.experiments.comparison.inputs import USUAL_METHODS
 from lightadapt.experiments.comparison.plots import draw_plots
 from lightadapt.experiments.comparison.results import Outcome
 from lightadapt.experiments.comparison.runs import compare
 from lightadapt.experiments.comparison.tables import as_markdown, as_table, describe_setting
-from lightadapt.experiments.figures import require_matplotlib
 
 
 def run_comparison(model: str, task: str, methods: list[str] | None, *, plots: Path | None, **options: Any) -> bool:

@@ -8,10 +8,11 @@ from math import cos, pi, sin
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightadapt.display.figures import RESOLUTION, require_matplotlib, start_figure
 from lightadapt.errors import LightAdaptError
 from lightadapt.experiments.comparison.results import Comparison, Measured, Row
-from lightadapt.experiments.comparison.tables import LOWER_IS_BETTER, as_epochs, metric_name
-from lightadapt.experiments.figures import RESOLUTION, require_matplotlib, start_figure
+from lightadapt.experiments.comparison.tables import as_epochs, metric_name
+from lightadapt.metrics import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

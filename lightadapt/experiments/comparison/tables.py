@@ -9,11 +9,11 @@ from rich.text import Text
 from lightadapt.experiments import markdown
 from lightadapt.experiments.comparison.results import Comparison, Measured, Row
 from lightadapt.experiments.machine import as_text as machine_text
+from lightadapt.metrics import LOWER_IS_BETTER
 
 HEADER = ("method", "trained", "of all", "seconds", "tokens/s", "peak MiB", "saved MiB")
 """The columns that stand before the score."""
 NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
-LOWER_IS_BETTER = ("loss", "perplexity", "rmse")
 
 
 def metric_name(metric: str) -> str:

@@ -1,0 +1,128 @@
+"""What `evaluate` returns: the metrics, and on demand what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightadapt.data import Records
+from lightadapt.display.figures import check_path, finish
+from lightadapt.errors import LightAdaptError
+from lightadapt.evaluation.mistakes import Mistakes
+from lightadapt.metrics import ClassReport, Confusion, LabelConfusion
+from lightadapt.numbers import check_whole
+from lightadapt.tasks import Task
+from lightadapt.tasks.decoding.judgement import Judgement
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What metrics were computed from."""
+
+    task: Task
+    records: Records
+    examples: Sequence[Any]
+    predictions: Sequence[Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """With what lies in files of this process in memory."""
+        return {
+            **vars(self),
+            "records": replace(self.records, items=list(self.records.items)),
+            "examples": list(self.examples),
+        }
+
+
+class Scores(dict[str, float]):
+    """The metrics of an evaluation, the headline first: a dict, and what it is made of.
+
+    Records and predictions are kept as long as this object is, and what is asked for is computed from them then,
+    without the model. `dict(scores)` has the numbers alone. It can be pickled, with all that; as JSON it is the
+    numbers.
+    """
+
+    def __init__(self, scores: Mapping[str, float], report: Mapping[str, dict[str, float]], evidence: Evidence) -> None:
+        super().__init__(scores)
+        self._report = ClassReport(report)
+        self._evidence = evidence
+
+    @property
+    def report(self) -> ClassReport | None:
+        """Precision, recall, F1 and support of each class or entity type; None for a task without classes.
+
+        It is a dict by class that prints as a table; `.rows` is a list with a dict for each class.
+        """
+        return self._report or None
+
+    @cached_property
+    def confusion(self) -> Confusion | LabelConfusion | None:
+        """Which classes are taken for which: `.labels`, and `.counts` `(K, K)` with a row for each true class.
+
+        Of entities the last class is `none`, no entity: in its column are those that were missed, in its row those that
+        are too many. Of `multilabel` the counts are `(K, 2, 2)`, for each label by itself. None for a task without
+        classes: regression, questions, choices and generated text.
+        """
+        return self._evidence.task.confusion_of(self._evidence.examples, self._evidence.predictions)
+
+    def errors(self, n: int = 10) -> Mistakes:
+        """The `n` records that are most wrong, the worst first: a list of dicts that prints readably.
+
+        Each has `number` and `place` (the record), `text` (whole), `expected`, `predicted` and `confidence`. Of
+        classes, choices and entities those come first whose wrong answer has the highest probability. Elsewhere
+        another value decides, which the dict has, too: the `error` of a regression, `f1` of an answer to a question
+        (then its probability), `rougeL` and `loss` of generated text. Where there is no probability, as of an entity
+        that was missed, `confidence` is None. Fewer than `n` where fewer are wrong.
+
+        Raises:
+            LightAdaptError: `n` is no whole number above 0.
+        """
+        check_whole("n", n, wanted="a whole number above 0")
+        given = self._evidence
+        pairs = zip(given.examples, given.predictions, strict=True)
+        found = [(index, given.task.judge(example, prediction)) for index, (example, prediction) in enumerate(pairs)]
+        wrong = [(index, judgement) for index, judgement in found if judgement is not None]
+        wrong.sort(key=lambda pair: pair[1].order, reverse=True)
+        return Mistakes(self._as_dict(index, judgement) for index, judgement in wrong[:n])
+
+    def _as_dict(self, index: int, judgement: Judgement) -> dict[str, Any]:
+        task, records = self._evidence.task, self._evidence.records
+        record = records.items[index]
+        answers = [record[name] for name in task.answer_fields if name in record]
+        return {
+            "number": records.number(index),
+            "place": records.place(index),
+            "text": task.text_of(record),
+            "expected": judgement.expected if judgement.expected is not None or not answers else answers[0],
+            "predicted": judgement.predicted,
+            "confidence": judgement.confidence,
+            **judgement.measures,
+        }
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """What this task's scores look like.
+
+        Classes: the confusion matrix, F1 per class, and a reliability diagram with the expected calibration error (Guo
+        et al., 2017; Naeini et al., 2015). Several labels: what is right, missed and too many per label instead of the
+        matrix. Entities: confusion and bars. Regression: predicted over true values. Others: the metrics.
+
+        Args:
+            path: a file to write the picture to, too, in the form of its suffix: `.png`, `.svg` or `.pdf`.
+
+        Raises:
+            LightAdaptError: matplotlib is not installed, there is no record, or the file cannot be written.
+        """
+        from lightadapt.display.charts import draw_charts
+        from lightadapt.evaluation.charts import charts_of
+
+        target, given = check_path(path), self._evidence
+        if not len(given.examples):
+            raise LightAdaptError("The data holds no record, so there is nothing to plot.")
+        values = "  ".join(f"{name} {value:.4g}" for name, value in self.items())
+        title = f"{given.task.name}, {len(given.examples):,} records: {values}"
+        return finish(draw_charts(charts_of(self, given), title), target)
