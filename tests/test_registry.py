@@ -85,7 +85,12 @@ def test_own_classes_train_and_are_loaded_by_another_process_that_imports_them(t
     adapted = la.adapt(tiny("bert"), "share", "hadamard")
     first = adapted.evaluate(RECORDS)["error"]
     adapted.fit(RECORDS, epochs=20)
-    assert adapted.evaluate(RECORDS)["error"] < first
+    scores = adapted.evaluate(RECORDS)
+    assert scores["error"] < first
+    errors = scores.errors(8)
+    assert [each["error"] for each in errors] == sorted((each["error"] for each in errors), reverse=True)
+    assert (errors[0]["text"], errors[0]["expected"]) in {(each["text"], each["share"]) for each in RECORDS}
+    assert [axes.get_title() for axes in scores.plot().axes] == ["metrics"]
     adapted.preview(RECORDS[:1])
     assert "label: [0.25]" in capsys.readouterr().out
     adapted.save(tmp_path / "saved")

@@ -65,8 +65,8 @@ class History:
 
     def __repr__(self) -> str:
         parts = [f"{self.passes:.4g} epochs", f"{self.steps:,} steps"]
-        if self.best is not None:
-            name, value = next(iter(self.best_scores.items()))
+        for name, value in list(self.best_scores.items())[:1]:
+            assert self.best is not None
             parts.append(f"best {name} {value:.3f} at epoch {self.best['epoch']:.4g}")
         return f"History({', '.join([*parts, f'{self.seconds:.0f} s'])})"
 
@@ -74,7 +74,7 @@ class History:
         """What a notebook shows: a row for each evaluation, the one whose weights were kept marked."""
         names = [*PLACE, *(name for name in self.epochs[0] if name not in PLACE)] if self.epochs else []
         rows = [
-            [*(f"{entry[name]:.4g}" for name in names), "best" if entry == self.best else ""] for entry in self.epochs
+            [*(_cell(entry[name]) for name in names), "best" if entry == self.best else ""] for entry in self.epochs
         ]
         return f"<div>{escape(repr(self))}</div>{html.table([*names, ''], rows) if rows else ''}"
 
@@ -136,3 +136,8 @@ class LastRun:
     """On the validation data."""
     history: History | None = None
     """The record of it; None where it was not in this process."""
+
+
+def _cell(value: float) -> str:
+    """A number in a table: steps are whole."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -33,6 +33,7 @@ def test_a_notebook_shows_the_evaluations():
     shown = HISTORY._repr_html_()
     assert shown.count("<tr>") == 4
     assert shown.count(">best</td>") == 1
+    assert ">123,456</td>" in la.History(epochs=[{"f1": 0.5, "epoch": 1.0, "step": 123_456}])._repr_html_()
     assert "<table" not in la.History()._repr_html_()
 
 
