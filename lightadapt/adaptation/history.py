@@ -76,7 +76,7 @@ class History:
         rows = [
             [*(_cell(entry[name]) for name in names), "best" if entry == self.best else ""] for entry in self.epochs
         ]
-        return f"<div>{escape(repr(self))}</div>{html.table([*names, ''], rows) if rows else ''}"
+        return f"<div>{escape(repr(self))}</div>{html.table([*names, ''], rows, numbers=True) if rows else ''}"
 
     def to_pandas(self) -> DataFrame:
         """A frame with one row for each step at which something was noted, in their order.

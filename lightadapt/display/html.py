@@ -16,18 +16,17 @@ MARK = "background:rgba(46,139,87,.28);border-radius:3px;padding:0 2px"
 _MARKED = re.compile("⟦([^⟦⟧]*)⟧")
 
 
-def table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """A table, of which the first column is read from the left and the others, numbers, to the right."""
-    cells = ["left", *["right"] * (len(head) - 1)]
-    lines = [_row("th", head, cells)] if any(map(str, head)) else []
-    return f"<table>{''.join([*lines, *(_row('td', row, cells) for row in rows)])}</table>"
+def table(head: Sequence[object], rows: Iterable[Sequence[object]], *, numbers: bool = False) -> str:
+    """A table; `numbers` says whether all columns but the first hold numbers, which stand to the right."""
+    sides = ["left", *["right" if numbers else "left"] * (len(head) - 1)]
+    lines = [_row("th", head, sides), *(_row("td", row, sides) for row in rows)]
+    return f"<table>{''.join(lines)}</table>"
 
 
 def facts(text: str) -> str:
     """A table of two columns from lines that begin with a name, which two spaces or more divide from what is said."""
     rows = [re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in text.splitlines() if line.strip()]
-    cells = ["left", "left"]
-    return f"<table>{''.join(_row('td', (*row, '')[:2], cells) for row in rows)}</table>"
+    return f"<table>{''.join(_row('td', (*row, '')[:2], ('left', 'left')) for row in rows)}</table>"
 
 
 def marked(text: str) -> str:
