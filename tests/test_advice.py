@@ -386,6 +386,12 @@ CASES: dict[str, Case] = {
         lambda here: fit(adapt(here), SENTENCES, columns=["sentence"]),
         lambda here: fit(adapt(here), SENTENCES, columns={"text": "sentence"}),
     ),
+    "it the wrong way round? Write {field: column}: columns=": (
+        lambda here: fit(adapt(here), SENTENCES, columns={"sentence": "text"}),
+        lambda here: fit(
+            adapt(here), SENTENCES, columns=ast.literal_eval(re.search(r"columns=(\{'.*?\})\.", here.message).group(1))
+        ),
+    ),
     "Convert it with str(), or choose the right column with columns={…}": (
         lambda here: fit(adapt(here), [{"text": 5, "other": "a", "label": "no"}]),
         lambda here: [
@@ -698,6 +704,8 @@ NOT_TRIED = {
         "pip install -U",
         "Install it: pip install",
         "lightadapt was not tested with it",
+        "pip install liger-kernel",
+        ": pip install",
     ),
     "needs a run that is killed, spoilt or has no room; tests/training resumes those": (
         "Give output_dir=…, a folder with room",
@@ -722,6 +730,8 @@ NOT_TRIED = {
     ),
     "starts processes of its own; tests/experiments compare": ("Give a list of names: methods=[",),
     "is run by tests of the demo": ("Next: lightadapt.load(",),
+    "needs a model from the hub": ("by its id on the hub: run_demo(…, model=", "run_demo(…, model=◦)"),
+    "is said on the command line": ("call fit(…, callbacks=[…]) from a script",),
     "advises nothing": (
         "which adapt(…) does not have",
         "PEFT has this start for plain LoRA only",
