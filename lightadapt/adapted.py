@@ -21,8 +21,10 @@ from lightadapt.anatomy import Layers, family_of
 from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import make_design
 from lightadapt.base.source import check_tokenizer
+from lightadapt.calls import explained
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
+from lightadapt.elsewhere import ADAPT, EVALUATE, FIT, PREDICT, SAVE
 from lightadapt.errors import LightAdaptError
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
@@ -32,6 +34,7 @@ from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
 from lightadapt.training.checks import check_all
 from lightadapt.training.fit import fit
+from lightadapt.training.given import as_trainer_knows
 from lightadapt.training.settings import SAVE_MINUTES, read_settings
 
 
@@ -86,6 +89,7 @@ class Adapted:
         """The adaptations that share the base; the first is called `default`."""
         return self._several.names
 
+    @explained(ADAPT)
     def add(
         self,
         name: str,
@@ -183,6 +187,7 @@ class Adapted:
 
     # ---- learning and predicting
 
+    @explained(FIT, also=as_trainer_knows)
     def fit(
         self,
         train: Data,
@@ -314,6 +319,7 @@ class Adapted:
         with self._several.computing(self.runner, learning=True) as now:
             return check_all(now, data, columns, bad)
 
+    @explained(EVALUATE)
     def evaluate(
         self,
         data: Data,
@@ -345,6 +351,7 @@ class Adapted:
             print(format_report(table))
         return scores
 
+    @explained(PREDICT)
     def predict(
         self,
         inputs: Any,
@@ -384,6 +391,7 @@ class Adapted:
         bad.tell(len(found) - bad.count)
         return found
 
+    @explained(PREDICT)
     def predict_stream(
         self,
         inputs: Any,
@@ -441,6 +449,7 @@ class Adapted:
             found |= dict(zip(places, answers, strict=True))
         return [found[place] for place in range(len(items))]
 
+    @explained(SAVE)
     def save(self, path: str | Path) -> None:
         """Write the artifact: what was trained, its settings, the tokenizer and a model card.
 
