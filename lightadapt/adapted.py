@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import PreTrainedModel, TrainingArguments
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from lightadapt.adaptation.artifact import Artifact
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
+from lightadapt.adaptation.on_hub import check_pushed, push
 from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import answer, stream
 from lightadapt.adaptation.runner import Runner
@@ -463,6 +465,39 @@ class Adapted:
         with self._several.backbone.lock:  # not in the middle of a step of another thread
             save(self.runner, path, lambda action: once(action, f"save({str(path)!r})"))
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        message: str = "Saved by lightadapt",
+    ) -> str:
+        """Save the artifact to a repository on the hub, which `load(repo_id)` reads; its address is returned.
+
+        The hub's own client uploads, with the token of `hf auth login` or HF_TOKEN.
+
+        Args:
+            repo_id: `"owner/name"`, or a name of one's own; the repository is made where there is none.
+            private: whether a new repository is for those alone who are let in; None: as the account is set.
+            revision: the branch to save to; None: the main one.
+            message: of the commit.
+
+        Raises:
+            ArtifactError: the hub refuses it, or cannot be reached.
+            LightAdaptError: the labels are not known yet.
+        """
+        check_pushed(repo_id, self.runner.adaptation.design.blueprint.source.id)
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "artifact"
+            self.save(folder)
+            address: list[str] = []
+            once(
+                lambda: address.append(push(folder, repo_id, private=private, revision=revision, message=message)),
+                f"push_to_hub({repo_id!r})",
+            )
+        return address[0] if address else repo_id
+
     def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
         """A plain transformers model with the adapter folded into its weights; this one stays as it is.
 
@@ -470,7 +505,9 @@ class Adapted:
             base: what a quantized base is folded into. `"reload"`: the weights as they were before they were quantized,
                 loaded again. `"dequantize"`: the values that the quantized weights stand for, which the adapter was
                 trained on. `"quantized"`: the quantized weights, whose rounding takes part of the adapter away.
-            dtype: of the result; `"auto"` is float32 for a regression, bfloat16 for a quantized base, else as it is.
+            dtype: of the result; `"auto"` is float32 for a regression, bfloat16 for a quantized base, else that of the
+                base, with the head in float32. `config.dtype` says it, and is what its saved files are read in. In 16
+                bits the adapter is rounded as the weights are; `"float32"` keeps all of it.
             max_drift: for a quantized base, how far the outputs for a probe batch may be from those before, as
                 |after - before| / |before|.
 
