@@ -27,7 +27,7 @@ from lightadapt.calls import explained
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.elsewhere import ADAPT, EVALUATE, FIT, PREDICT, SAVE
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, warn
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, resolve_method
@@ -327,6 +327,7 @@ class Adapted:
         data: Data,
         *,
         report: bool = False,
+        threshold: float | None = None,
         columns: Mapping[str, str] | None = None,
         on_error: str = "raise",
     ) -> dict[str, float]:
@@ -335,6 +336,7 @@ class Adapted:
         Args:
             data: any form of data (see `lightadapt.data.read`).
             report: also print precision, recall, F1 and support of each class, for tasks that have classes.
+            threshold: of task multilabel, another probability from which a label is predicted.
             columns: `{field: column}` for fields that have another name in the data.
             on_error: as in `fit`; the metrics are those of the other records.
 
@@ -345,10 +347,13 @@ class Adapted:
         bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
             now.require_labels()
-            examples, records = now.read(data, now.task, "test", columns=columns, bad=bad)
+            task = now.task if threshold is None else now.task.with_threshold(threshold)
+            examples, records = now.read(data, task, "test", columns=columns, bad=bad)
             bad.tell(len(examples))
             predictions = list(now.predict(examples, records, targets=True))
-            scores, table = now.task.score(examples, predictions)
+            scores, table = task.score(examples, predictions)
+        for remark in task.remarks(examples, predictions):
+            warn(f"In {records.source} {remark}")
         if report and table:
             print(format_report(table))
         return scores
@@ -361,6 +366,7 @@ class Adapted:
         scores: bool = False,
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
     ) -> list[Any]:
@@ -374,6 +380,7 @@ class Adapted:
             scores: for the classification kinds, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
+            threshold: of task multilabel, another probability from which a label is predicted.
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
             on_error: what an input that cannot be used is: `"raise"`: an error; `"skip"`: answered with None, with a
                 warning that says how many are and why the first ones.
@@ -385,9 +392,10 @@ class Adapted:
         bad = BadRecords(on_error)
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                found = answer(now, inputs, bad, scores=scores, columns=columns, options=options)
+                found = answer(now, inputs, bad, scores=scores, columns=columns, options=options, threshold=threshold)
         elif is_collection(adapter):
-            found = self._predict_by_name(inputs, list(adapter), bad, scores=scores, columns=columns, options=options)
+            how = {"scores": scores, "columns": columns, "options": options, "threshold": threshold}
+            found = self._predict_by_name(inputs, list(adapter), bad, **how)
         else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         bad.tell(len(found) - bad.count)
@@ -401,6 +409,7 @@ class Adapted:
         scores: bool = False,
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
         adapter: str | None = None,
         at_once: int = 1_000,
         on_error: str = "raise",
@@ -415,6 +424,7 @@ class Adapted:
             scores: as in `predict`.
             columns: as in `predict`.
             options: as in `predict`.
+            threshold: as in `predict`.
             adapter: the adaptation that answers; None: the one that is in use when this is called.
             at_once: inputs that are taken before the first of them is answered.
             on_error: as in `predict`; the warning comes with the last answer.
@@ -428,7 +438,7 @@ class Adapted:
 
         def answers(items: Any, **more: Any) -> list[Any]:
             with self._several.computing(chosen) as now:
-                return answer(now, items, bad, scores=scores, options=options, **more)
+                return answer(now, items, bad, scores=scores, options=options, threshold=threshold, **more)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
 

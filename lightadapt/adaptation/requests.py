@@ -11,6 +11,7 @@ from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Records, is_collecti
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
 from lightadapt.errors import DataError
+from lightadapt.tasks import Task
 
 Part: TypeAlias = "tuple[Any, Mapping[str, str] | None, range]"
 """Some of the inputs, the names of their columns, and their numbers among all."""
@@ -24,6 +25,7 @@ def answer(
     scores: bool,
     columns: Mapping[str, str] | None,
     options: Mapping[str, Any] | None,
+    threshold: float | None = None,
     numbers: Sequence[int] | None = None,
 ) -> list[Any]:
     """The predictions, one an input; see `Adapted.predict`.
@@ -38,6 +40,8 @@ def answer(
         LightAdaptError: the labels are not known yet.
     """
     runner.require_labels()
+    task = runner.task if options is None else runner.task.with_options(options)
+    task = task if threshold is None else task.with_threshold(threshold)
     _check_form(inputs, "predict")
     if is_collection(inputs) and not isinstance(inputs, Records):
         items = list(inputs)
@@ -51,15 +55,14 @@ def answer(
     else:
         records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad)
         numbers = numbers or range(len(records) + bad.count)
-    found = dict(_answers(runner, records, bad, scores=scores, options=options))
+    found = dict(_answers(runner, records, bad, task, scores=scores))
     return [found.get(number) for number in numbers]
 
 
 def _answers(
-    runner: Runner, records: Records, bad: BadRecords, *, scores: bool, options: Mapping[str, Any] | None
+    runner: Runner, records: Records, bad: BadRecords, task: Task, *, scores: bool
 ) -> Iterator[tuple[int, Any]]:
     """The answers to the records that can be used, each with the record's number."""
-    task = runner.task if options is None else runner.task.with_options(options)
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
     examples, records = runner.usable(examples, records, bad, targets=False, task=task)
     if not len(examples):
