@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lightadapt.errors import ArtifactError as ArtifactError
 from lightadapt.errors import DataError as DataError
 from lightadapt.errors import LightAdaptError as LightAdaptError
+from lightadapt.errors import nearest as _nearest
 
 __version__ = "0.1.0"
 
@@ -77,7 +78,7 @@ __all__ = sorted(["ArtifactError", "DataError", "LightAdaptError", *HOMES])
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
-        raise AttributeError(f"module 'lightadapt' has no attribute {name!r}")
+        raise AttributeError(f"module 'lightadapt' has no attribute {name!r}. {_nearest(name, __all__)}".rstrip())
     import_module("lightadapt.machine.late").import_peft()
     value = getattr(import_module(f"lightadapt.{HOMES[name]}"), name)
     globals()[name] = value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from transformers import PreTrainedModel, TrainingArguments
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from lightadapt.adaptation.artifact import Artifact
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
+from lightadapt.adaptation.on_hub import check_pushed, push
 from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import answer, evaluate, stream
 from lightadapt.adaptation.runner import Runner
@@ -21,9 +23,11 @@ from lightadapt.anatomy import Layers, family_of
 from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import make_design
 from lightadapt.base.source import check_tokenizer
+from lightadapt.calls import explained
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.display import html
+from lightadapt.elsewhere import ADAPT, EVALUATE, FIT, PREDICT, SAVE
 from lightadapt.errors import LightAdaptError
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export.merged import merge
@@ -33,6 +37,7 @@ from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
 from lightadapt.training.checks import check_all
 from lightadapt.training.fit import fit
+from lightadapt.training.given import as_trainer_knows
 from lightadapt.training.settings import SAVE_MINUTES, read_settings
 
 
@@ -87,6 +92,7 @@ class Adapted:
         """The adaptations that share the base; the first is called `default`."""
         return self._several.names
 
+    @explained(ADAPT)
     def add(
         self,
         name: str,
@@ -184,6 +190,7 @@ class Adapted:
 
     # ---- learning and predicting
 
+    @explained(FIT, also=as_trainer_knows)
     def fit(
         self,
         train: Data,
@@ -318,11 +325,13 @@ class Adapted:
         with self._several.computing(self.runner, learning=True) as now:
             return check_all(now, data, columns, bad)
 
+    @explained(EVALUATE)
     def evaluate(
         self,
         data: Data,
         *,
         report: bool = False,
+        threshold: float | None = None,
         columns: Mapping[str, str] | None = None,
         on_error: str = "raise",
     ) -> Scores:
@@ -332,6 +341,7 @@ class Adapted:
         Args:
             data: any form of data (see `lightadapt.data.read`).
             report: also print precision, recall, F1 and support of each class, for tasks that have classes.
+            threshold: of task multilabel, another probability from which a label is predicted.
             columns: `{field: column}` for fields that have another name in the data.
             on_error: as in `fit`; the metrics are those of the other records.
 
@@ -341,11 +351,12 @@ class Adapted:
         """
         bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
-            scores = evaluate(now, data, columns=columns, bad=bad)
+            scores = evaluate(now, data, threshold=threshold, columns=columns, bad=bad)
         if report and scores.report:
             print(scores.report)
         return scores
 
+    @explained(PREDICT)
     def predict(
         self,
         inputs: Any,
@@ -353,6 +364,7 @@ class Adapted:
         scores: bool = False,
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
     ) -> list[Any]:
@@ -366,6 +378,7 @@ class Adapted:
             scores: for the classification kinds, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
+            threshold: of task multilabel, another probability from which a label is predicted.
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
             on_error: what an input that cannot be used is: `"raise"`: an error; `"skip"`: answered with None, with a
                 warning that says how many are and why the first ones.
@@ -377,14 +390,16 @@ class Adapted:
         bad = BadRecords(on_error)
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                found = answer(now, inputs, bad, scores=scores, columns=columns, options=options)
+                found = answer(now, inputs, bad, scores=scores, columns=columns, options=options, threshold=threshold)
         elif is_collection(adapter):
-            found = self._predict_by_name(inputs, list(adapter), bad, scores=scores, columns=columns, options=options)
+            how = {"scores": scores, "columns": columns, "options": options, "threshold": threshold}
+            found = self._predict_by_name(inputs, list(adapter), bad, **how)
         else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         bad.tell(len(found) - bad.count)
         return found
 
+    @explained(PREDICT)
     def predict_stream(
         self,
         inputs: Any,
@@ -392,6 +407,7 @@ class Adapted:
         scores: bool = False,
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
         adapter: str | None = None,
         at_once: int = 1_000,
         on_error: str = "raise",
@@ -406,6 +422,7 @@ class Adapted:
             scores: as in `predict`.
             columns: as in `predict`.
             options: as in `predict`.
+            threshold: as in `predict`.
             adapter: the adaptation that answers; None: the one that is in use when this is called.
             at_once: inputs that are taken before the first of them is answered.
             on_error: as in `predict`; the warning comes with the last answer.
@@ -419,7 +436,7 @@ class Adapted:
 
         def answers(items: Any, **more: Any) -> list[Any]:
             with self._several.computing(chosen) as now:
-                return answer(now, items, bad, scores=scores, options=options, **more)
+                return answer(now, items, bad, scores=scores, options=options, threshold=threshold, **more)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
 
@@ -442,6 +459,7 @@ class Adapted:
             found |= dict(zip(places, answers, strict=True))
         return [found[place] for place in range(len(items))]
 
+    @explained(SAVE)
     def save(self, path: str | Path) -> None:
         """Write the artifact: what was trained, its settings, the tokenizer and a model card.
 
@@ -455,6 +473,39 @@ class Adapted:
         with self._several.backbone.lock:  # not in the middle of a step of another thread
             save(self.runner, path, lambda action: once(action, f"save({str(path)!r})"))
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        message: str = "Saved by lightadapt",
+    ) -> str:
+        """Save the artifact to a repository on the hub, which `load(repo_id)` reads; its address is returned.
+
+        The hub's own client uploads, with the token of `hf auth login` or HF_TOKEN.
+
+        Args:
+            repo_id: `"owner/name"`, or a name of one's own; the repository is made where there is none.
+            private: whether a new repository is for those alone who are let in; None: as the account is set.
+            revision: the branch to save to; None: the main one.
+            message: of the commit.
+
+        Raises:
+            ArtifactError: the hub refuses it, or cannot be reached.
+            LightAdaptError: the labels are not known yet.
+        """
+        check_pushed(repo_id, self.runner.adaptation.design.blueprint.source.id)
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "artifact"
+            self.save(folder)
+            address: list[str] = []
+            once(
+                lambda: address.append(push(folder, repo_id, private=private, revision=revision, message=message)),
+                f"push_to_hub({repo_id!r})",
+            )
+        return address[0] if address else repo_id
+
     def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
         """A plain transformers model with the adapter folded into its weights; this one stays as it is.
 
@@ -462,7 +513,9 @@ class Adapted:
             base: what a quantized base is folded into. `"reload"`: the weights as they were before they were quantized,
                 loaded again. `"dequantize"`: the values that the quantized weights stand for, which the adapter was
                 trained on. `"quantized"`: the quantized weights, whose rounding takes part of the adapter away.
-            dtype: of the result; `"auto"` is float32 for a regression, bfloat16 for a quantized base, else as it is.
+            dtype: of the result; `"auto"` is float32 for a regression, bfloat16 for a quantized base, else that of the
+                base, with the head in float32. `config.dtype` says it, and is what its saved files are read in. In 16
+                bits the adapter is rounded as the weights are; `"float32"` keeps all of it.
             max_drift: for a quantized base, how far the outputs for a probe batch may be from those before, as
                 |after - before| / |before|.
 

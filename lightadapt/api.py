@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightadapt.adaptation import on_hub
 from lightadapt.adaptation.artifact import Artifact, as_damage, read_artifact, read_unreplaced, reading
 from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.saved import design_of, load_saved_tokenizer, quantization_for, read_objects
@@ -17,13 +18,16 @@ from lightadapt.base.description import brief
 from lightadapt.base.design import make_design
 from lightadapt.base.quantization import resolve_quantization, settle_quantization
 from lightadapt.base.source import Model, Source, find_source, load_tokenizer
+from lightadapt.calls import explained
 from lightadapt.data import Data
+from lightadapt.elsewhere import ADAPT, LOAD
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.methods import Method, resolve_method
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Label, Task, give_labels, resolve_task
 
 
+@explained(ADAPT)
 def adapt(
     model: Model,
     task: str | Task,
@@ -78,6 +82,7 @@ def adapt(
     return Adapted(build(design, chosen_task, load_tokenizer(source, tokenizer, chosen_task)))
 
 
+@explained(LOAD)
 def load(
     path: str | Path,
     *,
@@ -88,13 +93,14 @@ def load(
     dtype: Any = "auto",
     device: Any = "auto",
     verify: bool = True,
+    revision: str | None = None,
 ) -> Adapted:
     """A saved adaptation, ready to predict or to train on.
 
     Nothing in the folder is run, and it is only read. Beside a process that saves there, one whole state is read.
 
     Args:
-        path: the folder that `Adapted.save` wrote.
+        path: the folder that `Adapted.save` wrote, or the id of one that `push_to_hub` wrote, `"owner/name"`.
         base: where the base model is now, when not where it was; None: as the artifact says.
         onto: an adapted model whose base is to be shared: the saved adaptation is hung on it, and it is returned. Its
             weights must be those that the artifact was trained on. What is in use there stays so.
@@ -103,12 +109,36 @@ def load(
         dtype: of the frozen weights that are not quantized; `"auto"`: as it was trained, where the device computes it.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
         verify: whether every file has to be as it was saved; False for an artifact that was edited on purpose.
+        revision: branch, tag or commit of an artifact on the hub.
 
     Raises:
-        ArtifactError: the folder is damaged, from a newer version, or does not fit this base.
+        ArtifactError: the folder is damaged, from a newer version, or does not fit this base; or the hub does not have
+            it.
         LightAdaptError: the base model cannot be loaded.
     """
     resolve_quantization(quantize)
+    where = {"base": base, "onto": onto, "quantize": quantize, "dtype": dtype, "device": device, "verify": verify}
+    if on_hub.is_on_hub(path):
+        with on_hub.named(str(path)):
+            folder = on_hub.fetch(str(path), revision)
+            return _load(folder, name=Path(path).name if onto is not None and name is None else name, **where)
+    if revision is not None:
+        raise LightAdaptError(f"revision={revision!r} is for artifacts on the hub, and {path} is none. Leave it out.")
+    return _load(path, name=name, **where)
+
+
+def _load(
+    path: str | Path,
+    *,
+    base: Model | None,
+    onto: Adapted | None,
+    name: str | None,
+    quantize: Any,
+    dtype: Any,
+    device: Any,
+    verify: bool,
+) -> Adapted:
+    """The adaptation in a folder; see `load`."""
     if onto is not None:
         if not isinstance(onto, Adapted):
             raise LightAdaptError(f"onto is a {type(onto).__name__}. Give what adapt(…) or load(…) returned.")

@@ -31,6 +31,10 @@ class LightAdaptError(ValueError):
         super().__init__(message)
 
 
+class ArgumentError(LightAdaptError, TypeError):
+    """A call has an argument that is not known, or lacks one; for Python this is a TypeError."""
+
+
 class DataError(LightAdaptError):
     """A record, or a file of records, cannot be used as it is."""
 
@@ -101,13 +105,20 @@ def listed(names: Iterable[Any], most: int = 12) -> str:
     return ", ".join([*first, f"… ({len(names):,} in all)"] if len(names) > most else first)
 
 
-def nearest(name: Any, known: Iterable[Any]) -> str:
-    """The sentence `Did you mean 'x'? ` for the closest known name, or nothing when none is close."""
+def nearest(name: Any, known: Iterable[Any], cutoff: float = 0.7) -> str:
+    """The sentence `Did you mean 'x'? ` for the closest known name, or nothing when none is close.
+
+    Args:
+        cutoff: how alike two names must be, from 0 to 1: below 0.7 most pairs are names of two things.
+
+    >>> nearest("lorra", ["lora", "prefix"])
+    "Did you mean 'lora'? "
+    """
     if not isinstance(name, str) or len(name) > 100:
         return ""
     # Names of such length are no slips, and thousands of them would take seconds to compare with.
     spelt = {entry.lower(): entry for entry in islice(known, 2_000) if isinstance(entry, str) and len(entry) <= 100}
-    match = get_close_matches(name.lower(), spelt, n=1)
+    match = get_close_matches(name.lower(), spelt, n=1, cutoff=cutoff)
     return f"Did you mean {spelt[match[0]]!r}? " if match else ""
 
 

@@ -16,7 +16,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 assert len(FILES) > 90
 LAYERS = [
     {"errors"},
-    {"numbers", "registry"},
+    {"elsewhere", "numbers", "registry"},
+    {"calls"},
     {"machine", "sample", "display"},
     {"data", "anatomy"},
     {"heads", "metrics", "peft_bridge"},

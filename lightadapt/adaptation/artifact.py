@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -145,6 +146,7 @@ def write_artifact(
             write_tokenizer(fresh)
             (fresh / "README.md").write_text(card, encoding="utf-8")
             _write_manifest(fresh, manifest)
+            _give_usual_mode(fresh)
             put_in_place(target, fresh)
     except LightAdaptError:
         raise
@@ -152,6 +154,14 @@ def write_artifact(
         raise ArtifactError(
             f"{target} cannot be written: {error}. What was saved there before is unchanged."
         ) from error
+
+
+def _give_usual_mode(fresh: Path) -> None:
+    """Let all files be as readable as any that this process writes; safetensors keeps its own to their owner."""
+    usual = stat.S_IMODE((fresh / MANIFEST_NAME).stat().st_mode)
+    for file in fresh.rglob("*"):
+        if file.is_file() and stat.S_IMODE(file.stat().st_mode) != usual:
+            file.chmod(usual)
 
 
 def _write_manifest(fresh: Path, manifest: Mapping[str, Any]) -> None:

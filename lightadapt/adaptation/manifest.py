@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import transformers
+
 from lightadapt.adaptation import artifact
 from lightadapt.adaptation.model_card import write_card
 from lightadapt.adaptation.runner import Runner
@@ -84,7 +86,13 @@ def save(
                 file, adaptation.modules, base["id"], base["revision"], task_type_of(runner)
             ),
             write_tokenizer=runner.tokenizer.save_pretrained,
-            card=write_card(manifest, describe(runner), runner.task.pipeline),
+            card=write_card(
+                manifest,
+                describe(runner),
+                runner.task.pipeline,
+                stock_class=_stock_class(runner),
+                own_tuner=type(adaptation.design.plan.config).__module__.startswith("lightadapt."),
+            ),
         )
     )
 
@@ -92,6 +100,13 @@ def save(
 def task_type_of(runner: Runner) -> str | None:
     """What PEFT calls the kind of model that the task is done with; None where PEFT has no word for it."""
     return TASK_TYPES.get(runner.task.auto_classes.get(runner.family, ""))
+
+
+def _stock_class(runner: Runner) -> str | None:
+    """The Auto class of transformers that makes the very model that the task is done with; None where none does."""
+    auto = runner.task.auto_classes.get(runner.family, "")
+    own = not type(runner.model).__module__.startswith("transformers.") or runner.task.output_scale is not None
+    return None if own or not hasattr(transformers, auto) else auto
 
 
 def describe(runner: Runner) -> str:

@@ -10,8 +10,9 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, Records, is_collection
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
-from lightadapt.errors import DataError
+from lightadapt.errors import DataError, warn
 from lightadapt.evaluation.scores import Evidence, Scores
+from lightadapt.tasks import Task
 
 Part: TypeAlias = "tuple[Any, Mapping[str, str] | None, range]"
 """Some of the inputs, the names of their columns, and their numbers among all."""
@@ -25,6 +26,7 @@ def answer(
     scores: bool,
     columns: Mapping[str, str] | None,
     options: Mapping[str, Any] | None,
+    threshold: float | None = None,
     numbers: Sequence[int] | None = None,
 ) -> list[Any]:
     """The predictions, one an input; see `Adapted.predict`.
@@ -39,6 +41,8 @@ def answer(
         LightAdaptError: the labels are not known yet.
     """
     runner.require_labels()
+    task = runner.task if options is None else runner.task.with_options(options)
+    task = task if threshold is None else task.with_threshold(threshold)
     _check_form(inputs, "predict")
     if is_collection(inputs) and not isinstance(inputs, Records):
         items = list(inputs)
@@ -52,15 +56,14 @@ def answer(
     else:
         records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad)
         numbers = numbers or range(len(records) + bad.count)
-    found = dict(_answers(runner, records, bad, scores=scores, options=options))
+    found = dict(_answers(runner, records, bad, task, scores=scores))
     return [found.get(number) for number in numbers]
 
 
 def _answers(
-    runner: Runner, records: Records, bad: BadRecords, *, scores: bool, options: Mapping[str, Any] | None
+    runner: Runner, records: Records, bad: BadRecords, task: Task, *, scores: bool
 ) -> Iterator[tuple[int, Any]]:
     """The answers to the records that can be used, each with the record's number."""
-    task = runner.task if options is None else runner.task.with_options(options)
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
     examples, records = runner.usable(examples, records, bad, targets=False, task=task)
     if not len(examples):
@@ -70,7 +73,9 @@ def _answers(
         yield records.number(index), task.present(example, prediction, scores=scores)
 
 
-def evaluate(runner: Runner, data: Data, *, columns: Mapping[str, str] | None, bad: BadRecords) -> Scores:
+def evaluate(
+    runner: Runner, data: Data, *, threshold: float | None, columns: Mapping[str, str] | None, bad: BadRecords
+) -> Scores:
     """The task's metrics on labelled data; see `Adapted.evaluate`.
 
     Args:
@@ -81,10 +86,13 @@ def evaluate(runner: Runner, data: Data, *, columns: Mapping[str, str] | None, b
         LightAdaptError: the labels are not known yet.
     """
     runner.require_labels()
-    examples, records = runner.read(data, runner.task, "test", columns=columns, bad=bad)
+    task = runner.task if threshold is None else runner.task.with_threshold(threshold)
+    examples, records = runner.read(data, task, "test", columns=columns, bad=bad)
     bad.tell(len(examples))
     predictions = list(runner.predict(examples, records, targets=True))
-    return Scores(*runner.task.score(examples, predictions), Evidence(runner.task, records, examples, predictions))
+    for remark in task.remarks(examples, predictions):
+        warn(f"In {records.source} {remark}")
+    return Scores(*task.score(examples, predictions), Evidence(task, records, examples, predictions))
 
 
 def stream(

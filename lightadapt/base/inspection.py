@@ -18,6 +18,8 @@ from lightadapt.base.design import Design, make_design, number_format
 from lightadapt.base.memory import FLOAT32, Memory, as_size, estimate_memory
 from lightadapt.base.quantization import Quantization, Quantize, resolve_quantization, settle_quantization
 from lightadapt.base.source import Source, find_source, first_line
+from lightadapt.calls import explained
+from lightadapt.elsewhere import ADAPT
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import planned_device
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
@@ -75,6 +77,7 @@ class Inspection:
     __repr__ = __str__
 
 
+@explained(ADAPT)
 def inspect(
     model: Any,
     *,

@@ -63,6 +63,8 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
         _describe_packed(model, quantization, adaptation)
     if in_place and chosen is not None:
         model.to(chosen)  # type: ignore[arg-type]
+    if chosen is not None:
+        model.config.dtype = chosen
     if quantization is not None:
         _check_drift(runner, model.eval(), base, max_drift)
     return model

@@ -20,6 +20,12 @@ def may_be_on_hub(name: str) -> bool:
     return bool(HUB_ID.fullmatch(name)) and not _nearly_lies_here(name)
 
 
+def is_owned_name(name: str) -> bool:
+    """Whether a name of nothing that is here is `owner/name` on the hub; where a folder `owner` is, it is a path."""
+    owner, _, rest = name.partition("/")
+    return bool(HUB_ID.fullmatch(name) and rest) and not Path(owner).exists()
+
+
 def _nearly_lies_here(name: str) -> bool:
     owner, _, rest = name.partition("/")
     return bool(rest) and Path(owner).is_dir() and bool(get_close_matches(rest, _names_in(Path(owner)), n=1))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.calls import explain_constructors
+from lightadapt.elsewhere import method_called
+from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.methods.method import KNOWN_METHODS, Method, Plan
 from lightadapt.methods.peft_method import PeftMethod, method_named, method_of, names_of_peft
 from lightadapt.peft_bridge import PeftConfig
@@ -14,6 +16,7 @@ from lightadapt.registry import own_classes, required_settings
 
 METHODS: dict[str, type[Method]] = own_classes(__name__, KNOWN_METHODS)
 """Ours, by the name under which they are saved."""
+explain_constructors(METHODS.values())
 
 NAMES: dict[str, Callable[[], Method]] = {
     name: partial(method, **settings)
@@ -55,9 +58,10 @@ def resolve_method(method: Any) -> Method:
     found = _method_called(method) if isinstance(method, str) else None
     if found is None:
         names = [*NAMES, *(name for name in KNOWN_METHODS.names if name not in (*NAMES, PeftMethod.name))]
-        near = nearest(str(method), [*names, *names_of_peft()])
+        way = method_called(method) if isinstance(method, str) else None
+        hint = f"Here it is {way}. " if way else nearest(str(method), [*names, *names_of_peft()])
         raise LightAdaptError(
-            f"Unknown method {method!r}. {near}Methods: {', '.join(names)}; and PEFT's own, such as vera."
+            f"Unknown method {shown(method)}. {hint}Methods: {', '.join(names)}; and PEFT's own, such as vera."
         )
     return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block
+from lightadapt.elsewhere import method_called
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods.layernorm import LayerNorm
 from lightadapt.methods.lora import INITS
@@ -157,9 +158,10 @@ def method_of(config: PeftConfig) -> Method:
     if kind in NEED_INPUTS:
         raise LightAdaptError(f"PEFT's {kind} needs inputs of its own at every step, which no task here gives.")
     if not hasattr(config, "target_modules") or peft_bridge.keeps_state_apart(config):
+        way = method_called(kind) or "one of lightadapt's own methods, or another of PEFT's"
         raise LightAdaptError(
             f"PEFT's {kind} does not work inside a model but around it, which would take its forward from it. "
-            "Use one of lightadapt's own methods, or another of PEFT's."
+            f"Use {way}."
         )
     content = json.loads(json.dumps(config.to_dict(), default=_as_json))
     content = {key: value for key, value in content.items() if key not in ("auto_mapping", "runtime_config")}

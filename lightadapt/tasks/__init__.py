@@ -7,8 +7,10 @@ from dataclasses import replace
 from inspect import isabstract
 from typing import Any
 
+from lightadapt.calls import explain_constructors
 from lightadapt.data import is_collection
-from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.elsewhere import task_called
+from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.registry import own_classes
 from lightadapt.tasks.encoding.features import Count, Encoded, Feature
 from lightadapt.tasks.encoding.view import ModelView
@@ -33,6 +35,7 @@ __all__ = [
 
 TASKS: dict[str, type[Task]] = own_classes(__name__, KNOWN_TASKS)
 """Ours, by name; those of the caller come on top."""
+explain_constructors(TASKS.values())
 
 
 def __getattr__(name: str) -> Any:
@@ -56,7 +59,9 @@ def resolve_task(task: Any) -> Task:
         task = KNOWN_TASKS.make(task, {})
     if not isinstance(task, Task):
         names = [*TASKS, *(name for name in KNOWN_TASKS.names if name not in TASKS)]
-        raise LightAdaptError(f"Unknown task {task!r}. {nearest(str(task), names)}Tasks: {', '.join(names)}")
+        other = task_called(task) if isinstance(task, str) else None
+        hint = f"Here it is called {other!r}. " if other else nearest(str(task), names)
+        raise LightAdaptError(f"Unknown task {shown(task)}. {hint}Tasks: {', '.join(names)}")
     KNOWN_TASKS.check(task)
     return task
 

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightadapt.anatomy import positions_of
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.metrics import Report, text_scores
 from lightadapt.numbers import check_whole
 from lightadapt.tasks.decoding.judgement import Judgement
-from lightadapt.tasks.decoding.writing import GREEDY, Generated, Inferred, check_options, write_on
+from lightadapt.tasks.decoding.writing import Generated, Inferred, check_options, generation_options, write_on
 from lightadapt.tasks.encoding.conversation import turn_end
 from lightadapt.tasks.encoding.features import IGNORED, Encoded
 from lightadapt.tasks.encoding.fields import text_field
+from lightadapt.tasks.encoding.learned_chats import FittedChats, chats_in
 from lightadapt.tasks.encoding.messages import FOR_TEMPLATE, refuse_settings
 from lightadapt.tasks.encoding.sequences import (
     GenerationExample,
@@ -84,6 +84,7 @@ class Generation(Task):
     overflow: Cut = field(default="truncate", kw_only=True)
     """What happens to a record too long for the model: its start is left out (of an encoder-decoder's source and target
     the end), or it is refused. A `text` is never cut: it is learned in pieces."""
+    fitted: FittedChats = field(default=FittedChats(), kw_only=True)
 
     def __post_init__(self) -> None:
         check_overflow(self.overflow, CUTS)
@@ -103,11 +104,14 @@ class Generation(Task):
     # ---- records
 
     def as_record(self, item: Any) -> Any:
-        """A text stands for its source; a list of messages for a conversation."""
+        """A text stands for its source, or for what a user says to a model that learned conversations.
+
+        A list of messages stands for a conversation.
+        """
         if isinstance(item, Mapping) and {"role", "content"} <= set(item):
             raise DataError("This is one message. A conversation is a list of them: predict([[message, …]]).")
         if isinstance(item, str):
-            return {self.source_field: item}
+            return self.fitted.record(item) if self.fitted.chats else {self.source_field: item}
         if isinstance(item, (list, tuple)) and item and all(isinstance(part, Mapping) for part in item):
             return {"messages": list(item)}
         return item
@@ -132,11 +136,15 @@ class Generation(Task):
         source = text_field(records, index, self.source_field)
         return GenerationExample(read_references(records, index, self.target_field) if labelled else [], source=source)
 
+    def prepare(self, examples: Sequence[GenerationExample], *, fresh_head: bool) -> Generation:
+        return replace(self, fitted=chats_in(examples))
+
     def samples(self) -> list[Record]:
-        return [
-            {self.source_field: "Where is it?", self.target_field: "It is in Rome."},
-            {self.source_field: "Who wrote the letter that came on Monday?", self.target_field: "Maria."},
-        ]
+        pairs = [("Where is it?", "It is in Rome."), ("Who wrote the letter that came on Monday?", "Maria.")]
+        if not self.fitted.chats:
+            return [{self.source_field: source, self.target_field: target} for source, target in pairs]
+        asked = [(self.fitted.record(source), {"role": "assistant", "content": reply}) for source, reply in pairs]
+        return [{**record, "messages": [*record["messages"], reply]} for record, reply in asked]
 
     def show(self, feature: GenerationFeature, view: ModelView) -> list[str]:
         ids, labels = feature.inputs["input_ids"], feature.targets["labels"]
@@ -165,7 +173,7 @@ class Generation(Task):
             features += mine
             if lost:
                 cut[index] = lost
-        return Encoded(features, count_cut(cut, view, self.overflow))
+        return Encoded(features, [*count_cut(cut, view, self.overflow), *self.fitted.count_raw(examples)])
 
     def _prompted(self, example: GenerationExample, separator: str) -> GenerationExample:
         """The example with what stands before and behind its source."""
@@ -224,35 +232,16 @@ class Generation(Task):
 
     def _generate(self, model: PreTrainedModel, prompts: Sequence[list[int]], view: ModelView) -> list[list[int]]:
         """The tokens that follow each prompt."""
+        chosen = {**self.language_options(view), **(self.options or {})}
+        options = generation_options(model, view, chosen, self.max_new_tokens, self.end_tokens(view))
         try:
-            return write_on(model, prompts, view, self._generation_options(model, view))
+            return write_on(model, prompts, view, options)
         except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as error:
             if not self.options:
                 raise
             raise LightAdaptError(
                 f"Generating with the options {dict(self.options)} failed ({type(error).__name__}: {error})."
             ) from error
-
-    def _generation_options(self, model: PreTrainedModel, view: ModelView) -> dict[str, Any]:
-        chosen = dict(self.options or {})
-        sampled = any(chosen.get(name) is not None for name in ("temperature", "top_p", "top_k", "min_p"))
-        own = model.generation_config.eos_token_id if model.generation_config is not None else None
-        ends = self.end_tokens(view) | set(own if isinstance(own, list) else [own]) - {None}
-        positions = positions_of(model)  # T5 counts none
-        most = self.max_new_tokens
-        if view.family == "decoder":
-            most = new_tokens(most, view)  # the same whatever else is in the batch
-        elif positions is not None:
-            most = min(most, positions - 1)  # the first one starts the decoder
-        return {
-            **GREEDY,
-            "do_sample": sampled,
-            "pad_token_id": view.tokenizer.pad_token_id,
-            "eos_token_id": sorted(ends) or None,
-            **self.language_options(view),
-            **chosen,
-            "max_new_tokens": most,
-        }
 
     def decode(
         self,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from lightadapt.data import Record, Records
-from lightadapt.errors import DataError, LightAdaptError, shown
+from lightadapt.errors import DataError, LightAdaptError, listed, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_sets, multilabel_scores
-from lightadapt.numbers import check_positive
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows
+from lightadapt.tasks.decoding.thresholds import FittedThresholds, check_threshold, find_thresholds
 from lightadapt.tasks.encoding.features import Encoded
 from lightadapt.tasks.encoding.fields import as_list, plain, required
 from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
@@ -31,13 +31,18 @@ from lightadapt.tasks.losses.weighting import (
 )
 from lightadapt.tasks.task import EVERY_FAMILY
 
+USUAL = 0.5
+"""The threshold where none was chosen or found."""
+ENOUGH = 5
+"""Records with a label from which it is said that none of them gets it."""
+
 
 @dataclass(frozen=True)
 class MultiLabel(LabelledTask):
     """Any number of labels a record: `text`, optional `text_pair`, `labels` (a list; empty where none holds).
 
-    A prediction is the list of labels whose probability reaches `threshold`; with `scores=True` it is
-    `{label: probability}`, each between 0 and 1 by itself.
+    A prediction is the list of labels whose probability reaches the threshold, which `fit` finds on validation data;
+    with `scores=True` it is `{label: probability}`, each between 0 and 1 by itself.
 
     >>> MultiLabel(labels=["billing", "delivery"], threshold=0.3).outputs()
     ('billing', 'delivery')
@@ -51,8 +56,10 @@ class MultiLabel(LabelledTask):
     pipeline: ClassVar[str] = "text-classification"
     problem_type: ClassVar[str | None] = "multi_label_classification"
 
-    threshold: float = 0.5
-    """Probability from which a label is predicted."""
+    threshold: float | str | None = None
+    """Probability from which a label is predicted. None or `"auto"`: the one with the best micro F1 on the validation
+    data of `fit`; `"per-label"`: one for each label that at least 10 validation records have, with the best F1 of it.
+    Without validation data it is 0.5."""
     class_weights: ClassWeights = field(default=None, kw_only=True)
     """How much the presence of each label weighs against its absence: `"balanced"` (as often as it is absent, by the
     training data), or `{label: weight}`."""
@@ -61,12 +68,41 @@ class MultiLabel(LabelledTask):
     overflow: Overflow = field(default="truncate", kw_only=True)
     """What happens to a text longer than the model takes: cut, read in windows whose probabilities are averaged, or
     refused."""
+    fitted: FittedThresholds = field(default=FittedThresholds(), kw_only=True)
+    looks_back: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_weighting(self.class_weights, self.label_smoothing)
         check_overflow(self.overflow)
-        check_positive("threshold", self.threshold, below=1, wanted="a number between 0 and 1")
+        check_threshold(self.threshold)
+
+    @property
+    def tunes(self) -> bool:
+        return self.threshold is None or isinstance(self.threshold, str)
+
+    def prepare(self, examples: Sequence[TextExample], *, fresh_head: bool) -> MultiLabel:
+        return replace(self, fitted=FittedThresholds())
+
+    def tune_on_validation(
+        self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]
+    ) -> MultiLabel:
+        labels = self.labels or ()
+        held = np.array([[label in example.label for label in labels] for example in examples])
+        probabilities = np.array([[prediction[label] for label in labels] for prediction in predictions])
+        found = find_thresholds(held, probabilities, list(map(str, labels)), each=self.threshold == "per-label")
+        return replace(self, fitted=found)
+
+    def with_threshold(self, threshold: float) -> MultiLabel:
+        check_threshold(threshold, alone=True)
+        return replace(self, threshold=threshold)
+
+    def threshold_of(self, label: Label) -> float:
+        """The probability from which a label is predicted."""
+        if not self.tunes:
+            return float(self.threshold)  # type: ignore[arg-type]
+        shared = USUAL if self.fitted.shared is None else self.fitted.shared
+        return self.fitted.by_label.get(str(label), shared)
 
     def as_record(self, item: Any) -> Any:
         return super().as_record(as_pair(item))
@@ -176,7 +212,19 @@ class MultiLabel(LabelledTask):
         ]
 
     def _chosen(self, probabilities: dict[Label, float]) -> list[Label]:
-        return [label for label, probability in probabilities.items() if probability >= self.threshold]
+        return [label for label, probability in probabilities.items() if probability >= self.threshold_of(label)]
+
+    def remarks(self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]) -> list[str]:
+        """Which labels no record is given, though some have them: their F1 is 0."""
+        held = Counter(label for example in examples for label in example.label)
+        given = {label for prediction in predictions for label in self._chosen(prediction)}
+        never = [label for label in self.labels or () if held[label] >= ENOUGH and label not in given]
+        if not never:
+            return []
+        return [
+            f"{len(never)} of {len(self.labels or ())} labels are never predicted, though {ENOUGH} records or more "
+            f"have them: {listed(never)}. Train longer, with class_weights='balanced', or with threshold='per-label'."
+        ]
 
 
 def _check_vector(place: str, labels: Sequence[Any]) -> None:

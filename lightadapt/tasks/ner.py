@@ -109,7 +109,7 @@ class NER(LabelledTask):
         if item.get("tokens") is not None:
             return read_tokens(records, index, labelled=labelled)
         if item.get("text") is None:
-            hint = nearest("tokens", item) or nearest("text", item)
+            hint = nearest("tokens", item, 0.75) or nearest("text", item, 0.75)
             raise DataError(
                 f"{place}: there is neither 'tokens' nor 'text'. Fields there: {listed(item)}. {hint}"
                 "Give tokens + tags, or text + entities; columns={…} renames fields."

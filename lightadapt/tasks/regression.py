@@ -119,6 +119,6 @@ def _number(records: Records, index: int) -> float:
     if abs(number) >= LARGEST:
         label = records.items[index]["label"]
         raise DataError(
-            f"{records.place(index)}: label is {shown(label)}, beyond {LARGEST:g}. Give the labels in a larger unit."
+            f"{records.place(index)}: label is {shown(label)}, beyond {LARGEST:,.0f}. Give the labels in a larger unit."
         )
     return number

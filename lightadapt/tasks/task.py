@@ -66,6 +66,9 @@ class Task(ABC):
     needs_offsets: ClassVar[bool] = False
     """Whether the tokenizer must know where its tokens lie in the text."""
 
+    looks_back: ClassVar[bool] = False
+    """Whether `remarks` are to be made on the validation data when a training has ended."""
+
     columns: Mapping[str, str] | None = field(default=None, kw_only=True)
     """`{field: column}` for fields that have another name in the data."""
     fitted: Fitted = field(default=Fitted(), kw_only=True, repr=False)
@@ -246,6 +249,16 @@ class Task(ABC):
         """
         raise LightAdaptError(f"Task {self.name!r} generates no text, so it takes no options. Leave them out.")
 
+    def with_threshold(self, threshold: float) -> Task:
+        """The task with this threshold for its predictions.
+
+        Raises:
+            LightAdaptError: it predicts by none, or it is none.
+        """
+        raise LightAdaptError(
+            f"threshold={shown(threshold)}: it is for task 'multilabel', and this is {self.name!r}. Leave it out."
+        )
+
     # ---- the head
 
     @property
@@ -332,6 +345,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> tuple[dict[str, float], Report]:
         """The metrics, headline first, and the report per class."""
+
+    def remarks(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[str]:
+        """What has to be said of predictions for labelled examples, a sentence each; nothing where they are usual."""
+        return []
 
     def present(self, example: Any, prediction: Any, *, scores: bool) -> Any:
         """A prediction as the user sees it; `scores` asks for the probability of each answer, where there are any."""

@@ -79,8 +79,9 @@ def check_learning_rate(given: float | None, usual: float, method: str) -> None:
     factor = given / usual
     if max(factor, 1 / factor) < DOUBTFUL:
         return
+    times = f"{factor:,.0f} times" if factor > 1 else f"1/{1 / factor:,.0f} of"
     message = (
-        f"learning_rate={given:g} is {factor:.2g} times the usual rate of method {method!r}, {usual:g}. Methods differ "
+        f"learning_rate={given:g} is {times} the usual rate of method {method!r}, {usual:g}. Methods differ "
         "much in the rate they want; leave it out to take the usual one."
     )
     if max(factor, 1 / factor) >= ABSURD:

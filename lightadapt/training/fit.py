@@ -13,6 +13,7 @@ from lightadapt.adaptation.manifest import save
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
+from lightadapt.errors import warn
 from lightadapt.tasks import Task
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
 from lightadapt.training.frozen import FrozenBase
@@ -77,7 +78,7 @@ def fit(
             watchers,
             partial(_keep, runner, skipped, has_scores=not runner.task.tunes),
         )
-    if checked is not None and runner.task.tunes:
+    if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)
     assert runner.last_run.history is not None
     return runner.last_run.history
@@ -143,9 +144,11 @@ def _validation(runner: Runner, task: Task, examples: Sequence[Any], records: Re
 
 
 def _tune(runner: Runner, examples: Sequence[Any], records: Records) -> None:
-    """Tune on validation examples what the task does not learn by gradient, and score them with it."""
+    """Tune on validation examples what the task does not learn by gradient, score them with it, and say what is odd."""
     predictions = runner.decode(examples, runner.encode(examples, records, targets=False))
-    tuned = runner.task.tune_on_validation(examples, predictions)
+    tuned = runner.task.tune_on_validation(examples, predictions) if runner.task.tunes else runner.task
     if tuned != runner.task:
         runner.task = tuned
         runner.last_run = replace(runner.last_run, metrics=tuned.score(examples, predictions)[0])
+    for remark in tuned.remarks(examples, predictions):
+        warn(f"On the validation data {remark}")

@@ -67,6 +67,14 @@ def read_given(args: Mapping[str, Any] | TrainingArguments | None) -> dict[str, 
     return given
 
 
+def as_trainer_knows(name: str, value: Any) -> str | None:
+    """What to write for an argument that Trainer has and `fit` has not; None where Trainer does not know it, either."""
+    if name in REFUSED:
+        return f"That does nothing here: {REFUSED[name]}"
+    known = {entry.name for entry in dataclasses.fields(TrainingArguments) if entry.init} | recomputing.RENAMED.keys()
+    return "args={'{name}': {value}}" if name in known else None
+
+
 def one_of(explicit: Any, given: Any, name: str) -> Any:
     """What is given to `fit`, else what is in `args`.
 

@@ -52,7 +52,8 @@ def test_the_folder_holds_json_safetensors_tokenizer_and_card(saved):
     assert {"adapter_config.json", "adapter_model.safetensors", "lightadapt.json", "README.md"} <= names
     assert {entry.suffix for entry in folder.iterdir()} <= {".json", ".safetensors", ".md", ".txt"}
     card = (folder / "README.md").read_text()
-    assert str(adapted) in card
+    base = adapted.runner.adaptation.design.blueprint.source.name
+    assert str(adapted).replace(base, "bert") in card
     assert "pipeline_tag: text-classification" in card
     assert "`refund`" in card
 

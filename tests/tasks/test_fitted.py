@@ -9,6 +9,7 @@ import pytest
 
 import lightadapt as la
 from lightadapt.tasks import task_of_json
+from lightadapt.tasks.encoding.learned_chats import FittedChats
 from lightadapt.tasks.ner import FittedWords
 from lightadapt.tasks.qa import FittedThreshold
 from lightadapt.tasks.regression import FittedScale
@@ -16,6 +17,7 @@ from lightadapt.tasks.regression import FittedScale
 LEARNED = [
     la.QA(window=64, fitted=FittedThreshold(0.5)),
     la.Regression(overflow="windows", fitted=FittedScale((3.0, 1.5))),
+    la.Dialogue(fitted=FittedChats(chats=True, system="be kind", settings={"quiet": True})),
     la.NER(["PER"], fitted=FittedWords(split=True)),
 ]
 

@@ -70,10 +70,10 @@ def test_a_learning_rate_that_is_far_off_is_said(rate, outcome):
     if outcome is None:
         checks.check_learning_rate(rate, 1e-3, "lora")
     elif outcome == "warns":
-        with pytest.warns(UserWarning, match="0.02 times the usual rate of method 'lora', 0.001"):
+        with pytest.warns(UserWarning, match="1/50 of the usual rate of method 'lora', 0.001"):
             checks.check_learning_rate(rate, 1e-3, "lora")
     else:
-        with pytest.raises(la.LightAdaptError, match=r"5e.03 times"):
+        with pytest.raises(la.LightAdaptError, match="5,000 times"):
             checks.check_learning_rate(rate, 1e-3, "lora")
 
 

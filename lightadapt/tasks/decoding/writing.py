@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lightadapt.anatomy import positions_of
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.numbers import check_whole, is_number, wrong_number
 from lightadapt.tasks.encoding.features import filler
+from lightadapt.tasks.encoding.sequences import new_tokens
 from lightadapt.tasks.encoding.view import ModelView
 
 if TYPE_CHECKING:
@@ -102,3 +104,31 @@ def check_options(options: Mapping[str, Any]) -> None:
         value = options.get(name, 1.0)
         if value is not None and not (is_number(value) and value > 0):
             raise wrong_number(name, value, "a number above 0")
+
+
+def generation_options(
+    model: PreTrainedModel, view: ModelView, chosen: Mapping[str, Any], most: int, ends: Collection[int]
+) -> dict[str, Any]:
+    """What `generate` is told: greedy unless sampling is asked for, up to an end token or so many tokens.
+
+    Args:
+        chosen: the options of the caller.
+        most: the most tokens to write.
+        ends: the tokens with which a sequence can end, beside those that the model itself names.
+    """
+    sampled = any(chosen.get(name) is not None for name in ("temperature", "top_p", "top_k", "min_p"))
+    own = model.generation_config.eos_token_id if model.generation_config is not None else None
+    ends = set(ends) | set(own if isinstance(own, list) else [own]) - {None}
+    positions = positions_of(model)  # T5 counts none
+    if view.family == "decoder":
+        most = new_tokens(most, view)  # the same whatever else is in the batch
+    elif positions is not None:
+        most = min(most, positions - 1)  # the first one starts the decoder
+    return {
+        **GREEDY,
+        "do_sample": sampled,
+        "pad_token_id": view.tokenizer.pad_token_id,
+        "eos_token_id": sorted(ends) or None,
+        **chosen,
+        "max_new_tokens": most,
+    }

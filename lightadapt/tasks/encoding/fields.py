@@ -103,7 +103,7 @@ def required(records: Records, index: int, name: str) -> Any:
     if value is None:
         if name in item:
             raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill it in.")
-        close = nearest(name, item)
+        close = nearest(name, item, 0.75)  # another field's name is worse than none
         hint = f" {close}Rename it, or pass columns={{{name!r}: '…'}}." if item else " It is an empty dict."
         raise DataError(f"{records.place(index)}: the field {name!r} is missing. Fields there: {listed(item)}.{hint}")
     return value
