@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import re
 import sys
@@ -140,3 +141,22 @@ def test_every_page_has_its_place_in_the_navigation():
 def test_every_public_name_is_in_the_reference():
     shown = re.findall(r"^::: lightadapt\.(\w+)$", "".join(p.read_text() for p in DOCS.glob("reference/*.md")), re.M)
     assert sorted(shown) == la.__all__
+
+
+@pytest.fixture(scope="module")
+def drawings() -> types.ModuleType:
+    """The script that draws the pictures of the concept pages."""
+    spec = importlib.util.spec_from_file_location("draw", DOCS / "drawings" / "draw.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_drawings_are_those_of_their_script(drawings):
+    for name, draw in drawings.DRAWINGS.items():
+        assert (DOCS / "drawings" / f"{name}.svg").read_text(encoding="utf-8") == draw()
+
+
+def test_numbers_of_the_page_on_entity_f1_are_those_of_its_drawing(drawings):
+    accuracy, f1 = drawings.scores()
+    assert (accuracy, f1) == (pytest.approx(33 / 34), pytest.approx(0.9))
