@@ -1,4 +1,4 @@
-"""Draw the pictures of the concept pages: `python docs/drawings/draw.py` writes the SVG files beside this one.
+"""Draw the pictures of the concept pages: `python docs/scripts/draw.py` writes the SVG files in docs/drawings.
 
 Each has a light ground of its own, so that it is legible on a light and on a dark page.
 """
@@ -234,4 +234,4 @@ DRAWINGS = {"methods": methods, "frozen": frozen, "head": head, "entities": enti
 
 if __name__ == "__main__":
     for name, draw in DRAWINGS.items():
-        Path(__file__).with_name(f"{name}.svg").write_text(draw(), encoding="utf-8")
+        (Path(__file__).parents[1] / "drawings" / f"{name}.svg").write_text(draw(), encoding="utf-8")
