@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 import pytest
 from tiny_models import build_tokenizer, save_model
+from typer.main import get_command
 
 import lightadapt as la
 from lightadapt import sample
+from lightadapt.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("README*.md")), *sorted(DOCS.rglob("*.md"))]
 WIDEST = 88
 """Characters of a line of code that fit beside the navigation at the usual width of a window."""
 BLOCK = re.compile(
@@ -65,7 +67,8 @@ def name_of(page: Path) -> str:
 
 
 def runs(page: Path) -> bool:
-    return any(code.language == "python" and code.not_run is None for code in code_of(page))
+    """Whether it has code to run; that of the pages in Chinese is run by tests/test_chinese_pages.py."""
+    return "zh" not in page.name and any(code.language == "python" and code.not_run is None for code in code_of(page))
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +137,18 @@ def test_lines_of_code_fit_on_a_page(page):
 
 def test_every_page_has_its_place_in_the_navigation():
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:\n")[1].split("\n\n")[0]
-    assert sorted(re.findall(r"[\w/-]+\.md", nav)) == sorted(
+    assert sorted(re.findall(r"[\w/.-]+\.md", nav)) == sorted(
         page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")
     )
+
+
+def test_every_command_and_option_is_on_the_page_of_the_command_line():
+    page = (DOCS / "command-line.md").read_text(encoding="utf-8")
+    for name, command in get_command(app).commands.items():
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert section, f"{name} has no section"
+        options = [option for each in command.params if each.param_type_name == "option" for option in each.opts]
+        assert [option for option in options if f"`{option}`" not in section] == []
 
 
 def test_every_public_name_is_in_the_reference():
