@@ -173,3 +173,10 @@ def test_drawings_are_those_of_their_script(drawings):
 def test_numbers_of_the_page_on_entity_f1_are_those_of_its_drawing(drawings):
     accuracy, f1 = drawings.scores()
     assert (accuracy, f1) == (pytest.approx(33 / 34), pytest.approx(0.9))
+
+
+def test_links_of_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
