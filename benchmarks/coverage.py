@@ -7,7 +7,7 @@
 The page's section on quantized weights is written by `coverage_quantized.py`, and stays as it is.
 
 A cell is one model type, one task and one method, tried on a tiny random model. It ends as "pass", as "refused" (an
-error before a weight is loaded) or as "fail". What a pass means is in `INTRODUCTION`, the text that opens the page.
+error before a weight is loaded) or as "fail". What a pass means is in `MEANING`, a section of the page.
 """
 
 from __future__ import annotations
@@ -52,12 +52,16 @@ TASK_TYPES = {
 }
 PAGE = "coverage.md"
 
-INTRODUCTION = f"""# Coverage
+INTRODUCTION = """# Coverage
 
 Every text model type in transformers' Auto classes, with every task it has a model for, with every method: tiny random
-models, made by `benchmarks/zoo.py` and tried by `benchmarks/coverage.py`, which also wrote this page. Methods have
-their defaults, but bottlenecks are half as wide as the model. Dropout is 0. It says that a method works on the
-architecture; it says nothing of how well it learns. A cell (type, task, method) **passes** when all of this holds:
+models, made by `benchmarks/zoo.py` and tried by `benchmarks/coverage.py`, which also wrote this page. It says that a
+method works on the architecture; it says nothing of how well it learns.
+"""
+MEANING = f"""## What a pass means
+
+Methods have their defaults, but bottlenecks are half as wide as the model. Dropout is 0. A cell (type, task, method)
+**passes** when all of this holds:
 
 1. A padded batch with labels goes forward and backward, and {STEPS} steps of Adam keep the loss finite. Every trained
    tensor of the adapter and of the head gets a gradient other than zero, in these steps or on further batches (an
@@ -152,7 +156,9 @@ def as_page(results: Results) -> str:
         "## By method\n",
         f"{extent(results)}.\n",
         summary(results),
-        f"\nThe letters below stand for tasks: {letters}.\n",
+        "",
+        MEANING,
+        f"The letters below stand for tasks: {letters}.\n",
         "## Refusals\n",
         *grouped(cell for cell in own if cell.status == "refused"),
         "\n## Failures\n",
