@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.metrics.pairs import with_references
+from lightadapt.metrics.scripts import Words, bleu_tokenizer, is_mostly_ascii
 
 TEXT_METRICS = ("exact_match", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
 """What `text_scores` can compute."""
@@ -19,9 +20,11 @@ def text_scores(
     """The scores asked for in `names`, in that order.
 
     `exact_match` is the share of predictions equal to a reference but for white space around them (0 to 1). `bleu`
-    and `chrf` are of the whole corpus (0 to 100, sacrebleu's defaults). `rouge1`, `rouge2` and `rougeL` are the mean
-    over records of the best F-measure over the references (0 to 1, rouge-score without stemming, which reads ASCII
-    letters and digits only). Records may have different numbers of references, but each has one at least.
+    and `chrf` are of the whole corpus (0 to 100, sacrebleu's defaults; texts in a script without spaces are split into
+    characters for `bleu`). `rouge1`, `rouge2` and `rougeL` are the mean over records of the best F-measure over the
+    references (0 to 1, rouge-score without stemming, which reads the letters a to z and digits; where most letters of
+    the references are others, words of any script). Records may have different numbers of references, but each has one
+    at least.
 
     >>> text_scores([["a red apple", "an apple"], ["a pear"]], ["an apple ", "the pear"], ["exact_match", "rouge1"])
     {'exact_match': 0.5, 'rouge1': 0.75}
@@ -50,7 +53,10 @@ def text_scores(
 def _sacrebleu(pairs: list[tuple[list[str], str]], name: str) -> float:
     from sacrebleu.metrics import BLEU, CHRF
 
-    metric = CHRF() if name == "chrf" else BLEU(force=True)  # force: no advice about tokenised texts on stderr
+    if name == "chrf":
+        metric = CHRF()
+    else:  # force: no advice about tokenised texts on stderr
+        metric = BLEU(force=True, tokenize=bleu_tokenizer(text for texts, _ in pairs for text in texts))
     most = max(len(texts) for texts, _ in pairs)
     # sacrebleu wants the first references of all records, then the second ones, None where a record has no more.
     streams = [[texts[number] if number < len(texts) else None for texts, _ in pairs] for number in range(most)]
@@ -62,6 +68,7 @@ def _rouge(pairs: list[tuple[list[str], str]], names: list[str]) -> dict[str, fl
         return {}
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(names)
+    official = is_mostly_ascii(text for texts, _ in pairs for text in texts)
+    scorer = RougeScorer(names, tokenizer=None if official else Words())
     best = [scorer.score_multi(texts, prediction) for texts, prediction in pairs]
     return {name: float(sum(row[name].fmeasure for row in best) / len(best)) for name in names}

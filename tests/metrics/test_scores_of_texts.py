@@ -172,9 +172,25 @@ def test_exact_match_looks_past_white_space_around_the_text_only():
     }
 
 
-def test_rouge_neither_stems_nor_reads_other_scripts():
+def test_rouge_does_not_stem():
     assert text_scores([["apples"]], ["apple"], ["rouge1"]) == {"rouge1": 0}
-    assert text_scores([["год"]], ["год"], ["rouge1"]) == {"rouge1": 0}
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "rouge1"),
+    [("новый год", "Новый, дом", 0.5), ("我的包裹", "我的钱", 4 / 7), ("naïve café", "naive cafe", 0)],
+)
+def test_rouge_reads_words_of_other_scripts_and_leaves_latin_texts_as_they_are(reference, prediction, rouge1):
+    assert text_scores([[reference]], [prediction], ["rouge1"])["rouge1"] == pytest.approx(rouge1)
+
+
+@pytest.mark.parametrize(
+    ("language", "split"), [("我的包裹在哪里", "zh"), ("荷物はどこにありますか", "char"), ("Wo ist mein Paket", "13a")]
+)
+def test_bleu_splits_as_the_script_asks(language, split):
+    references, predictions = [[language], [language[::-1]]], [language, f"{language[:-2]}x"]
+    expected = sacrebleu.corpus_bleu(predictions, [[texts[0] for texts in references]], tokenize=split, force=True)
+    assert text_scores(references, predictions, ["bleu"])["bleu"] == pytest.approx(expected.score)
 
 
 def test_only_what_is_asked_is_computed(monkeypatch):
