@@ -16,9 +16,10 @@ from lightadapt import sample
 
 
 class Interrupt(TrainerCallback):
-    """What Ctrl-C is in this example: it ends the run in the middle of its second epoch."""
+    """What Ctrl-C is in this example."""
 
     def on_step_end(self, args, state, control, **kwargs):
+        """End the run in the middle of its second epoch."""
         if state.epoch > 1.4:
             raise KeyboardInterrupt
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,7 @@ from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.on_hub import check_pushed, push
 from lightadapt.adaptation.preview import preview
-from lightadapt.adaptation.requests import answer, evaluate, stream
+from lightadapt.adaptation.requests import Request, answer, answer_by_name, evaluate, stream
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other, warn_when_other_format
 from lightadapt.adaptation.several import Several
@@ -365,6 +366,7 @@ class Adapted:
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
+        batch_tokens: int | None = None,
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
     ) -> list[Any]:
@@ -379,6 +381,7 @@ class Adapted:
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
             threshold: of task multilabel, another probability from which a label is predicted.
+            batch_tokens: tokens of a batch, padding included; None: 512 for each thread of a CPU, 4,096 on a GPU.
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
             on_error: what an input that cannot be used is: `"raise"`: an error; `"skip"`: answered with None, with a
                 warning that says how many are and why the first ones.
@@ -388,12 +391,16 @@ class Adapted:
             LightAdaptError: the labels are not known yet.
         """
         bad = BadRecords(on_error)
+        request = Request(
+            scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens
+        )
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                found = answer(now, inputs, bad, scores=scores, columns=columns, options=options, threshold=threshold)
+                found = answer(now, inputs, request, bad)
         elif is_collection(adapter):
-            how = {"scores": scores, "columns": columns, "options": options, "threshold": threshold}
-            found = self._predict_by_name(inputs, list(adapter), bad, **how)
+            names = list(adapter)
+            runners = {name: self._several.named(name) for name in names}
+            found = answer_by_name(lambda name: self._several.computing(runners[name]), inputs, names, request, bad)
         else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         bad.tell(len(found) - bad.count)
@@ -408,6 +415,7 @@ class Adapted:
         columns: Mapping[str, str] | None = None,
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
+        batch_tokens: int | None = None,
         adapter: str | None = None,
         at_once: int = 1_000,
         on_error: str = "raise",
@@ -423,6 +431,7 @@ class Adapted:
             columns: as in `predict`.
             options: as in `predict`.
             threshold: as in `predict`.
+            batch_tokens: as in `predict`.
             adapter: the adaptation that answers; None: the one that is in use when this is called.
             at_once: inputs that are taken before the first of them is answered.
             on_error: as in `predict`; the warning comes with the last answer.
@@ -433,31 +442,13 @@ class Adapted:
         """
         check_whole("at_once", at_once, wanted="a whole number above 0")
         chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
+        request = Request(scores=scores, options=options, threshold=threshold, batch_tokens=batch_tokens)
 
-        def answers(items: Any, **more: Any) -> list[Any]:
+        def answers(items: Any, columns: Mapping[str, str] | None, numbers: range) -> list[Any]:
             with self._several.computing(chosen) as now:
-                return answer(now, items, bad, scores=scores, options=options, threshold=threshold, **more)
+                return answer(now, items, replace(request, columns=columns), bad, numbers=numbers)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
-
-    def _predict_by_name(self, inputs: Any, names: list[str], bad: BadRecords, **how: Any) -> list[Any]:
-        """The predictions where each input names the adaptation that answers: those of one name together."""
-        if not is_collection(inputs):
-            raise LightAdaptError("predict(…, adapter=[…]) takes a list of inputs, with a name for each.")
-        items = list(inputs)
-        if len(names) != len(items):
-            raise LightAdaptError(
-                f"predict: adapter has {len(names)} names for {len(items)} inputs. Give one for each."
-            )
-        for name in names:
-            self._several.named(name)
-        found: dict[int, Any] = {}
-        for name in dict.fromkeys(names):
-            places = [place for place, each in enumerate(names) if each == name]
-            with self._several.computing(self._several.named(name)) as runner:
-                answers = answer(runner, [items[place] for place in places], bad, numbers=places, **how)
-            found |= dict(zip(places, answers, strict=True))
-        return [found[place] for place in range(len(items))]
 
     @explained(SAVE)
     def save(self, path: str | Path) -> None:

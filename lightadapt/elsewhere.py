@@ -211,8 +211,8 @@ PREDICT: Ways = {
             "options={'{name}': {value}}": "max_new_tokens",
             "options={'max_new_tokens': 40, 'num_beams': 4}": "generation_config",
             "scores=True": "top_k return_all_scores return_scores return_proba proba probabilities output_scores",
-            "Leave it out: inputs of like length are computed together, as many as suit the processor.": "batch_size "
-            "batch_tokens num_workers",
+            "batch_tokens=4096, where the default does not suit": "batch_size",
+            "Leave it out: texts are encoded as fast as a tokenizer can.": "num_workers",
             "inputs=[…]": "text texts sentences data",
             "Leave it out: entities come as wholes.": "aggregation_strategy",
             "The device is that of the model: adapt(…, device=…), or load(…, device=…).": "device",

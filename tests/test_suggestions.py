@@ -102,7 +102,7 @@ FITTED = [
     ({"epoch": 2}, "Did you mean 'epochs'?", {"epochs": 2}),
 ]
 PREDICTED = [
-    ({"batch_size": 8}, "Leave it out", {}),
+    ({"batch_size": 8}, "batch_tokens=4096", {"batch_tokens": 4096}),
     ({"top_k": None}, "scores=True", {"scores": True}),
     ({"return_all_scores": True}, "scores=True", {"scores": True}),
     ({"max_new_tokens": 8}, "options={'max_new_tokens': 8}", None),

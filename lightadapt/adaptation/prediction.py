@@ -54,11 +54,13 @@ def decoded(
     features: Sequence[Feature],
     sizes: Sizes,
     *,
+    batch_tokens: int | None = None,
     shared: bool = False,
 ) -> Iterator[Any]:
     """The predictions one by one; what was inferred is kept for a piece of the examples only.
 
     Args:
+        batch_tokens: tokens of a batch; None: as many as suit the device.
         shared: whether all processes call this together, so that each can do its share.
     """
     model, costs, tokens = adaptation.model, sizes.costs, sum(sizes.costs)
@@ -73,6 +75,7 @@ def decoded(
                 costs[places.start : places.stop],
                 lambda batch: task.infer(model, batch, view),
                 done=bar.update,
+                batch_tokens=batch_tokens or suitable_tokens(model.device),
                 shared=shared,
             )
             bar.update(places.stop - bar.n)  # what other processes did
@@ -91,23 +94,25 @@ def run_model(
     infer: Callable[[Sequence[AnyFeature]], Sequence[Any]],
     *,
     done: Callable[[int], object],
+    batch_tokens: int,
     shared: bool = False,
 ) -> list[Any]:
     """What `infer` gives for each feature; it gets batches of like `lengths`, with the model in evaluation mode.
 
     Args:
         done: is told of each batch how many features it has.
+        batch_tokens: the most tokens of a batch, padding included.
         shared: whether all processes call this together, with the same features. Each then does its share of the
             batches, and all get all results. Where the model itself is in parts all have to call this anyway, and all
             compute the same: batches of their own would have them wait for each other.
     """
-    in_parts, budget = is_sharded(model), _batch_tokens(model.device)
+    in_parts = is_sharded(model)
     if in_parts:
         meet("predict")
     if in_parts or shared:
-        budget = from_main(budget)  # processes may have different numbers of threads
+        batch_tokens = from_main(batch_tokens)  # processes may have different numbers of threads
     shared = shared and not in_parts
-    batches: Sequence[list[int]] = list(sorted_batches(lengths, budget))
+    batches: Sequence[list[int]] = list(sorted_batches(lengths, batch_tokens))
     batches = share_of(batches) if shared else batches
     found: list[tuple[int, Any]] = []
     training = model.training
@@ -132,7 +137,7 @@ def progress(features: int, tokens: int) -> Any:
 def piece_tokens(model: PreTrainedModel, *, shared: bool) -> int:
     """The tokens of a piece; the same in all processes where they compute together."""
     together = shared or is_sharded(model)
-    return PIECE_TOKENS if together else min(PIECE_TOKENS, PIECE_BATCHES * _batch_tokens(model.device))
+    return PIECE_TOKENS if together else min(PIECE_TOKENS, PIECE_BATCHES * suitable_tokens(model.device))
 
 
 def whole_examples(
@@ -157,7 +162,8 @@ def whole_examples(
     yield range(first, examples), range(start, len(owners))
 
 
-def _batch_tokens(device: torch.device) -> int:
+def suitable_tokens(device: torch.device) -> int:
+    """The tokens of a batch that suit a device."""
     return BATCH_TOKENS_A_THREAD * torch.get_num_threads() if device.type == "cpu" else BATCH_TOKENS
 
 

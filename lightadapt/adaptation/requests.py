@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,24 +12,41 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, Records, is_collection
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
-from lightadapt.errors import DataError, warn
+from lightadapt.errors import DataError, LightAdaptError, warn
 from lightadapt.evaluation.scores import Evidence, Scores
+from lightadapt.numbers import check_whole
 from lightadapt.tasks import Task
 
 Part: TypeAlias = "tuple[Any, Mapping[str, str] | None, range]"
 """Some of the inputs, the names of their columns, and their numbers among all."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """How inputs are to be answered; the fields are arguments of `Adapted.predict`."""
+
+    scores: bool = False
+    columns: Mapping[str, str] | None = None
+    options: Mapping[str, Any] | None = None
+    threshold: float | None = None
+    batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens is not None:
+            check_whole("batch_tokens", self.batch_tokens)
+
+    def task_of(self, runner: Runner) -> Task:
+        """The task of a runner, with what is asked of it here.
+
+        Raises:
+            LightAdaptError: it has no such options, or no threshold.
+        """
+        task = runner.task if self.options is None else runner.task.with_options(self.options)
+        return task if self.threshold is None else task.with_threshold(self.threshold)
+
+
 def answer(
-    runner: Runner,
-    inputs: Any,
-    bad: BadRecords,
-    *,
-    scores: bool,
-    columns: Mapping[str, str] | None,
-    options: Mapping[str, Any] | None,
-    threshold: float | None = None,
-    numbers: Sequence[int] | None = None,
+    runner: Runner, inputs: Any, request: Request, bad: BadRecords, *, numbers: Sequence[int] | None = None
 ) -> list[Any]:
     """The predictions, one an input; see `Adapted.predict`.
 
@@ -41,8 +60,7 @@ def answer(
         LightAdaptError: the labels are not known yet.
     """
     runner.require_labels()
-    task = runner.task if options is None else runner.task.with_options(options)
-    task = task if threshold is None else task.with_threshold(threshold)
+    task, columns = request.task_of(runner), request.columns
     _check_form(inputs, "predict")
     if is_collection(inputs) and not isinstance(inputs, Records):
         items = list(inputs)
@@ -56,21 +74,51 @@ def answer(
     else:
         records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad)
         numbers = numbers or range(len(records) + bad.count)
-    found = dict(_answers(runner, records, bad, task, scores=scores))
+    found = dict(_answers(runner, records, task, request, bad))
     return [found.get(number) for number in numbers]
 
 
 def _answers(
-    runner: Runner, records: Records, bad: BadRecords, task: Task, *, scores: bool
+    runner: Runner, records: Records, task: Task, request: Request, bad: BadRecords
 ) -> Iterator[tuple[int, Any]]:
     """The answers to the records that can be used, each with the record's number."""
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
     examples, records = runner.usable(examples, records, bad, targets=False, task=task)
     if not len(examples):
         return
-    predictions = runner.predict(examples, records, task=task)
+    predictions = runner.predict(examples, records, task=task, batch_tokens=request.batch_tokens)
     for index, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
-        yield records.number(index), task.present(example, prediction, scores=scores)
+        yield records.number(index), task.present(example, prediction, scores=request.scores)
+
+
+def answer_by_name(
+    computing: Callable[[str], AbstractContextManager[Runner]],
+    inputs: Any,
+    names: Sequence[str],
+    request: Request,
+    bad: BadRecords,
+) -> list[Any]:
+    """The predictions where each input names the adaptation that answers: those of one name together.
+
+    Args:
+        computing: makes the adaptation of a name the one that computes.
+
+    Raises:
+        DataError: an input cannot be used.
+        LightAdaptError: there are not as many names as inputs, or the labels of one are not known yet.
+    """
+    if not is_collection(inputs):
+        raise LightAdaptError("predict(…, adapter=[…]) takes a list of inputs, with a name for each.")
+    items = list(inputs)
+    if len(names) != len(items):
+        raise LightAdaptError(f"predict: adapter has {len(names)} names for {len(items)} inputs. Give one for each.")
+    found: dict[int, Any] = {}
+    for name in dict.fromkeys(names):
+        places = [place for place, each in enumerate(names) if each == name]
+        with computing(name) as runner:
+            answers = answer(runner, [items[place] for place in places], request, bad, numbers=places)
+        found |= dict(zip(places, answers, strict=True))
+    return [found[place] for place in range(len(items))]
 
 
 def evaluate(

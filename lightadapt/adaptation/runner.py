@@ -282,13 +282,20 @@ class Runner:
         return list(decoded(self.adaptation, task or self.task, self.view, examples, features, sizes, shared=shared))
 
     def predict(
-        self, examples: Sequence[Any], records: Records, *, targets: bool = False, task: Task | None = None
+        self,
+        examples: Sequence[Any],
+        records: Records,
+        *,
+        targets: bool = False,
+        task: Task | None = None,
+        batch_tokens: int | None = None,
     ) -> Iterator[Any]:
         """The predictions for examples one by one; the features of many examples are in a file.
 
         Args:
             records: what the examples were parsed from.
             targets: whether the answers are encoded, too, for scores that need what the model makes of them.
+            batch_tokens: tokens of a batch; None: as many as suit the device.
 
         Raises:
             DataError: a record cannot be encoded; before anything is inferred.
@@ -299,7 +306,9 @@ class Runner:
         features = self.encode(
             examples, records, targets=targets, task=task, in_file=len(examples) > PIECE, sizes=sizes
         )
-        return decoded(self.adaptation, task or self.task, self.view, examples, features, sizes)
+        return decoded(
+            self.adaptation, task or self.task, self.view, examples, features, sizes, batch_tokens=batch_tokens
+        )
 
 
 def _arguments(model: PreTrainedModel) -> frozenset[str]:

@@ -32,6 +32,7 @@ def predict_stream(
     as_csv: bool,
     scores: bool,
     with_inputs: bool,
+    batch_tokens: int | None,
     columns: Mapping[str, str] | None,
 ) -> None:
     """Write a row for each input, in their order; memory holds some of them.
@@ -50,7 +51,7 @@ def predict_stream(
         if source is inputs:
             source, columns = adapted.task.read(inputs, split="test", columns=columns, labelled=False), None
         source, kept = tee(source)
-    found = adapted.predict_stream(source, scores=scores, columns=columns)
+    found = adapted.predict_stream(source, scores=scores, batch_tokens=batch_tokens, columns=columns)
     with _opened(out) as file:
         write = _csv_writer(file) if as_csv else _json_writer(file)
         for prediction in found:
