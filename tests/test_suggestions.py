@@ -254,4 +254,4 @@ def test_a_run_says_nothing_but_its_own(tiny, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     said = [line for line in done.stderr.replace("\r", "\n").splitlines() if line.strip()]
     assert all(line.strip().startswith(("classification, lora: ", "generation, lora: ")) for line in said), done.stderr
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["epoch 1"], done.stdout
+    assert not done.stdout
