@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, TrainingArguments
 
+from lightadapt.adaptation.adding import add, hang
 from lightadapt.adaptation.artifact import Artifact
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
@@ -18,24 +19,20 @@ from lightadapt.adaptation.on_hub import check_pushed, push
 from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import Request, answer, answer_by_name, evaluate, stream
 from lightadapt.adaptation.runner import Runner
-from lightadapt.adaptation.saved import design_of, read_objects, warn_when_other, warn_when_other_format
 from lightadapt.adaptation.several import Several
-from lightadapt.anatomy import Layers, family_of
-from lightadapt.base.blueprint import make_blueprint
-from lightadapt.base.design import make_design
-from lightadapt.base.source import check_tokenizer
-from lightadapt.calls import explained
+from lightadapt.anatomy import Layers
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.display import html
-from lightadapt.elsewhere import ADAPT, EVALUATE, FIT, PREDICT, SAVE
 from lightadapt.errors import LightAdaptError
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
-from lightadapt.methods import Method, resolve_method
+from lightadapt.methods import Method
 from lightadapt.numbers import check_whole
-from lightadapt.tasks import Label, LabelledTask, Task, give_labels, resolve_task
+from lightadapt.suggestions.calls import explained
+from lightadapt.suggestions.foreign_names import ADAPT, EVALUATE, FIT, PREDICT, SAVE
+from lightadapt.tasks import Label, LabelledTask, Task
 from lightadapt.training.checks import check_all
 from lightadapt.training.fit import fit
 from lightadapt.training.given import as_trainer_knows
@@ -117,26 +114,7 @@ class Adapted:
         Raises:
             LightAdaptError: the name is taken, or a method trains the base itself, which cannot be shared then.
         """
-        self._several.check_enabled("add")
-        chosen = self.task if task is None else resolve_task(task)
-        if labels is not None:
-            chosen = give_labels(chosen, labels)
-        backbone, first = self._several.backbone, self._several.first
-        blueprint = make_blueprint(backbone.source, chosen)
-        how = resolve_method(method)
-        self._several.check_shareable(how, how.plan(blueprint.anatomy, layers))
-        design = make_design(
-            blueprint,
-            how,
-            layers=layers,
-            quantization=backbone.quantization,
-            dtype=backbone.dtype,
-            device=backbone.device,
-            seed=first.adaptation.design.seed,
-        )
-        check_tokenizer(first.tokenizer, blueprint.source, chosen)
-        tokenizer = chosen.fit_tokenizer(first.tokenizer, family_of(blueprint.source.config))
-        self._several.hang(name, design, chosen, tokenizer)
+        add(self._several, name, method=method, task=task, labels=labels, layers=layers)
 
     def hang(self, artifact: Artifact, name: str) -> Adapted:
         """Hang a saved adaptation on the base, under a name; see `lightadapt.load(…, onto=…)`.
@@ -145,13 +123,7 @@ class Adapted:
             ArtifactError: it was trained on other weights, or does not fit this base.
             LightAdaptError: the name is taken, or its method trains the base itself.
         """
-        backbone = self._several.backbone
-        source, quantization = backbone.source, backbone.quantization
-        task, method = read_objects(artifact)
-        design = design_of(artifact, source, task, method, quantization, dtype=backbone.dtype, device=backbone.device)
-        warn_when_other(artifact, quantization, "Load it by itself")
-        warn_when_other_format(artifact, backbone.dtype, shared=True)
-        self._several.hang(name, design, task, self._several.tokenizer_of(artifact, task), artifact)
+        hang(self._several, artifact, name)
         return self
 
     def use(self, name: str) -> Adapted:

@@ -18,12 +18,12 @@ from lightadapt.base.description import brief
 from lightadapt.base.design import make_design
 from lightadapt.base.quantization import resolve_quantization, settle_quantization
 from lightadapt.base.source import Model, Source, find_source, load_tokenizer
-from lightadapt.calls import explained
 from lightadapt.data import Data
-from lightadapt.elsewhere import ADAPT, LOAD
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.methods import Method, resolve_method
 from lightadapt.numbers import check_whole
+from lightadapt.suggestions.calls import explained
+from lightadapt.suggestions.foreign_names import ADAPT, LOAD
 from lightadapt.tasks import Label, Task, give_labels, resolve_task
 
 

@@ -16,8 +16,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 assert len(FILES) > 90
 LAYERS = [
     {"errors"},
-    {"elsewhere", "numbers", "registry"},
-    {"calls"},
+    {"numbers", "registry"},
+    {"suggestions"},
     {"machine", "sample", "display"},
     {"data", "anatomy"},
     {"heads", "metrics", "peft_bridge"},

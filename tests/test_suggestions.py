@@ -12,9 +12,9 @@ import peft
 import pytest
 
 import lightadapt as la
-from lightadapt.elsewhere import ADAPT, CONSTRUCTORS, EVALUATE, FIT, LOAD, METHODS, PREDICT, SAVE, TASKS
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods import resolve_method
+from lightadapt.suggestions.foreign_names import ADAPT, CONSTRUCTORS, EVALUATE, FIT, LOAD, METHODS, PREDICT, SAVE, TASKS
 from lightadapt.tasks import resolve_task
 
 TASK_NAMES = [

@@ -18,13 +18,13 @@ from lightadapt.base.design import Design, make_design, number_format
 from lightadapt.base.memory import FLOAT32, Memory, as_size, estimate_memory
 from lightadapt.base.quantization import Quantization, Quantize, resolve_quantization, settle_quantization
 from lightadapt.base.source import Source, find_source, first_line
-from lightadapt.calls import explained
-from lightadapt.elsewhere import ADAPT
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.hardware import planned_device
 from lightadapt.methods import NAMES, Method, Plan, resolve_method
 from lightadapt.methods.probe import Probe
 from lightadapt.numbers import check_whole
+from lightadapt.suggestions.calls import explained
+from lightadapt.suggestions.foreign_names import ADAPT
 from lightadapt.tasks import Task, resolve_task
 
 MOST_TOKENS = 2**22

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from lightadapt.calls import explain_constructors
-from lightadapt.elsewhere import method_called
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.methods.method import KNOWN_METHODS, Method, Plan
 from lightadapt.methods.peft_method import PeftMethod, method_named, method_of, names_of_peft
 from lightadapt.peft_bridge import PeftConfig
 from lightadapt.registry import own_classes, required_settings
+from lightadapt.suggestions.calls import explain_constructors
+from lightadapt.suggestions.foreign_names import method_called
 
 METHODS: dict[str, type[Method]] = own_classes(__name__, KNOWN_METHODS)
 """Ours, by the name under which they are saved."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block
-from lightadapt.elsewhere import method_called
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods.layernorm import LayerNorm
 from lightadapt.methods.lora import INITS
 from lightadapt.methods.method import Method
 from lightadapt.methods.prefix import Prefix
 from lightadapt.methods.prompt import Prompt
+from lightadapt.suggestions.foreign_names import method_called
 
 if TYPE_CHECKING:
     from peft import PeftConfig

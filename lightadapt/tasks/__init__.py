@@ -7,11 +7,11 @@ from dataclasses import replace
 from inspect import isabstract
 from typing import Any
 
-from lightadapt.calls import explain_constructors
 from lightadapt.data import is_collection
-from lightadapt.elsewhere import task_called
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.registry import own_classes
+from lightadapt.suggestions.calls import explain_constructors
+from lightadapt.suggestions.foreign_names import task_called
 from lightadapt.tasks.encoding.features import Count, Encoded, Feature
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.labels import Label, LabelledTask

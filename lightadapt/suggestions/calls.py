@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from lightadapt.elsewhere import CONSTRUCTORS, Ways
 from lightadapt.errors import ArgumentError, listed, nearest, shown
+from lightadapt.suggestions.foreign_names import CONSTRUCTORS, Ways
 
 P = ParamSpec("P")
 R = TypeVar("R")
