@@ -247,7 +247,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _text(value: Any, *, empty: bool = False) -> str:
-    if type(value) is not str or not (empty or any(each.isprintable() and not each.isspace() for each in value)):
+    if type(value) is not str or not (empty or value.strip()):
         raise NotSureError("no text")
     value.encode("utf-8")
     return value

@@ -105,11 +105,11 @@ def listed(names: Iterable[Any], most: int = 12) -> str:
     return ", ".join([*first, f"… ({len(names):,} in all)"] if len(names) > most else first)
 
 
-def nearest(name: Any, known: Iterable[Any], cutoff: float = 0.7) -> str:
+def nearest(name: Any, known: Iterable[Any], cutoff: float = 0.6) -> str:
     """The sentence `Did you mean 'x'? ` for the closest known name, or nothing when none is close.
 
     Args:
-        cutoff: how alike two names must be, from 0 to 1: below 0.7 most pairs are names of two things.
+        cutoff: how alike two names must be, from 0 to 1.
 
     >>> nearest("lorra", ["lora", "prefix"])
     "Did you mean 'lora'? "

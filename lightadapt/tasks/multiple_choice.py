@@ -16,7 +16,7 @@ from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import softmax
 from lightadapt.tasks.encoding.choices import ChoiceExample, continuations, pairs, read_answer, targets_of
 from lightadapt.tasks.encoding.features import IGNORED, Encoded, Feature, filler, pad
-from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, optional_text, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, required
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.encoding.view import ModelView
@@ -86,7 +86,7 @@ class MultipleChoice(Task):
             required(records, index, "question")
         choices = as_list(place, "choices", required(records, index, "choices"))
         for choice in choices:
-            if not isinstance(choice, str) or is_blank(choice):
+            if not isinstance(choice, str) or not choice.strip():
                 raise DataError(
                     f"{place}: the choice {shown(choice)} is empty or no text. Give choices as a list of texts."
                 )

@@ -14,7 +14,7 @@ from lightadapt.numbers import is_whole
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.decoding.probabilities import most_probable
 from lightadapt.tasks.encoding.features import Encoded, Feature
-from lightadapt.tasks.encoding.fields import as_list, is_blank, plain, required, text_field
+from lightadapt.tasks.encoding.fields import as_list, plain, required, text_field
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.labels import Label
@@ -135,7 +135,7 @@ def _read_argument(records: Records, index: int, name: str, text: str) -> tuple[
             f"{place}: {name} is {shown(value)}. Give [start, end) in characters of the text, such as [4, 11]."
         )
     start, end = map(int, value)
-    if not 0 <= start < end <= len(text) or is_blank(text[start:end]):
+    if not 0 <= start < end <= len(text) or not text[start:end].strip():
         raise DataError(
             f"{place}: {name} {shown([start, end])} names no part of the text, which has {len(text)} characters. The "
             "end is not included."
@@ -158,7 +158,7 @@ def _read_tags(place: str, text: str) -> tuple[str, tuple[int, int], tuple[int, 
     for number in "12":
         start, end = edges[f"<e{number}>"], edges[f"</e{number}>"]
         part = plain[start:end]
-        if is_blank(part):
+        if not part.strip():
             raise DataError(f"{place}: there is nothing between <e{number}> and </e{number}> in text.")
         spans.append((start + len(part) - len(part.lstrip()), end - len(part) + len(part.rstrip())))
     return plain, spans[0], spans[1]

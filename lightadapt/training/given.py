@@ -134,7 +134,7 @@ def _check_dicts(others: Mapping[str, Any]) -> None:
     options, known = others.get(name) or {}, recomputing.known_options()
     if not isinstance(options, Mapping) or not options.keys() <= known:
         raise LightAdaptError(
-            f"args holds {name}={shown(options)}: give a dict with options of torch.utils.checkpoint, which are "
+            f"args holds {name}={shown(options)}: give a dict with options of checkpointing, which are "
             f"{listed(sorted(known))}."
         )
     asked = others.get("accelerator_config")

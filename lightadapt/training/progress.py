@@ -38,9 +38,9 @@ class ProgressBar(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.bar is None:
             return
-        rate = self.bar.format_dict["rate"]
-        speed = f"{rate * self.tokens_a_step:,.0f} tokens/s" if rate else ""
-        self.bar.set_postfix_str(", ".join(filter(None, (speed, self.loss))), refresh=False)
+        rate = (state.global_step - self.bar.initial) / max(self.bar.format_dict["elapsed"], 1e-3)
+        parts = [f"{rate * self.tokens_a_step:,.0f} tokens/s", self.loss]
+        self.bar.set_postfix_str(", ".join(filter(None, parts)), refresh=False)
         self.bar.update(state.global_step - self.bar.n)
 
     def on_log(
@@ -74,7 +74,7 @@ class ProgressBar(TrainerCallback):
 
 
 class ProgressLines(TrainerCallback):
-    """A line at each evaluation, and between two of them one every twenty seconds at most, on stderr."""
+    """A line at the start and at each evaluation, and between them one every twenty seconds at most, on stderr."""
 
     def __init__(self, title: str, tokens_a_step: float) -> None:
         self.title = title
@@ -88,6 +88,7 @@ class ProgressLines(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._speaks = bool(state.is_world_process_zero)
+        self._say(f"{self.title}: {state.max_steps:,} steps of about {self.tokens_a_step:,.0f} tokens")
         self._began = self._last = time.monotonic()
         self._first_step = state.global_step
 

@@ -31,8 +31,11 @@ def options(arguments: TrainingArguments) -> Mapping[str, Any]:
 
 def known_options() -> set[str]:
     """What a run may be told of how to do it."""
-    named = {name for name, each in inspect.signature(checkpoint).parameters.items() if each.default is not each.empty}
-    return {*named, "preserve_rng_state"}  # which the reentrant kind takes out of its other keywords
+    own, enable = inspect.signature(checkpoint).parameters, getattr(PreTrainedModel, f"{NAME}_enable")
+    named = {name for name, each in own.items() if each.default is not each.empty}
+    # The reentrant kind takes the first out of its other keywords; the others are of transformers itself.
+    of_model = {name for name in inspect.signature(enable).parameters if name not in ("self", f"{NAME}_kwargs")}
+    return {*named, "preserve_rng_state", *of_model}
 
 
 def is_on(model: PreTrainedModel) -> bool:

@@ -11,7 +11,7 @@ from test_lean_lora import make
 
 import lightadapt as la
 from lightadapt import peft_bridge
-from lightadapt.adaptation import runner
+from lightadapt.adaptation import prediction
 from lightadapt.peft_bridge import folding
 
 TEXTS = [f"a text of {number} words{' and more' * (number % 6)}" for number in range(60)]
@@ -22,14 +22,14 @@ def folds(monkeypatch) -> list[bool]:
     """Fold for any number of tokens; the list tells each time whether it was done."""
     monkeypatch.setattr(folding, "FOLD_FROM", 0)
     seen: list[bool] = []
-    run = runner.run_model
+    run = prediction.run_model
 
     def note(model, *rest, **options):
         layers = [layer for layer in model.modules() if isinstance(layer, peft_bridge.BaseTunerLayer)]
         seen.append(bool(layers) and all(layer.merged_adapters for layer in layers))
         return run(model, *rest, **options)
 
-    monkeypatch.setattr(runner, "run_model", note)
+    monkeypatch.setattr(prediction, "run_model", note)
     return seen
 
 

@@ -155,23 +155,6 @@ def test_a_right_choice_that_stands_twice_has_two_readings():
 # ---- values
 
 
-@pytest.mark.parametrize("text", ["\0", "\u200b \u200d", "\x01\x02"])
-def test_a_text_of_which_nothing_can_be_seen_is_empty(text):
-    for task, record, field in (
-        (Classification(labels=["a", "b"]), {"text": text, "label": "a"}, "text"),
-        (Generation(), {"prompt": "a", "completion": ["b", text]}, "completion"),
-        (Generation(), {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": text}]}, "mes"),
-        (MultipleChoice(), {"question": "?", "choices": ["a", text], "answer": 0}, "choice"),
-        (NER(labels=["A"]), {"tokens": [text], "tags": ["O"]}, "tokens"),
-        (NER(labels=["A"]), {"text": f"a{text}", "entities": [[1, 2, "A"]]}, "entities"),
-        (QA(), {"question": "?", "context": f"a{text}", "answers": {"text": [text], "answer_start": [1]}}, "answer"),
-        (Relation(labels=["A", "B"]), {"text": f"<e1>{text}</e1> <e2>b</e2>", "label": "A"}, "e1"),
-    ):
-        with pytest.raises(la.DataError, match=rf"Record 0.*{field}"):
-            examples(task, [record])
-    assert examples(Classification(labels=["a", "b"]), [{"text": f"a{text}", "label": "a"}])[0].text == f"a{text}"
-
-
 def test_digits_with_underscores_are_no_number():
     assert examples(Regression(), [{"text": "a", "label": " 1.5e3 "}])[0].label == 1500.0
     with pytest.raises(la.DataError, match="label is '1_5', but a number is needed"):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lightadapt.training import progress
+from lightadapt.training import progress, run
 
 
 @pytest.mark.parametrize(("is_screen", "kind"), [(True, progress.ProgressBar), (False, progress.ProgressLines)])
@@ -30,8 +30,8 @@ def test_a_log_has_a_line_for_each_evaluation_and_none_that_is_overwritten(class
 
 
 def test_a_screen_shows_rate_and_loss(classifier, messages, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    classifier().fit(messages, messages, epochs=1)
+    monkeypatch.setattr(run, "progress_of", progress.ProgressBar)
+    classifier().fit(messages, messages, epochs=1, args={"logging_steps": 1})
     said = capsys.readouterr().err
     assert "tokens/s" in said
     assert "epoch 1: accuracy" in said

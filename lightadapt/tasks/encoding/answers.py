@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, listed, shown
 from lightadapt.numbers import is_whole
-from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, plain, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, plain, required
 
 
 class QuestionExample(NamedTuple):
@@ -82,7 +82,7 @@ def _as_entries(place: str, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read_answer(place: str, context: str, text: Any, start: Any) -> tuple[int, int]:
-    if not isinstance(text, str) or is_blank(text):
+    if not isinstance(text, str) or not text.strip():
         raise DataError(
             f"{place}, answers: the answer text {shown(text)} is empty or no text. For no answer give empty lists."
         )

@@ -18,7 +18,7 @@ from lightadapt.errors import DataError, listed, shown, warn
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.encoding.alignment import Words, WordWindow, words_inside
 from lightadapt.tasks.encoding.features import IGNORED
-from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, plain, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, plain, required
 
 OWN_TEXT = ("text", "word", "mention", "surface")
 """The names under which tools say beside a span what it holds."""
@@ -65,7 +65,7 @@ def read_tokens(records: Records, index: int, *, labelled: bool) -> EntityExampl
         raise DataError(f"{place}: token {tokens.index('')} is empty. Remove it, and its tag.")
     for token in tokens:
         check_characters(place, "tokens", token)
-    if is_blank("".join(tokens)):
+    if not "".join(tokens).strip():
         raise DataError(f"{place}: tokens hold no text. Remove the record.")
     places = _token_places(tokens)
     tags = _checked_tags(records, index, tokens) if labelled else []
@@ -190,7 +190,7 @@ def _read_entity(place: str, entry: Any, text: str) -> Span:
             f"{place}: the entity {name} has the span {shown(start)}-{shown(end)}, but its text has {len(text)} "
             "characters. Needed: 0 <= start < end <= length, in characters, end not included."
         )
-    if is_blank(text[start:end]):
+    if not text[start:end].strip():
         raise DataError(f"{place}: the entity {name} at {start}-{end} is only white space. Correct its offsets.")
     start, end = int(start), int(end)
     _check_own_text(f"{place}: the entity {name}", entry, text, start, end)

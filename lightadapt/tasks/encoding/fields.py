@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from typing import Any
-from unicodedata import category
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, listed, nearest, shown
@@ -29,9 +28,8 @@ def text_field(records: Records, index: int, name: str) -> str:
             f"{records.place(index)}: {name} is {shown(value)} ({type(value).__name__}), but a text is expected. "
             "Convert it with str(), or choose the right column with columns={…}."
         )
-    if is_blank(value):
-        what = "is empty" if not value.strip() else f"is {shown(value)}, of which nothing can be seen"
-        raise DataError(f"{records.place(index)}: {name} {what}. Remove the record or fill in its text.")
+    if not value.strip():
+        raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill in its text.")
     check_characters(records.place(index), name, value)
     return value
 
@@ -54,11 +52,6 @@ def number_field(records: Records, index: int, name: str, *, least: float = -mat
     if not least <= number <= most:
         raise DataError(f"{place}: {name} is {shown(value)}. Give a number from {least:g} to {most:g}.")
     return number
-
-
-def is_blank(text: str) -> bool:
-    """Whether a text has nothing but white space, control characters and marks of no width, which tokenizers drop."""
-    return all(each.isspace() or category(each) in ("Cc", "Cf") for each in text)
 
 
 def check_characters(place: str, name: str, text: str) -> None:

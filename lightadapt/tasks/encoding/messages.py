@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from lightadapt.data import Records
 from lightadapt.errors import DataError, shown
 from lightadapt.numbers import is_number
-from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, required
+from lightadapt.tasks.encoding.fields import as_list, check_characters, required
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 """Each a dict with `role` and `content`, `weight` 0 where it is not learned, and what else the template may read."""
@@ -71,7 +71,7 @@ def _read_message(place: str, number: int, message: Any) -> dict[str, Any]:
             raise DataError(f"{place}: the {name} of message {number} is {shown(message[name])}, not a text.")
         check_characters(place, "messages", found[name])
     _check_role(place, number, found["role"])
-    if found["role"] == "assistant" and is_blank(found["content"]) and not calls:
+    if found["role"] == "assistant" and not found["content"].strip() and not calls:
         raise DataError(f"{place}: message {number} of the assistant is empty. Remove it or fill it in.")
     return found if _weight(place, number, message) else {**found, "weight": 0}
 

@@ -22,7 +22,7 @@ from lightadapt.tasks.encoding.completions import (
 )
 from lightadapt.tasks.encoding.conversation import check_honoured, ends_with_special, render, renderings
 from lightadapt.tasks.encoding.features import IGNORED, Feature
-from lightadapt.tasks.encoding.fields import as_list, check_characters, is_blank, required, text_field
+from lightadapt.tasks.encoding.fields import as_list, check_characters, required, text_field
 from lightadapt.tasks.encoding.messages import (
     BESIDE,
     NO_SETTINGS,
@@ -93,7 +93,7 @@ def read_references(records: Records, index: int, name: str) -> list[str]:
     if not texts:
         raise DataError(f"{place}: {name} is []. Give a text, or a list of several.")
     for text in texts:
-        if not isinstance(text, str) or is_blank(text):
+        if not isinstance(text, str) or not text.strip():
             raise DataError(f"{place}: {name} holds {shown(text)}, which is empty or no text.")
         check_characters(place, name, text)
     return texts
