@@ -369,15 +369,15 @@ CASES: dict[str, Case] = {
         lambda here: fit(adapt(here, labels=None), in_latin(here)),
         evaluate_named,
     ),
-    "Choose one, such as data['train']": (
-        lambda here: fit(adapt(here), datasets.DatasetDict({"train": datasets.Dataset.from_list(TEXTS)})),
-        lambda here: fit(adapt(here), datasets.DatasetDict({"train": datasets.Dataset.from_list(TEXTS)})["train"]),
+    "Choose one, such as data['part']": (
+        lambda here: fit(adapt(here), datasets.DatasetDict({"part": datasets.Dataset.from_list(TEXTS)})),
+        lambda here: fit(adapt(here), datasets.DatasetDict({"part": datasets.Dataset.from_list(TEXTS)})["part"]),
     ),
-    "Rename it, or pass columns={'text': '…'}": (
+    "Rename it, or pass columns=": (
         lambda here: fit(adapt(here), SENTENCES),
         lambda here: fit(adapt(here), SENTENCES, columns={"text": "sentence"}),
     ),
-    "Rename it, or pass columns={'text_pair': ": (
+    "? Rename it, or pass columns=": (
         lambda here: fit(adapt(here), [{**each, "text_pairs": "a"} for each in TEXTS]),
         lambda here: fit(
             adapt(here), [{**each, "text_pairs": "a"} for each in TEXTS], columns={"text_pair": "text_pairs"}
@@ -439,13 +439,35 @@ CASES: dict[str, Case] = {
         lambda here: fit(la.adapt(here.bert, "ner"), TAGS),
         lambda here: fit(la.adapt(here.bert, "ner"), TAGS, columns={"tags": "names"}),
     ),
-    "or text + entities; columns={…} renames fields": (
-        lambda here: fit(la.adapt(here.bert, "ner"), [{"words": ["Rome"], "names": ["B-LOC"]}]),
+    "columns={…} renames fields": (
+        lambda here: fit(la.adapt(here.bert, "ner"), [{"column 1": ["Rome"], "column 2": ["B-LOC"]}]),
         lambda here: fit(
             la.adapt(here.bert, "ner"),
-            [{"words": ["Rome"], "names": ["B-LOC"]}],
-            columns={"tokens": "words", "tags": "names"},
+            [{"column 1": ["Rome"], "column 2": ["B-LOC"]}],
+            columns={"tokens": "column 1", "tags": "column 2"},
         ),
+    ),
+    "or say which they are, counted from 0: columns={'tokens': 1, 'tags': -1}": (
+        lambda here: fit(la.adapt(here.bert, "ner"), conll(here, "1 Ann B-PER\n2 ran O\n")),
+        lambda here: fit(
+            la.adapt(here.bert, "ner"), conll(here, "1 Ann B-PER\n2 ran O\n"), columns={"tokens": 1, "tags": -1}
+        ),
+    ),
+    "columns={'tags': 3} takes another column": (
+        lambda here: fit(la.adapt(here.bert, "ner"), conll(here, "Ann a b B-PER c\n")),
+        lambda here: fit(la.adapt(here.bert, "ner"), conll(here, "Ann a b B-PER c\n"), columns={"tags": 3}),
+    ),
+    "Give the number of the column, counted from 0, such as 3": (
+        lambda here: fit(la.adapt(here.bert, "ner"), conll(here, "Ann a b B-PER c\n"), columns={"tags": "NER"}),
+        lambda here: fit(la.adapt(here.bert, "ner"), conll(here, "Ann a b B-PER c\n"), columns={"tags": 3}),
+    ),
+    "of this task. Say which: columns={": (
+        lambda here: fit(adapt(here), exported("mood", "other")),
+        lambda here: fit(adapt(here), exported("mood", "other"), columns={"label": "mood"}),
+    ),
+    "Say which is the": (
+        lambda here: fit(adapt(here), exported("mood", title="a", body="b")),
+        lambda here: fit(adapt(here), exported("mood", title="a", body="b"), columns={"text": "title"}),
     ),
     "choose overflow='truncate', which leaves out": (
         lambda here: la.adapt(here.llama, la.Generation(overflow="error")).check([{"prompt": LONG, "completion": "a"}]),
@@ -565,6 +587,17 @@ def without_bitsandbytes(here, action):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "bitsandbytes", None)
         return action(folder)
+
+
+def conll(here, content):
+    (here.folder / "x.conll").write_text(content)
+    return here.folder / "x.conll"
+
+
+def exported(*names, **data):
+    """Tasks of Label Studio with these fields of answers."""
+    results = [[{"from_name": name, "value": {"choices": [label]}} for name in names] for label in LABELS]
+    return [{"data": data or {"text": "a"}, "annotations": [{"result": result}]} for result in results]
 
 
 def empty(here):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from lightadapt.adaptation.runner import Runner
-from lightadapt.data import CONLL_SUFFIXES, TABLE_SUFFIXES, Data, Records, is_collection
+from lightadapt.data import Data, Records, is_collection, names_data
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
+from lightadapt.data.tables import is_table
 from lightadapt.errors import DataError, LightAdaptError, warn
 from lightadapt.evaluation.scores import Evidence, Scores
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Task
 
-Part: TypeAlias = "tuple[Any, Mapping[str, str] | None, range]"
+Part: TypeAlias = "tuple[Any, Mapping[str, str | int] | None, range]"
 """Some of the inputs, the names of their columns, and their numbers among all."""
 
 
@@ -149,7 +149,7 @@ def stream(
     answers: Callable[..., list[Any]],
     bad: BadRecords,
     *,
-    columns: Mapping[str, str] | None,
+    columns: Mapping[str, str | int] | None,
     at_once: int,
 ) -> Iterator[Any]:
     """The predictions as `answers` gives them for pieces of so many inputs; see `Adapted.predict_stream`.
@@ -179,7 +179,7 @@ def _answered(parts: Iterable[Part], answers: Callable[..., list[Any]], bad: Bad
     bad.tell(count - bad.count)
 
 
-def _cut_collection(inputs: Iterable[Any], columns: Mapping[str, str] | None, size: int) -> Iterator[Part]:
+def _cut_collection(inputs: Iterable[Any], columns: Mapping[str, str | int] | None, size: int) -> Iterator[Part]:
     start = 0
     for piece in pieces(inputs, size):
         numbers = range(start, start + len(piece))
@@ -204,11 +204,11 @@ def _cut(records: Records, broken: int, size: int) -> Iterator[Part]:
 
 def _check_form(inputs: Any, call: str) -> None:
     """Raise for one input where several are expected."""
-    if isinstance(inputs, str) and Path(inputs).suffix.lower() not in TABLE_SUFFIXES + CONLL_SUFFIXES:
+    if isinstance(inputs, str) and not names_data(inputs):
         raise DataError(f"{call} takes a list of inputs. Write {call}([{inputs[:40]!r}]).")
-    if isinstance(inputs, Mapping):
+    if isinstance(inputs, Mapping) and not is_table(inputs):
         raise DataError(f"{call} takes a list of inputs. Write {call}([{{…}}]).")
 
 
-def _read(runner: Runner, inputs: Any, columns: Mapping[str, str] | None, bad: BadRecords) -> Records:
+def _read(runner: Runner, inputs: Any, columns: Mapping[str, str | int] | None, bad: BadRecords) -> Records:
     return runner.task.read(inputs, split="test", columns=columns, labelled=False, bad=bad)

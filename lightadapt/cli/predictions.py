@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from lightadapt.adapted import Adapted
 from lightadapt.data.encodings import decode
+from lightadapt.data.formats.brat import is_brat
 from lightadapt.errors import DataError, LightAdaptError, shown
 
 STDIN = "-"
@@ -67,7 +68,7 @@ def _lines_of(inputs: str, adapted: Adapted) -> Iterator[Any] | None:
     if inputs == STDIN:
         return _parsed(sys.stdin, "standard input")
     path = Path(inputs)
-    if path.suffix.lower() == ".txt" and path.is_file() and "tokens" not in adapted.task.fields:
+    if path.suffix.lower() == ".txt" and path.is_file() and not is_brat(path) and "tokens" not in adapted.task.fields:
         return _parsed(io.StringIO(decode(path.read_bytes(), path)), inputs)
     return None
 

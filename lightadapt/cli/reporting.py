@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -32,7 +33,7 @@ def reported(told: dict[str, str] | None = None) -> Iterator[None]:
     Raises:
         typer.Exit: the block could not do its work, or was interrupted.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _logging():
         warnings.showwarning = _show_warning
         try:
             import_peft()
@@ -46,6 +47,25 @@ def reported(told: dict[str, str] | None = None) -> Iterator[None]:
         except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(FAILED) from None
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """What the library tells its logger, such as the form that data is in, is a line each on stderr."""
+    log, handler = logging.getLogger("lightadapt"), _Lines()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)
 
 
 def _told(message: str, told: dict[str, str]) -> str:

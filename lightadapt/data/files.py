@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lightadapt.data.conll import read_conll
+from lightadapt.data.conll import CONLL, read_conll
+from lightadapt.data.formats import brat, spacy
 from lightadapt.data.lines import FileLines, Found, read_lines, read_text
+from lightadapt.data.packed import is_packed, suffix_of
 from lightadapt.data.records import Record, Records
 from lightadapt.data.separated import read_table
 from lightadapt.data.skipping import BadRecords
@@ -18,27 +21,45 @@ from lightadapt.errors import DataError, shown
 
 CONLL_SUFFIXES = (".conll", ".bio", ".txt")
 TABLE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+TOOL_SUFFIXES = (brat.SUFFIX, spacy.SUFFIX)
+SUFFIXES = TABLE_SUFFIXES + CONLL_SUFFIXES + TOOL_SUFFIXES
+"""Of all files that are read; packed ones have one more behind it."""
+LISTS = ("data", "annotations")
+"""Under which name an object of a .json may hold its records: SQuAD's and ours, and that of spaCy's annotators."""
 
 
-def read_file(path: Path, suffix: str, bad: BadRecords) -> Records:
+def read_file(path: Path, columns: Mapping[str, Any], bad: BadRecords) -> Records:
     """The records of a file of a known kind; those of a large text file are read from it as they are asked for.
 
     Args:
+        columns: for the files whose columns are counted, see `read_conll`.
         bad: takes records that are broken in themselves, so that those behind them can still be read.
 
     Raises:
         DataError: it cannot be read, is not UTF-8, or is broken.
     """
+    if brat.is_brat(path):
+        return brat.read_brat(path, bad)
+    records = _read_known(path, suffix_of(path), columns, bad)
+    return replace(records, form=f"{records.form} in {path.suffix.lower()}") if is_packed(path) else records
+
+
+def _read_known(path: Path, suffix: str, columns: Mapping[str, Any], bad: BadRecords) -> Records:
+    if suffix in (".parquet", spacy.SUFFIX) and is_packed(path):
+        raise DataError(f"{path} is packed, but {suffix} is read as it is only. Unpack it first.")
+    if suffix == spacy.SUFFIX:
+        return spacy.read_documents(path)
     if suffix == ".parquet":
-        return Records(_read_parquet(path), str(path))
+        return Records(_read_parquet(path), str(path), form="parquet")
     if suffix == ".json":
         return _read_json(path, bad)
     lines = read_lines(path)
     if suffix in CONLL_SUFFIXES:
-        return read_conll(lines, path, bad)
+        return replace(read_conll(lines, path, columns, bad), form=CONLL)
     if suffix == ".jsonl":
         return _read_json_lines(lines, path, bad)
-    return read_table(lines, path, "\t" if suffix == ".tsv" else ",", bad)
+    table = read_table(lines, path, "\t" if suffix == ".tsv" else ",", bad)
+    return replace(table, form=suffix[1:].upper())
 
 
 # ---- JSON
@@ -67,12 +88,26 @@ class JsonLines(OnDisk[Any]):
 
 
 def _read_json_lines(lines: Sequence[str], path: Path, bad: BadRecords) -> Records:
+    if (whole := _whole_list(lines)) is not None:
+        return Records(whole, str(path), form="JSON")
     found = Found(path, bad)
     items = _json_items(lines, path, found)
     if not isinstance(lines, FileLines):
-        return found.records(list(items))
+        return replace(found.records(list(items)), form="JSON lines")
     deque(items, maxlen=0)  # to see that all are JSON
-    return found.records(JsonLines(lines, found.lines))
+    return replace(found.records(JsonLines(lines, found.lines)), form="JSON lines")
+
+
+def _whole_list(lines: Sequence[str]) -> list[Any] | None:
+    """The records of a list that stands in a file of lines under the wrong name; None where lines are records."""
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if isinstance(lines, FileLines) or not first.startswith("["):
+        return None
+    try:
+        found = _parse_json("\n".join(lines))
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and found and all(isinstance(each, dict) for each in found) else None
 
 
 def _json_items(lines: Iterable[str], path: Path, found: Found) -> Iterator[Any]:
@@ -104,11 +139,11 @@ def _read_json(path: Path, bad: BadRecords) -> Records:
                 text.split("\n"), path, bad
             )  # a .jsonl file under another name, as some exports have it
         raise DataError(f"{path} is not JSON ({error}).") from error
-    if isinstance(content, dict) and isinstance(content.get("data"), list):
-        content = content["data"]
+    if isinstance(content, dict):
+        content = next((content[name] for name in LISTS if isinstance(content.get(name), list)), content)
     if not isinstance(content, list):
         raise DataError(f"{path} holds a {type(content).__name__}. It must hold a list of records.")
-    return Records(content, str(path))
+    return Records(content, str(path), form="JSON")
 
 
 def _parse_json(text: str) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lightadapt.data.encodings import decode
+from lightadapt.data.packed import is_packed, large_or_none, unpack
 from lightadapt.data.records import Record, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import OnDisk
@@ -28,6 +29,9 @@ def read_lines(path: Path) -> Sequence[str]:
     Raises:
         DataError: it cannot be read, or is not UTF-8.
     """
+    if is_packed(path):
+        unpacked = large_or_none(path, LARGE)
+        return read_text(path).split("\n") if unpacked is None else FileLines(Path(unpacked.name), path, unpacked)
     return FileLines(path) if size_of(path) >= LARGE else read_text(path).split("\n")
 
 
@@ -37,11 +41,20 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: it cannot be read, or is not UTF-8.
     """
+    return decode(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole content of a file, unpacked where it is packed.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
-    return decode(content, path)
+    return unpack(content, path) if is_packed(path) else content
 
 
 def size_of(path: Path) -> int:
@@ -97,8 +110,16 @@ class FileLines(OnDisk[str]):
     _reader: BinaryIO | None = None
     _process: int | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, named: Path | None = None, keep: Any = None) -> None:
+        """Read where the lines begin.
+
+        Args:
+            named: what the caller calls it, where the content lies elsewhere.
+            keep: what is there as long as this is.
+        """
         self._path = path.absolute()
+        self._named = self._path if named is None else named
+        self._keep = keep
         file = self._file()
         self._stamp = _stamp_of(file)
         self._bounds = array("Q")
@@ -107,7 +128,7 @@ class FileLines(OnDisk[str]):
             self._bounds.append(start)
             end = start + len(line)
             if b"\0" in line or not _is_utf8(line):
-                read_text(path)  # says what is wrong, from all of the file
+                decode(read_bytes(path), self._named)  # says what is wrong, from all of the file
                 raise self._changed()
         self._bounds.append(end)
 
@@ -117,7 +138,7 @@ class FileLines(OnDisk[str]):
 
     def __getstate__(self) -> dict[str, Any]:
         """What another reader of the file needs."""
-        return {**super().__getstate__(), "_reader": None, "_process": None}
+        return {**super().__getstate__(), "_reader": None, "_process": None, "_keep": None}
 
     def __len__(self) -> int:
         return len(self._bounds) - 1
@@ -147,12 +168,12 @@ class FileLines(OnDisk[str]):
             try:
                 self._reader, self._process = self._path.open("rb"), os.getpid()
             except OSError as error:
-                raise _unreadable(self._path, error) from error
+                raise _unreadable(self._named, error) from error
         return self._reader
 
     def _changed(self) -> DataError:
         return DataError(
-            f"{self._path} has changed since it was read. A large file is read again piece by piece, so it must stay "
+            f"{self._named} has changed since it was read. A large file is read again piece by piece, so it must stay "
             "as it is until that is done: write to another file, and start again."
         )
 

@@ -8,46 +8,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lightadapt.data.conll import TAG
-from lightadapt.data.files import CONLL_SUFFIXES, TABLE_SUFFIXES, read_file
+from lightadapt.data.conll import CONLL
+from lightadapt.data.formats import Wanted, convert
+from lightadapt.data.named import are_parallel, names_data, read_named, read_parallel, read_several
 from lightadapt.data.records import Record, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import stored_like
 from lightadapt.data.tables import is_table, read_rows
 from lightadapt.errors import DataError, listed, nearest, shown
-from lightadapt.machine.hub import may_be_on_hub
 
 if TYPE_CHECKING:
     import datasets
     import pandas
 
-__all__ = ["CONLL_SUFFIXES", "TABLE_SUFFIXES", "TAG", "Data", "Record", "Records", "is_collection", "read"]
+__all__ = ["Data", "Record", "Records", "Wanted", "is_collection", "names_data", "read"]
 
 Data: TypeAlias = (
-    "str | Path | Sequence[Mapping[str, Any]] | datasets.Dataset | datasets.IterableDataset | pandas.DataFrame"
+    "str | Path | Sequence[str | Path] | Sequence[Mapping[str, Any]] | datasets.Dataset | datasets.IterableDataset | "
+    "datasets.DatasetDict | pandas.DataFrame"
 )
-FOREIGN_SUFFIXES = (
-    ".arrow",
-    ".feather",
-    ".gz",
-    ".html",
-    ".md",
-    ".pdf",
-    ".pkl",
-    ".xls",
-    ".xlsx",
-    ".xml",
-    ".yaml",
-    ".zip",
-)
-"""Those of files that hold data as well, but are not read: no id on the hub ends so."""
 
 
 def read(
     source: Data | Records,
     *,
     split: str = "train",
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Any] | None = None,
+    wanted: Wanted | None = None,
     bad: BadRecords | None = None,
 ) -> Records:
     """All records of any accepted form, as plain dicts.
@@ -55,10 +42,13 @@ def read(
     Args:
         source: a list of dicts, a `datasets.Dataset` or `IterableDataset` in any format, a torch data set of dicts, a
             frame (of pandas, or one that Arrow or the dataframe interchange protocol can read, as polars), a path
-            (`.jsonl .json .csv .tsv .parquet`, or `.conll .bio .txt` with one token and its tag a line), a hub data-set
-            id, with the split behind a colon when it is not `split` (`"ag_news:test"`), or records read before.
-        split: the split read of a hub data set when its id names none.
+            (`.jsonl .json .csv .tsv .parquet`, all but the last also packed as `.gz` or `.zst`; `.conll .bio .txt` with
+            one token and its tag a line; brat's `.ann`, spaCy's `.spacy`), several paths, or a pattern such as
+            `data/*.jsonl`, a pair of files of lines for a translation, a `datasets.DatasetDict` or a hub data-set id,
+            with the split behind a colon when it is not `split` (`"ag_news:test"`), or records read before.
+        split: what the data is for: the split read of a data set with several, when its id names none.
         columns: `{field: column}` for fields that have another name in the data.
+        wanted: what a task needs, into which the forms of other tools are turned; None: they stay as they are.
         bad: takes what is no record, or a broken line of a file; None: they are refused.
 
     Raises:
@@ -66,14 +56,24 @@ def read(
             column that is not there.
     """
     bad = bad or BadRecords()
-    records = _read(source, split, bad)
+    columns = columns or {}
+    records = _read(source, split, columns, None if wanted is None else wanted.fields, bad)
+    if (records.form or "").startswith(CONLL):  # which has been told where these are
+        columns = {field: column for field, column in columns.items() if field not in ("tokens", "tags")}
+    if wanted is not None and not wanted.labelled:
+        columns = {field: column for field, column in columns.items() if field not in wanted.answers}
     if not len(records) and not bad.count:
         raise DataError(f"{records.source} holds no records. Give at least one.")
-    records = _only_dicts(records, bad)
+    if wanted is not None and len(records):
+        before = bad.count
+        records, columns = convert(records, wanted._replace(named=columns), bad)
+        if not len(records) and bad.count == before:
+            raise DataError(f"{records.source} ({records.form}) holds no record that is to be read. Give at least one.")
+    records = _only_dicts(records, wanted, bad)
     return _rename(records, columns) if columns and len(records) else records
 
 
-def _only_dicts(records: Records, bad: BadRecords) -> Records:
+def _only_dicts(records: Records, wanted: Wanted | None, bad: BadRecords) -> Records:
     """The records that are dicts, which an item of a list or a line of a file need not be, with their fields."""
     wrong: set[int] = set()
     fields: dict[Any, None] = {}
@@ -86,7 +86,7 @@ def _only_dicts(records: Records, bad: BadRecords) -> Records:
             )
             bad.meet(records.number(index), error)
             wrong.add(index)
-    records = replace(records, fields=tuple(fields))
+    records = replace(records, fields=tuple(fields), needed=None if wanted is None else tuple(wanted.fields))
     return records.only([index for index in range(len(records)) if index not in wrong]) if wrong else records
 
 
@@ -95,13 +95,20 @@ def is_collection(source: Any) -> bool:
     return isinstance(source, Iterable) and not isinstance(source, (str, bytes, Path, Mapping)) and not is_table(source)
 
 
-def _read(source: Any, split: str, bad: BadRecords) -> Records:
+def _read(
+    source: Any, split: str, columns: Mapping[str, Any], fields: Sequence[str] | None, bad: BadRecords
+) -> Records:
     if isinstance(source, Records):
         return source
     if isinstance(source, (str, Path)):
-        return _read_named(source, split, bad)
+        return read_named(source, split, columns, bad)
+    if isinstance(source, (list, tuple)) and source and all(isinstance(each, (str, Path)) for each in source):
+        if are_parallel(source, fields):
+            return read_parallel((source[0], source[1]))
+        if all(map(names_data, source)):
+            return read_several(source, columns, bad)
     if is_table(source):
-        return Records(read_rows(source))
+        return Records(read_rows(source, split))
     if isinstance(source, Mapping):
         raise DataError(
             f"Data is a dict with the keys {', '.join(map(shown, itertools.islice(source, 5)))}. "
@@ -115,58 +122,6 @@ def _read(source: Any, split: str, bad: BadRecords) -> Records:
         f"Data is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a frame (of pandas, "
         "polars, Arrow, …), a path, or a hub data-set id."
     )
-
-
-def _read_named(source: str | Path, split: str, bad: BadRecords) -> Records:
-    path = Path(source)
-    suffix = path.suffix.lower()
-    known = TABLE_SUFFIXES + CONLL_SUFFIXES
-    try:
-        is_folder, is_file, there = path.is_dir(), path.is_file(), path.exists()
-    except (OSError, ValueError) as error:  # too long for a name, or with a NUL in it
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{shown(str(source))} is no file name ({reason}). Texts go into a list.") from error
-    if is_folder:
-        raise DataError(f"{path} is a folder. Give one file of it, such as {path / 'train.jsonl'}.")
-    if is_file:
-        if suffix not in known:
-            raise DataError(
-                f"Unknown file type {shown(suffix)} of {path}. {nearest(suffix, known)}Known: {' '.join(known)}"
-            )
-        return read_file(path, suffix, bad)
-    if there:
-        raise DataError(f"{path} is no regular file. Give a file, or read it yourself and give a list of dicts.")
-    if suffix in known or isinstance(source, Path) or _means_a_file(source):
-        hint = "" if suffix in known else f" {nearest(suffix, known)}Known file types: {' '.join(known)}"
-        raise DataError(f"File {shown(str(path), 200)[1:-1]} does not exist (looked from {Path.cwd()}).{hint}")
-    return _read_hub(source, split)
-
-
-def _means_a_file(name: str) -> bool:
-    """Whether a name of nothing that is here is that of a file, so that the hub must not be asked for it.
-
-    An id on the hub is a name or `owner/name`, with a dot in it only where it has an owner.
-    """
-    identifier = name.partition(":")[0]
-    suffix = Path(identifier).suffix.lower()
-    if "\\" in name or (suffix and "/" not in identifier) or not may_be_on_hub(identifier):
-        return True
-    return suffix in FOREIGN_SUFFIXES or bool(nearest(suffix, TABLE_SUFFIXES + CONLL_SUFFIXES))
-
-
-def _read_hub(name: str, split: str) -> Records:
-    import datasets
-
-    identifier, _, own_split = name.partition(":")
-    try:
-        data = datasets.load_dataset(identifier, split=own_split or split)
-    except Exception as error:  # the hub client raises many kinds; all mean that there is no such data
-        raise DataError(
-            f"{shown(name)} is neither a file here nor a data set that can be loaded from the hub "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}). "
-            "Check the path, or the id and split ('owner/name:split')."
-        ) from error
-    return Records(read_rows(data), name)
 
 
 def _rename(records: Records, columns: Mapping[str, str]) -> Records:

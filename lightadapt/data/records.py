@@ -20,10 +20,18 @@ class Records:
     source: str = "data"
     """What the records were read from, as the caller named it."""
     lines: Sequence[int] | None = None
-    """First line of each record in a text file, counted from 1."""
+    """First line of each record in a text file, counted from 1; 0 where it is not known."""
     numbers: Sequence[int] | None = None
     """What each record is counted as, where they are some of many; None: from 0."""
+    form: str | None = None
+    """What form they were in, such as `doccano (JSON lines)`; None: dicts, or rows of a table in memory."""
+    files: Sequence[str] | None = None
+    """The files that they were read from, where there are several."""
+    file_of: Sequence[int] | None = None
+    """Which of the files each record was read from."""
 
+    needed: Sequence[str] | None = None
+    """The fields of the task that they were read for; None: for none."""
     fields: Sequence[Any] | None = None
     """The fields that occur in any of them; None: nobody has looked."""
 
@@ -43,6 +51,7 @@ class Records:
             self,
             items=chosen(self.items, places),
             lines=self.lines and array("Q", (self.lines[place] for place in places)),
+            file_of=self.file_of and array("Q", (self.file_of[place] for place in places)),
             numbers=array("Q", map(self.number, places)),
         )
 
@@ -54,6 +63,12 @@ class Records:
     def place(self, index: int) -> str:
         """The name of a record for an error message: `Record 17 (train.jsonl, line 18)`; counted from 0."""
         number = self.number(index)
-        if self.lines is not None:
-            return f"Record {number} ({self.source}, line {self.lines[index]})"
-        return f"Record {number}" if self.source == "data" else f"Record {number} ({self.source})"
+        source = self.source if self.files is None or self.file_of is None else self.files[self.file_of[index]]
+        if self.lines is not None and self.lines[index]:
+            return f"Record {number} ({source}, line {self.lines[index]})"
+        return f"Record {number}" if source == "data" else f"Record {number} ({source})"
+
+    def described(self, purpose: str) -> str:
+        """A sentence on what was read: `train.json: Label Studio (JSON), 120 records read as ner`."""
+        form = "" if self.form is None else f"{self.form}, "
+        return f"{self.source}: {form}{len(self):,} record{'s' * (len(self) != 1)} read as {purpose}"

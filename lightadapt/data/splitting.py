@@ -17,7 +17,7 @@ CLASS_FIELDS = ("label", "labels", "tags", "entities")
 
 
 def split(
-    data: Data, share: float = 0.1, *, seed: int = 0, columns: Mapping[str, str] | None = None
+    data: Data, share: float = 0.1, *, seed: int = 0, columns: Mapping[str, str | int] | None = None
 ) -> tuple[Records, Records]:
     """The data in two parts, the second of which has `share` of all records, and of each class.
 

@@ -7,8 +7,9 @@ import pickle
 import tempfile
 from abc import abstractmethod
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, chain, islice
 from typing import Any, Generic, TypeVar, overload
 
 Item = TypeVar("Item")
@@ -95,6 +96,31 @@ class Chosen(OnDisk[Item]):
 
     def _read(self, position: int) -> Item:
         return self._source[self._places[position]]
+
+
+class Joined(OnDisk[Item]):
+    """The items of several sequences, one behind the other."""
+
+    def __init__(self, parts: Sequence[Sequence[Item]]) -> None:
+        self._parts = parts
+        self._ends = list(accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __iter__(self) -> Iterator[Item]:
+        return chain.from_iterable(self._parts)
+
+    def _read(self, position: int) -> Item:
+        part = bisect_right(self._ends, position)
+        return self._parts[part][position - (self._ends[part - 1] if part else 0)]
+
+
+def joined(parts: Sequence[Sequence[Item]]) -> Sequence[Item]:
+    """The items of all parts in one sequence, which stay on the disk when any of them are there."""
+    if any(isinstance(part, OnDisk) for part in parts):
+        return Joined(parts)
+    return list(chain.from_iterable(parts))
 
 
 def chosen(source: Sequence[Item], places: Sequence[int]) -> Sequence[Item]:

@@ -16,6 +16,8 @@ EXCHANGED = ("__arrow_c_stream__", "__arrow_c_array__", "__dataframe__", "to_pan
 """How a table can be had of any library: Arrow's interface, the dataframe interchange protocol, or by way of pandas."""
 LATER = ("collect", "compute")
 """What computes a frame that is only planned so far."""
+SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+"""What data is for, and how splits for it are called, the usual name first."""
 Namer: TypeAlias = Callable[[Any], Any]
 
 
@@ -28,14 +30,23 @@ def is_table(source: Any) -> bool:
     return can and any(_ability(source, name) is not None for name in ("columns", "column_names", "schema"))
 
 
-def read_rows(source: Any) -> Sequence[Record]:
+def read_rows(source: Any, split: str = "train") -> Sequence[Record]:
     """The rows of a table as dicts, with class numbers replaced by their names; those of a stream in a file.
 
+    Args:
+        split: what the data is for, by which one of several splits is chosen.
+
     Raises:
-        DataError: it is no table yet, or a row cannot be read.
+        DataError: it is no table yet, a row cannot be read, or no split is called as what it is for.
     """
     if _is_splits(source):
-        raise DataError(f"This is a dictionary of splits ({listed(source)}). Choose one, such as data['train'].")
+        name = next((name for name in SPLITS.get(split, (split,)) if name in source), None)
+        if name is None:
+            raise DataError(
+                f"This is a dictionary of splits ({listed(source)}), none of which is called {split!r}. Choose "
+                f"one, such as data[{shown(next(iter(source)))}]."
+            )
+        source = source[name]
     if _is_dataset(source):
         rows = _dataset_rows(source)
         return list(rows) if hasattr(source, "__len__") else Stored(rows)

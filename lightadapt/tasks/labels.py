@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from unicodedata import category, normalize
@@ -69,6 +69,16 @@ class LabelledTask(Task):
     @abstractmethod
     def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
         """The labels that occur, sorted."""
+
+    def classes_of(self, examples: Sequence[Any]) -> list[Sequence[Hashable]]:
+        """The labels of each example; none for one in which none holds."""
+        found: list[Sequence[Hashable]] = []
+        for example in examples:
+            try:
+                found.append(self.find_labels([example]))
+            except LightAdaptError:  # it is the whole of the data that needs one
+                found.append(())
+        return found
 
     @abstractmethod
     def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:

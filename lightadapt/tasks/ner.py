@@ -10,6 +10,7 @@ import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.data.conll import TAG
+from lightadapt.data.formats.guessing import columns_for
 from lightadapt.data.spans import Span, transitions
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_spans, entity_scores
@@ -24,7 +25,7 @@ from lightadapt.tasks.encoding.entities import (
     warn_of_mixed_schemes,
 )
 from lightadapt.tasks.encoding.features import IGNORED, Count, Encoded
-from lightadapt.tasks.encoding.fields import text_field
+from lightadapt.tasks.encoding.fields import rename, text_field
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.labels import Label, LabelledTask
@@ -110,9 +111,11 @@ class NER(LabelledTask):
             return read_tokens(records, index, labelled=labelled)
         if item.get("text") is None:
             hint = nearest("tokens", item, 0.75) or nearest("text", item, 0.75)
+            name = next((name for name in ("tokens", "text") if columns_for(name, self.fields, item)), None)
+            how = rename(records, item, name) if name else "columns={…} renames fields."
             raise DataError(
                 f"{place}: there is neither 'tokens' nor 'text'. Fields there: {listed(item)}. {hint}"
-                "Give tokens + tags, or text + entities; columns={…} renames fields."
+                f"Give tokens + tags, or text + entities. {how}"
             )
         text = text_field(records, index, "text")
         entities = read_entities(records, index, text) if labelled else []

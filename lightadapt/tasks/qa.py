@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from lightadapt.data import Data, Record, Records
-from lightadapt.data.skipping import BadRecords
+from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
 from lightadapt.metrics import Report, answer_f1, question_scores
 from lightadapt.numbers import check_whole, is_number, wrong_number
 from lightadapt.tasks.decoding.answers import Answer, best_answer
 from lightadapt.tasks.decoding.judgement import Judgement
-from lightadapt.tasks.encoding.answers import QuestionExample, flatten_articles, read_answers
+from lightadapt.tasks.encoding.answers import QuestionExample, read_answers
 from lightadapt.tasks.encoding.features import Count, Encoded
 from lightadapt.tasks.encoding.fields import plain, text_field
 from lightadapt.tasks.encoding.showing import show_tokens
@@ -85,22 +84,6 @@ class QA(Task):
         if isinstance(item, (tuple, list)) and len(item) == 2:
             return {"question": item[0], "context": item[1]}
         return item
-
-    def read(
-        self,
-        source: Data | Records,
-        *,
-        split: str = "train",
-        columns: Mapping[str, str] | None = None,
-        labelled: bool = True,
-        bad: BadRecords | None = None,
-    ) -> Records:
-        records = super().read(source, split=split, columns=columns, labelled=labelled, bad=bad)
-        if not any("paragraphs" in item for item in records):
-            return records
-        if bad is not None:
-            bad.check_none()  # questions are counted over all articles, so none of these can be left out
-        return flatten_articles(records)
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> QuestionExample:
         context = text_field(records, index, "context")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -55,6 +55,7 @@ class Regression(Task):
     headline: ClassVar[str] = "pearson"
     pipeline: ClassVar[str] = "text-classification"
     problem_type: ClassVar[str | None] = "regression"
+    numeric: ClassVar[bool] = True
 
     overflow: Overflow = field(default="truncate", kw_only=True)
     """What happens to a text longer than the model takes: cut, read in windows whose values are averaged, or
@@ -80,6 +81,13 @@ class Regression(Task):
 
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> TextExample:
         return TextExample(*read_texts(records, index), _number(records, index) if labelled else None)
+
+    def classes_of(self, examples: Sequence[TextExample]) -> list[Sequence[Hashable]]:
+        """Which tenth of the values each example is in."""
+        order = np.argsort([example.label for example in examples], kind="stable")
+        tenths = np.empty(len(order), int)
+        tenths[order] = np.arange(len(order)) * 10 // max(1, len(order))
+        return [(int(tenth),) for tenth in tenths]
 
     def samples(self) -> list[Record]:
         return [{"text": "It came on time.", "label": 1.0}, {"text": "It is late, and it is broken.", "label": 0.0}]

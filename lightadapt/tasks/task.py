@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Family
-from lightadapt.data import Data, Record, Records, is_collection, read
+from lightadapt.data import Data, Record, Records, Wanted, is_collection, read
+from lightadapt.data.formats.guessing import columns_for
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.data.stored import stored_like
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report
+from lightadapt.numbers import is_whole
 from lightadapt.registry import Registry
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.encoding.features import Encoded, filler, pad
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+LOG = logging.getLogger("lightadapt")
 EVERY_FAMILY: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
 
 
@@ -63,14 +67,16 @@ class Task(ABC):
     """What transformers' heads for texts call their loss; without it they guess from the type of the labels."""
     comparable: ClassVar[bool] = True
     """Whether what is inferred is an array that a record alone must give again in a batch."""
+    numeric: ClassVar[bool] = False
+    """Whether the answer is a number."""
     needs_offsets: ClassVar[bool] = False
     """Whether the tokenizer must know where its tokens lie in the text."""
 
     looks_back: ClassVar[bool] = False
     """Whether `remarks` are to be made on the validation data when a training has ended."""
 
-    columns: Mapping[str, str] | None = field(default=None, kw_only=True)
-    """`{field: column}` for fields that have another name in the data."""
+    columns: Mapping[str, str | int] | None = field(default=None, kw_only=True)
+    """`{field: column}` for fields that have another name in the data; a number counts those of a CoNLL file."""
     fitted: Fitted = field(default=Fitted(), kw_only=True, repr=False)
     """What the task has learned from data; `fit` sets it."""
 
@@ -97,16 +103,19 @@ class Task(ABC):
         source: Data | Records,
         *,
         split: str = "train",
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
         labelled: bool = True,
         bad: BadRecords | None = None,
     ) -> Records:
-        """The records of any form of data, with this task's column names applied; `bad` takes what is no record."""
+        """The records of any form of data, with this task's column names applied; `bad` takes what is no record.
+
+        What was read is told to the logger `lightadapt`.
+        """
         columns = (self.columns if columns is None else columns) or {}
-        if not isinstance(columns, Mapping) or not all(isinstance(column, str) for column in columns.values()):
+        if not isinstance(columns, Mapping) or not all(
+            isinstance(column, str) or is_whole(column) for column in columns.values()
+        ):
             raise DataError(f"columns={shown(columns)}: write {{field: column}}, such as {{'text': 'sentence'}}.")
-        if not labelled:
-            columns = {name: column for name, column in columns.items() if name not in self.answer_fields}
         unknown = [name for name in columns if name not in self.fields]
         if unknown:
             turned = dict((column, name) if name in unknown else (name, column) for name, column in columns.items())
@@ -116,7 +125,11 @@ class Task(ABC):
                 f"{nearest(unknown[0], self.fields)}{other if columns[unknown[0]] in self.fields else ''}"
                 f"Fields: {', '.join(self.fields)}"
             )
-        return read(source, split=split, columns=columns, bad=bad)
+        wanted = Wanted(self.fields, labelled, self.answer_fields, self.numeric)
+        records = read(source, split=split, columns=columns, wanted=wanted, bad=bad)
+        if not isinstance(source, Records):
+            LOG.info("%s", records.described(self.name))
+        return records
 
     def parse(self, records: Records, *, labelled: bool = True) -> Sequence[Any]:
         """The checked examples of the records; `labelled` says whether the answer must be there.
@@ -180,9 +193,11 @@ class Task(ABC):
                 continue
             close = get_close_matches(key.lower(), absent, n=1, cutoff=0.8)
             if close:
+                others = columns_for(close[0], fields, dict.fromkeys(sorted(map(str, present)), 0))
+                columns = {**others, close[0]: key}
                 raise DataError(
                     f"Unknown column {shown(key)} in {records.source}. Did you mean {shown(close[0])}? "
-                    f"Rename it, or pass columns={{{shown(close[0])}: {shown(key)}}}. Fields: {', '.join(self.fields)}"
+                    f"Rename it, or pass columns={shown(columns, 200)}. Fields: {', '.join(self.fields)}"
                 )
 
     @abstractmethod
@@ -190,7 +205,7 @@ class Task(ABC):
         """The checked example of one record."""
 
     def read_examples(
-        self, source: Data, *, split: str, columns: Mapping[str, str] | None, bad: BadRecords | None = None
+        self, source: Data, *, split: str, columns: Mapping[str, str | int] | None, bad: BadRecords | None = None
     ) -> tuple[Sequence[Any], Records]:
         """The checked examples of labelled data, whose answers the task can learn, and the records behind them.
 
@@ -210,6 +225,10 @@ class Task(ABC):
 
     def check_answers(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer
         """Raise a DataError that names the first record whose answer this task cannot learn."""
+
+    def classes_of(self, examples: Sequence[Any]) -> list[Sequence[Hashable]]:
+        """The classes of each example, of which each part of divided data is to have its share; most often none."""
+        return [()] * len(examples)
 
     def prepare(self, examples: Sequence[Any], *, fresh_head: bool) -> Task:
         """The task as it learns from these examples; `fresh_head` says whether its head has learned nothing yet."""

@@ -126,7 +126,7 @@ CLASSIFICATION_ERRORS = [
     ("nowhere", "'nowhere' is neither a file here nor a data set that can be loaded from the hub"),
     ("./nowhere", "nowhere does not exist"),
     ("a long text " * 100, "is no file name"),
-    (datasets.DatasetDict({"train": datasets.Dataset.from_list(RECORDS)}), "Choose one, such as data['train']"),
+    (datasets.DatasetDict({"part": datasets.Dataset.from_list(RECORDS)}), "Choose one, such as data['part']"),
 ]
 
 

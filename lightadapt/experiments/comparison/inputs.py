@@ -115,7 +115,9 @@ def choose_records(records: Records, count: int | None) -> Records:
         raise LightAdaptError(
             f"records={count}: {records.source} has {len(records)}. Give fewer, or leave records out."
         )
-    return replace(records, items=random.Random(0).sample(records.items, len(records))[:count], lines=None)
+    return replace(
+        records, items=random.Random(0).sample(records.items, len(records))[:count], lines=None, file_of=None
+    )
 
 
 def check_inputs(

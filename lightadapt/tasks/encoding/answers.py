@@ -1,11 +1,11 @@
-"""Questions with contexts and answers, as records hold them: flat, or nested as SQuAD's articles."""
+"""Questions with contexts and answers, as records hold them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lightadapt.data import Record, Records
+from lightadapt.data import Records
 from lightadapt.errors import DataError, listed, shown
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.encoding.fields import as_list, check_characters, plain, required
@@ -22,32 +22,6 @@ class QuestionExample(NamedTuple):
     def texts(self) -> list[str]:
         """The texts of the answers; none where there is no answer."""
         return [self.context[start:end] for start, end in self.answers]
-
-
-def flatten_articles(records: Records) -> Records:
-    """One record a question, of SQuAD's articles with paragraphs with questions; flat records stay as they are."""
-    items: list[Record] = []
-    lines: list[int] = []
-    for index, article in enumerate(records):
-        line = records.lines[index] if records.lines else 0
-        found = [article] if "paragraphs" not in article else _questions(records.place(index), article["paragraphs"])
-        items += found
-        lines += [line] * len(found)
-    if not items:
-        raise DataError(f"{records.source} holds articles, but no question in them.")
-    return Records(items, records.source, lines if records.lines else None)
-
-
-def _questions(place: str, paragraphs: Any) -> list[Record]:
-    found: list[Record] = []
-    for paragraph in as_list(place, "paragraphs", paragraphs):
-        if not isinstance(paragraph, Mapping) or "qas" not in paragraph:
-            raise DataError(f"{place}: a paragraph without 'qas'. It is no SQuAD article.")
-        for question in as_list(place, "qas", paragraph["qas"]):
-            if not isinstance(question, Mapping):
-                raise DataError(f"{place}: 'qas' holds {shown(question)}, not a dict with 'question' and 'answers'.")
-            found.append({"context": paragraph.get("context"), **question})
-    return found
 
 
 def read_answers(records: Records, index: int, context: str) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from unicodedata import combining, normalize
 
 from lightadapt.data import Records
 from lightadapt.data.conll import TAG
+from lightadapt.data.formats.spans import entity_of
 from lightadapt.data.spans import Signs, Span, overlapping, read_tags, signs_of, split_words, write_tags
 from lightadapt.errors import DataError, listed, shown, warn
 from lightadapt.numbers import is_whole
@@ -154,28 +155,8 @@ def read_entities(records: Records, index: int, text: str) -> list[Span]:
     return sorted(entities)
 
 
-def _in_our_form(entry: Any) -> Any:
-    """An entity as tools export it, as `{"start", "end", "label"}`; what is none of these forms as it is.
-
-    `[start, end, label]` is that of doccano and spaCy, `start_offset` and `end_offset` are doccano's other names, and
-    `labels` with one label is Label Studio's.
-    """
-    if isinstance(entry, (list, tuple)) and len(entry) == 3:
-        return dict(zip(("start", "end", "label"), entry, strict=True))
-    if not isinstance(entry, Mapping):
-        return entry
-    found = dict(entry)
-    for other, name in (("start_offset", "start"), ("end_offset", "end")):
-        if other in found and name not in found:
-            found[name] = found.pop(other)
-    labels = found.get("labels")
-    if "label" not in found and isinstance(labels, (list, tuple)) and len(labels) == 1:
-        found["label"] = labels[0]
-    return found
-
-
 def _read_entity(place: str, entry: Any, text: str) -> Span:
-    entry = _in_our_form(entry)
+    entry = entity_of(entry)
     if not isinstance(entry, Mapping) or not {"start", "end", "label"} <= set(entry):
         raise DataError(f"{place}: the entity {shown(entry)} is not a dict with 'start', 'end' and 'label'.")
     start, end, label = (plain(entry[name]) for name in ("start", "end", "label"))

@@ -7,6 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from lightadapt.data import Record, Records
+from lightadapt.data.formats import nearest_form
+from lightadapt.data.formats.guessing import columns_for
 from lightadapt.errors import DataError, listed, nearest, shown
 from lightadapt.numbers import is_number
 
@@ -85,6 +87,13 @@ def as_list(place: str, name: str, value: Any) -> list[Any]:
     raise DataError(f"{place}: {name} is {shown(value)} ({type(value).__name__}), not a list.{hint}")
 
 
+def rename(records: Records, item: Record, name: str) -> str:
+    """How to tell which column of a record a missing field is, and of which known form the record nearly is."""
+    columns = columns_for(name, records.needed or (), item)
+    written = shown(columns, 200) if columns else f"{{{name!r}: '…'}}"
+    return f"{nearest_form(list(item))}Rename it, or pass columns={written}."
+
+
 def required(records: Records, index: int, name: str) -> Any:
     """The value of a field of a record.
 
@@ -97,6 +106,6 @@ def required(records: Records, index: int, name: str) -> Any:
         if name in item:
             raise DataError(f"{records.place(index)}: {name} is empty. Remove the record or fill it in.")
         close = nearest(name, item, 0.75)  # another field's name is worse than none
-        hint = f" {close}Rename it, or pass columns={{{name!r}: '…'}}." if item else " It is an empty dict."
+        hint = f" {close}{rename(records, item, name)}" if item else " It is an empty dict."
         raise DataError(f"{records.place(index)}: the field {name!r} is missing. Fields there: {listed(item)}.{hint}")
     return value
