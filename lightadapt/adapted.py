@@ -167,7 +167,7 @@ class Adapted:
     def fit(
         self,
         train: Data,
-        validation: Data | None = None,
+        validation: Data | float | None = None,
         *,
         epochs: float | None = None,
         learning_rate: float | None = None,
@@ -181,7 +181,7 @@ class Adapted:
         save_minutes: float | None = SAVE_MINUTES,
         callbacks: Sequence[Any] = (),
         args: Mapping[str, Any] | TrainingArguments | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
     ) -> History:
         """Train, and return the record of the run.
@@ -190,7 +190,8 @@ class Adapted:
 
         Args:
             train: any form of data (see `lightadapt.data.read`).
-            validation: likewise.
+            validation: likewise; or a share of the training data to hold out, such as 0.1, which has its share of each
+                class and goes by the seed of the adaptation. `History.held_out` has the numbers of its records.
             epochs: passes over the data; default: about 1,000 steps, at least 3 and at most 20 epochs.
             learning_rate: of what the method trains; default: the method's own. The head's rate keeps its
                 ratio to it.
@@ -251,9 +252,11 @@ class Adapted:
             now.settle(now.task.with_labels([*(now.task.labels or ()), *labels]))
 
     def preview(
-        self, data: Data, n: int = 3, *, columns: Mapping[str, str] | None = None, on_error: str = "raise"
+        self, data: Data, n: int = 3, *, columns: Mapping[str, str | int] | None = None, on_error: str = "raise"
     ) -> None:
-        """Print the first `n` records as the model will see them, what is learned between ⟦ and ⟧, and what is cut.
+        """Print what form the data is in, and the first `n` records as the model will see them.
+
+        What is learned of them stands between ⟦ and ⟧; what is cut is said below.
 
         A notebook shows what is learned in colour.
 
@@ -273,11 +276,12 @@ class Adapted:
             bad.tell(len(seen.examples))
             self.runner.check_legible(seen.examples)
             places = [seen.records.place(index) for index in range(min(n, len(seen.records)))]
-            text = preview(seen.task, seen.examples[: len(places)], places, seen.view)
+            shown = preview(seen.task, seen.examples[: len(places)], places, seen.view)
+            text = f"{seen.records.described(seen.task.name)}\n{shown}"
         html.show(text, html.marked(text))
 
     def check(
-        self, data: Data | None = None, *, columns: Mapping[str, str] | None = None, on_error: str = "raise"
+        self, data: Data | None = None, *, columns: Mapping[str, str | int] | None = None, on_error: str = "raise"
     ) -> list[str]:
         """Try up to eight steps without changing anything; what was found to be right, a line each.
 
@@ -305,7 +309,7 @@ class Adapted:
         *,
         report: bool = False,
         threshold: float | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
     ) -> Scores:
         """The task's metrics on labelled data, the headline first: a dict that also has `.report`, `.confusion`,
@@ -335,7 +339,7 @@ class Adapted:
         inputs: Any,
         *,
         scores: bool = False,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         batch_tokens: int | None = None,
@@ -384,7 +388,7 @@ class Adapted:
         inputs: Any,
         *,
         scores: bool = False,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         batch_tokens: int | None = None,
@@ -416,7 +420,7 @@ class Adapted:
         chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
         request = Request(scores=scores, options=options, threshold=threshold, batch_tokens=batch_tokens)
 
-        def answers(items: Any, columns: Mapping[str, str] | None, numbers: range) -> list[Any]:
+        def answers(items: Any, columns: Mapping[str, str | int] | None, numbers: range) -> list[Any]:
             with self._several.computing(chosen) as now:
                 return answer(now, items, replace(request, columns=columns), bad, numbers=numbers)
 

@@ -45,11 +45,13 @@ class History:
     """Bytes: the most that was allocated on the GPU, or the highest resident memory of the process seen."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used; `cached_blocks`, and in
-    `not_cached` why there are none where it was tried."""
+    `not_cached` why there are none where it was tried. `validation`: the share of the data that was held out."""
     learning_rates: list[tuple[int, float]] = field(default_factory=list)
     """(step, learning rate of what the method trains), where the losses were noted."""
     passes: float = 0.0
     """Passes over the training data that were made."""
+    held_out: list[int] = field(default_factory=list)
+    """The records of the training data that were held out for validation, by their numbers from 0."""
 
     @property
     def best_scores(self) -> dict[str, float]:

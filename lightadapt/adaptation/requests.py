@@ -26,7 +26,7 @@ class Request:
     """How inputs are to be answered; the fields are arguments of `Adapted.predict`."""
 
     scores: bool = False
-    columns: Mapping[str, str] | None = None
+    columns: Mapping[str, str | int] | None = None
     options: Mapping[str, Any] | None = None
     threshold: float | None = None
     batch_tokens: int | None = None
@@ -122,7 +122,7 @@ def answer_by_name(
 
 
 def evaluate(
-    runner: Runner, data: Data, *, threshold: float | None, columns: Mapping[str, str] | None, bad: BadRecords
+    runner: Runner, data: Data, *, threshold: float | None, columns: Mapping[str, str | int] | None, bad: BadRecords
 ) -> Scores:
     """The task's metrics on labelled data; see `Adapted.evaluate`.
 

@@ -144,7 +144,7 @@ class Runner:
     # ---- records in
 
     def prepare(
-        self, data: Data, *, columns: Mapping[str, str] | None = None, bad: BadRecords | None = None
+        self, data: Data, *, columns: Mapping[str, str | int] | None = None, bad: BadRecords | None = None
     ) -> Prepared:
         """Training data, and the task as it learns from it, with its labels unless they are settled before.
 
@@ -175,7 +175,7 @@ class Runner:
         return task.prepare(examples, fresh_head=head.is_fresh)
 
     def read(
-        self, data: Data, task: Task, split: str, *, columns: Mapping[str, str] | None, bad: BadRecords
+        self, data: Data, task: Task, split: str, *, columns: Mapping[str, str | int] | None, bad: BadRecords
     ) -> tuple[Sequence[Any], Records]:
         """Labelled data to score a form of the task on: the checked examples, and their records.
 

@@ -186,7 +186,7 @@ def check_padding(runner: Runner, features: Sequence[Any]) -> str:
     return "padding: a batch gives what its records give alone"
 
 
-def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str] | None, bad: BadRecords) -> list[str]:
+def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str | int] | None, bad: BadRecords) -> list[str]:
     """What was found to be right, a line each; see `Adapted.check`.
 
     Raises:

@@ -18,6 +18,7 @@ from lightadapt.tasks import Task
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.given import check_callbacks
+from lightadapt.training.held_out import hold_out, is_share
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
 from lightadapt.training.resuming import digests_of, go_back
@@ -32,10 +33,10 @@ FEW = 8
 def fit(
     runner: Runner,
     train: Data,
-    validation: Data | None,
+    validation: Data | float | None,
     settings: Settings,
     *,
-    columns: Mapping[str, str] | None,
+    columns: Mapping[str, str | int] | None,
     callbacks: Sequence[Any],
     on_error: str,
 ) -> History:
@@ -51,9 +52,14 @@ def fit(
     bad, unseen = BadRecords(on_error), BadRecords(on_error)
     learned = runner.prepare(train, columns=columns, bad=bad)
     runner.check_legible(learned.examples, refuse=True)
-    task = learned.task
-    checked = None if validation is None else runner.read(validation, task, "validation", columns=columns, bad=unseen)
-    bad.tell(len(learned.examples))
+    task, count, seed = learned.task, len(learned.examples), runner.adaptation.design.seed
+    share, checked, held_out = None, None, None
+    if is_share(validation):
+        share = float(validation)
+        learned, checked, held_out = hold_out(learned, share, seed)
+    elif validation is not None:
+        checked = runner.read(validation, task, "validation", columns=columns, bad=unseen)
+    bad.tell(count)
     unseen.tell(0 if checked is None else len(checked[0]))
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
@@ -65,18 +71,19 @@ def fit(
         settings=settings,
         title=f"{task.name}, {method.name}",
         default_rates=(method.learning_rate, method.head_learning_rate),
-        seed=runner.adaptation.design.seed,
+        seed=seed,
     )
     run.check()  # from here on the model changes
     runner.settle(task)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
     data = {} if settings.folder is None else digests_of(features, None if checked is None else checked[0])
-    skipped = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
-    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **skipped})
+    kept: dict[str, Any] = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
+    kept |= {} if share is None else {"validation": share}
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **kept})
     with frozen:
         run.train(
             watchers,
-            partial(_keep, runner, skipped, has_scores=not runner.task.tunes),
+            partial(_keep, runner, kept, held_out or [], has_scores=not runner.task.tunes),
         )
     if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)
@@ -84,16 +91,20 @@ def fit(
     return runner.last_run.history
 
 
-def _keep(runner: Runner, skipped: Mapping[str, Any], history: History, ended: bool, *, has_scores: bool) -> None:
+def _keep(
+    runner: Runner, kept: Mapping[str, Any], held_out: list[int], history: History, ended: bool, *, has_scores: bool
+) -> None:
     """Keep the record of a run, also of one that did not come to its end.
 
     Args:
-        skipped: what the history is to say of records that were left out.
+        kept: what the history is to say of records that were left out or held out.
+        held_out: which were held out for validation.
         has_scores: whether the scores of its best evaluation are those of its weights alone; else something is tuned
             for them when the run has ended.
     """
     took = {"steps": history.steps, "seconds": round(history.seconds, 1)}
-    history.settings |= skipped
+    history.settings |= kept
+    history.held_out = held_out
     metrics = history.best_scores if ended or has_scores else {}
     runner.last_run = LastRun({**runner.last_run.settings, **took}, metrics, history)
 
