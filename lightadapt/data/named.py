@@ -163,7 +163,7 @@ def read_several(
         name or f"{names[0]} and {len(names) - 1} more",
         lines,
         numbers if count > len(numbers) else None,
-        form=f"{parts[0].form}, {len(parts)} files",
+        form=f"{parts[0].form}, {len(parts)} file{'s' * (len(parts) != 1)}",
         files=tuple(map(str, names)),
         file_of=array("Q", (number for number, part in enumerate(parts) for _ in range(len(part)))),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import subprocess
 import sys
 
@@ -59,6 +60,21 @@ def test_train_writes_what_repeats_the_run_bit_for_bit(tiny, data, tmp_path):
     assert again.exit_code == 0, again.output
     one, other = ((tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("first", "again"))
     assert one == other
+
+
+def test_train_holds_a_share_out_and_says_what_it_read(tiny, tmp_path):
+    rows = [{"id": n, "text": f"parcel {n}", "label": ["ab"[n % 2]]} for n in range(16)]
+    (tmp_path / "export.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pattern = f"{tmp_path}/*.jsonl"
+    found = call(
+        *("train", "--model", tiny("bert"), "--task", "classification", "--data", pattern, "--validation", "0.25"),
+        *("--out", tmp_path / "out", "--epochs", 1),
+    )
+    assert found.exit_code == 0, found.output
+    assert f"{pattern}: doccano (JSON lines, 1 file), 16 records read as classification" in found.stderr
+    assert "Validation: accuracy" in found.output
+    assert "validation: 0.25" in (tmp_path / "out.yaml").read_text()
+    assert logging.getLogger("lightadapt").handlers == []
 
 
 @pytest.mark.parametrize(
