@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ def _cut(records: Records, broken: int, size: int) -> Iterator[Part]:
 
 def _check_form(inputs: Any, call: str) -> None:
     """Raise for one input where several are expected."""
-    if isinstance(inputs, str) and not names_data(inputs):
+    if isinstance(inputs, str) and not names_data(inputs) and not os.path.isdir(inputs):
         raise DataError(f"{call} takes a list of inputs. Write {call}([{inputs[:40]!r}]).")
     if isinstance(inputs, Mapping) and not is_table(inputs):
         raise DataError(f"{call} takes a list of inputs. Write {call}([{{…}}]).")

@@ -137,6 +137,13 @@ def test_a_pattern_is_predicted_from(classifier, write, tmp_path):
     assert model.predict(str(tmp_path / "*.jsonl")) == model.predict([row["text"] for row in ROWS] * 2)
 
 
+def test_a_folder_of_texts_is_predicted_from(tiny, write, tmp_path):
+    write("a.txt", "Maria came.")
+    write("a.ann", "")
+    model = la.adapt(tiny("bert"), "ner", labels=["PER"])
+    assert model.predict(str(tmp_path)) == model.predict(["Maria came."])
+
+
 # ---- pairs of files
 
 

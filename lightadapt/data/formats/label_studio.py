@@ -71,6 +71,8 @@ def _answers(result: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if not isinstance(value, Mapping):  # relations stand apart
             continue
         name = str(each.get("from_name"))
+        if "start" in value and not str(each.get("type", "labels")).endswith("labels"):
+            continue  # what is said of a marked part, not of the text
         if "start" in value:
             found.setdefault(name, []).append({"id": each.get("id"), **_marked(value)})
         else:

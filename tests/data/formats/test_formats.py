@@ -81,6 +81,15 @@ READ = [
     # ---- Label Studio
     (NER(), "Label Studio", label_studio(part("a", 0, 5, "PER")), [[0, 5, "PER"]]),
     (NER(), "Label Studio", label_studio(), []),
+    (
+        NER(),
+        "Label Studio",
+        label_studio(
+            part("a", 0, 5, "PER"),
+            {"from_name": "note", "type": "textarea", "value": {"start": 0, "end": 5, "text": ["x"]}},
+        ),
+        [[0, 5, "PER"]],
+    ),
     (Classification(), "Label Studio", label_studio(choice("good"), rating(4)), "good"),
     (MultiLabel(), "Label Studio", label_studio(choice("good", "fast")), ["good", "fast"]),
     (MultiLabel(), "Label Studio", label_studio(), []),
