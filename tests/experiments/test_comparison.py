@@ -389,7 +389,7 @@ def test_the_command_says_what_is_wrong(tiny, files, no_run, more, message):
     arguments = ["compare", str(tiny("bert")), "--task", "classification"]
     done = CliRunner().invoke(app, [*arguments, "--train", str(files["train"]), "--test", str(files["test"]), *more])
     assert done.exit_code == 1
-    assert done.output.startswith("Error: ")
+    assert "\nError: " in f"\n{done.output}"
     assert message in done.output
 
 
