@@ -14,7 +14,7 @@ from lightadapt.data.records import Record, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import stored_like
 from lightadapt.data.tables import is_table, read_rows
-from lightadapt.errors import DataError, listed, nearest, shown
+from lightadapt.errors import DataError, listed, nearest, shown, unquoted
 from lightadapt.machine.hub import may_be_on_hub
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _read_named(source: str | Path, split: str, bad: BadRecords) -> Records:
         raise DataError(f"{path} is no regular file. Give a file, or read it yourself and give a list of dicts.")
     if suffix in known or isinstance(source, Path) or _means_a_file(source):
         hint = "" if suffix in known else f" {nearest(suffix, known)}Known file types: {' '.join(known)}"
-        raise DataError(f"File {shown(str(path), 200)[1:-1]} does not exist (looked from {Path.cwd()}).{hint}")
+        raise DataError(f"File {unquoted(str(path), 200)} does not exist (looked from {Path.cwd()}).{hint}")
     return _read_hub(source, split)
 
 
