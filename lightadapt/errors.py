@@ -71,6 +71,17 @@ def shown(value: Any, longest: int = 80) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def unquoted(text: str, longest: int = 80) -> str:
+    """A text as an error shows it without quotes around it: on one line, what cannot be printed escaped, shortened.
+
+    >>> unquoted('C:/new "folder"' * 10, longest=17)
+    'C:/new "folder"C…'
+    """
+    # What is printable is left as it is, where `repr` would escape quotes and backslashes. A lone surrogate is not.
+    whole = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text[: longest + 1])
+    return whole if len(text) <= longest and len(whole) <= longest else f"{whole[: longest - 1]}…"
+
+
 def _brief(value: Any, *, levels: int, longest: int) -> str:
     """The `repr` of a value, of which what is large is left out before it is made."""
     if isinstance(value, (str, bytes, bytearray)):

@@ -10,7 +10,7 @@ from typing import Any
 from lightadapt.adaptation.model_card import PLACE
 from lightadapt.adaptation.placing import MANIFEST_NAME
 from lightadapt.adaptation.stored import read_manifest
-from lightadapt.errors import ArtifactError, shown, warn
+from lightadapt.errors import ArtifactError, shown, unquoted, warn
 from lightadapt.machine.hub import HUB_ID, is_owned_name
 from lightadapt.peft_bridge import CONFIG_NAME
 
@@ -101,4 +101,4 @@ def check_pushed(repo_id: Any, base: str | None) -> None:
 
 def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {shown(' '.join(lines), 200)[1:-1]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {unquoted(' '.join(lines), 200)}" if lines else type(error).__name__

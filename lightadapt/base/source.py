@@ -16,7 +16,7 @@ from transformers.utils import cached_file
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import family_of
-from lightadapt.errors import LightAdaptError, shown
+from lightadapt.errors import LightAdaptError, unquoted
 from lightadapt.machine.hub import may_be_on_hub
 from lightadapt.tasks import Task
 
@@ -92,7 +92,7 @@ def _find_named(name: str, revision: str | None, trust_remote_code: bool) -> Sou
     elif folder.is_file():
         raise LightAdaptError(f"{name} is a file. Give the folder of the model, which holds its config.json.")
     elif means_a_folder(name):
-        raise LightAdaptError(f"The model folder {shown(name)[1:-1]} does not exist (looked from {Path.cwd()}).")
+        raise LightAdaptError(f"The model folder {unquoted(name)} does not exist (looked from {Path.cwd()}).")
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # the hub client and the parsers raise many kinds; each means: no usable config
@@ -183,7 +183,7 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
     if isinstance(given, (str, Path)):
         _check_tokenizer_folder(Path(given))
         if not Path(given).exists() and means_a_folder(str(given)):
-            raise LightAdaptError(f"The tokenizer {shown(str(given))[1:-1]} does not exist (looked from {Path.cwd()}).")
+            raise LightAdaptError(f"The tokenizer {unquoted(str(given))} does not exist (looked from {Path.cwd()}).")
         revision = source.revision if str(given) == source.id else None
         try:
             tokenizer = AutoTokenizer.from_pretrained(

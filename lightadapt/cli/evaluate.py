@@ -24,8 +24,10 @@ def evaluate(
     with reported():
         import json as as_json
 
+        from lightadapt.cli.placing import check_file
         from lightadapt.cli.starting import load_adaptation
 
+        check_file("--json", json)
         adapted = load_adaptation(adaptation, base=base, quantize=quantize, device=device)
         scores = adapted.evaluate(data, report=True, columns=parse_columns(columns))
         for name, value in scores.items():

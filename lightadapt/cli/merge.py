@@ -24,10 +24,12 @@ def merge(
     with reported({"base=": "--fold ", "dtype=": "--dtype "}):
         from lightadapt.cli.placing import check_free
         from lightadapt.cli.starting import load_adaptation
+        from lightadapt.machine.quiet import quiet
 
         check_free(out)
         adapted = load_adaptation(adaptation, base=base, device=device)
         merged = adapted.merge(base=fold, dtype=dtype)
-        merged.save_pretrained(out)
+        with quiet():
+            merged.save_pretrained(out)
         adapted.tokenizer.save_pretrained(out)
         typer.echo(f"{out}: {type(merged).__name__}, {str(merged.dtype).removeprefix('torch.')}")

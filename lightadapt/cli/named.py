@@ -67,7 +67,6 @@ def _checked(known: type, name: str, settings: Mapping[str, Any]) -> dict[str, A
     names = [each.name for each in fields(known) if each.init and each.name != "fitted"]
     for given in settings:
         if given not in names:
-            raise LightAdaptError(
-                f"{name} has no setting {shown(given)}. {nearest(given, names)}Settings: {listed(names, 30)}"
-            )
+            there = f"Settings: {listed(names, 30)}" if names else "It has none."
+            raise LightAdaptError(f"{name} has no setting {shown(given)}. {nearest(given, names)}{there}")
     return dict(settings)

@@ -5,7 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightadapt.adaptation.placing import MANIFEST_NAME
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, unquoted
+
+
+def check_file(option: str, path: Path | None) -> None:
+    """Raise when no file can be written there, so that nothing is computed in vain.
+
+    Raises:
+        LightAdaptError: its folder is not there, or it is a folder itself.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise LightAdaptError(f"{option} {unquoted(str(path))} is a folder. Name a file in it.")
+    if not path.parent.is_dir():
+        raise LightAdaptError(f"{option} {unquoted(str(path))}: there is no folder {unquoted(str(path.parent))}.")
 
 
 def check_free(out: Path, *, overwrite: bool = False) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import tee
 from pathlib import Path
@@ -18,10 +19,15 @@ from rich.markup import escape
 
 from lightadapt.adapted import Adapted
 from lightadapt.data.encodings import decode
+from lightadapt.data.files import parse_json
 from lightadapt.data.formats.brat import is_brat
-from lightadapt.errors import DataError, LightAdaptError, shown
+from lightadapt.errors import DataError, LightAdaptError, listed, shown, warn
 
 STDIN = "-"
+OBJECT = re.compile(r'\{\s*["}]')
+"""How a JSON object begins, and hardly any text."""
+ESCAPED = "backslashreplace"
+"""Half a character, which no encoding has, is written as JSON escapes it."""
 Row = dict[str, Any]
 
 
@@ -46,6 +52,8 @@ def predict_stream(
     Raises:
         DataError: an input cannot be used; the rows of those before it are written by then.
     """
+    if out is not None and out.exists() and Path(inputs).exists() and out.samefile(inputs):
+        raise LightAdaptError(f"--out {out} is the file that is read. Name another one.")
     source: Any = _lines_of(inputs, adapted) or inputs
     kept: Iterator[Any] | None = None
     if with_inputs:
@@ -66,18 +74,36 @@ def _lines_of(inputs: str, adapted: Adapted) -> Iterator[Any] | None:
     None for any other file, which the library reads itself.
     """
     if inputs == STDIN:
-        return _parsed(sys.stdin, "standard input")
+        return _parsed(_typed(), "standard input")
     path = Path(inputs)
     if path.suffix.lower() == ".txt" and path.is_file() and not is_brat(path) and "tokens" not in adapted.task.fields:
         return _parsed(io.StringIO(decode(path.read_bytes(), path)), inputs)
     return None
 
 
-def _parsed(lines: TextIO, source: str) -> Iterator[Any]:
+def _typed() -> Iterator[str]:
+    """The lines of the standard input, which is UTF-8 as files are, whatever the language of the terminal is.
+
+    Raises:
+        DataError: naming the first line that is not.
+    """
+    if sys.stdin is None:  # as after `<&-`
+        return
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield from line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n").split("\r")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"standard input, line {number} is not UTF-8: byte 0x{line[error.start]:02x} at {error.start}. Convert "
+                "it, for example: iconv -f latin1 -t utf-8 FILE | lightadapt predict …"
+            ) from error
+
+
+def _parsed(lines: Iterable[str], source: str) -> Iterator[Any]:
     """Texts, or records where the first line is a JSON object; empty lines are left out.
 
     Raises:
-        DataError: the first line is a JSON object, and another one is not.
+        DataError: the first line is a JSON object, and another one is not; or one is broken.
     """
     as_records: bool | None = None
     for number, line in enumerate(lines, 1):
@@ -85,25 +111,21 @@ def _parsed(lines: TextIO, source: str) -> Iterator[Any]:
         if not text:
             continue
         if as_records is None:
-            as_records = _is_object(text)
-        if not as_records:
-            yield text
-            continue
-        if not _is_object(text):
-            raise DataError(
-                f"{source}, line {number} is no JSON object, as the first line is: {shown(text)}. Give records in all "
-                "lines, or texts in all."
-            )
-        yield json.loads(text)
+            as_records = OBJECT.match(text) is not None
+        yield _record(text, f"{source}, line {number}") if as_records else text
 
 
-def _is_object(text: str) -> bool:
-    if not text.startswith("{"):
-        return False
+def _record(text: str, place: str) -> Row:
+    if not OBJECT.match(text):
+        raise DataError(
+            f"{place} is no JSON object, as the first line is: {shown(text)}. Give records in all lines, or texts in "
+            "all."
+        )
     try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
+        record: Row = parse_json(text)
+    except ValueError as error:
+        raise DataError(f"{place} is not JSON ({error}): {shown(text)}. Repair it.") from error
+    return record
 
 
 def _fields_of(item: Any) -> Row:
@@ -120,11 +142,13 @@ def _as_row(prediction: Any, *, scores: bool) -> Row:
 @contextmanager
 def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8", errors=ESCAPED)
         yield sys.stdout
         sys.stdout.flush()
         return
     try:
-        file = out.open("w", encoding="utf-8", newline="")
+        file = out.open("w", encoding="utf-8", errors=ESCAPED, newline="")
     except OSError as error:
         raise LightAdaptError(f"--out {out} cannot be written ({error.strerror or error}).") from error
     with file:
@@ -144,6 +168,7 @@ def _csv_writer(file: TextIO) -> Callable[[Row], None]:
     """A column for each field, and `score:label` for each label; what is no text or number is JSON."""
     writer = csv.writer(file, lineterminator="\n")
     names: list[str] = []
+    told: list[str] = []
 
     def write(row: Row) -> None:
         probabilities = {f"score:{label}": value for label, value in row.pop("scores", {}).items()}
@@ -151,6 +176,10 @@ def _csv_writer(file: TextIO) -> Callable[[Row], None]:
         if not names:
             names.extend(row)
             writer.writerow(names)
+        others = sorted(row.keys() - set(names))
+        if others and not told:
+            told.extend(others)
+            warn(f"CSV has the columns of the first row, so fields of later ones are left out: {listed(others)}.")
         writer.writerow([_cell(row.get(name)) for name in names])
 
     return write

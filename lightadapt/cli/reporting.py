@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, unquoted
 from lightadapt.machine.late import import_peft
 
 FAILED = 1
@@ -46,6 +46,12 @@ def reported(told: dict[str, str] | None = None) -> Iterator[None]:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # whoever reads the output has had enough, as `head` has
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(FAILED) from None
+        except OSError as error:  # of the file that results go to: its folder, its rights, the room on the disk
+            place = error.filename or "the output"
+            typer.echo(
+                f"Error: {unquoted(str(place))} cannot be written or read ({error.strerror or error}).", err=True
+            )
             raise typer.Exit(FAILED) from None
 
 

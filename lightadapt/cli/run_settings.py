@@ -10,12 +10,16 @@ from typing import Any
 from lightadapt.adapted import Adapted
 from lightadapt.api import adapt
 from lightadapt.cli import yaml_file
-from lightadapt.errors import LightAdaptError, listed, nearest, shown
+from lightadapt.errors import LightAdaptError, listed, nearest, shown, unquoted
 
 PLACES = ("out", "test")
 """Settings of the command itself: the folder of the artifact, and the data to score it on at the end."""
+FOLDERS = ("out", "output_dir")
+"""Settings that name a folder."""
 NEEDED = {"model": "--model", "task": "--task", "train": "--data", "out": "--out"}
 """What there is no default for, and the option that gives it."""
+NAMED: dict[str, str | None] = {"method": "lora", "task": None}
+"""Settings that are a name, or a name with settings of its own; and the name where none is given."""
 NOT_HERE = {
     "callbacks": "It takes Python objects: call fit(…, callbacks=[…]) from a script.",
     "trust_remote_code": "Write --trust-remote-code on the command line, so that no file can ask for it.",
@@ -56,6 +60,9 @@ def put_together(
     lacking = [option for name, option in NEEDED.items() if found.get(name) is None]
     if lacking:
         raise LightAdaptError(f"{lacking[0]} is missing. {listed(NEEDED.values())} are needed, here or in --config.")
+    for name in FOLDERS:
+        if not isinstance(found.get(name), (str, type(None))):
+            raise LightAdaptError(f"{name}={shown(found[name])}: give the path of a folder.")
     return found
 
 
@@ -72,20 +79,25 @@ def _set(found: dict[str, Any], pair: str) -> None:
     """Set one value, which may be of a setting that is a name so far: `method: lora` gets `rank`."""
     path, separator, text = pair.partition("=")
     if not separator or not path:
-        raise LightAdaptError(f"--set {pair}: write name=value, such as method.rank=16.")
+        raise LightAdaptError(f"--set {unquoted(pair)}: write name=value, such as method.rank=16.")
     try:
         value = yaml_file.parse(text)
     except ValueError as error:
-        raise LightAdaptError(f"--set {pair}: the value is not YAML ({error}). Quote a text.") from error
+        raise LightAdaptError(f"--set {unquoted(pair)}: the value is not YAML ({error}). Quote a text.") from error
     first, *rest = path.split(".")
-    _check_names({first: value}, f"--set {pair}")
+    _check_names({first: value}, f"--set {unquoted(pair)}")
     if not rest:
         found[first] = value
         return
-    inner = found.get(first, "lora" if first == "method" else None)
-    inner = {"name": inner} if isinstance(inner, str) else dict(inner or {})
-    found[first] = inner
-    for name in rest[:-1]:
-        inner[name] = dict(inner.get(name) or {})
+    if first in NAMED and isinstance(found.setdefault(first, NAMED[first]), str):
+        found[first] = {"name": found[first]}
+    inner = found
+    for name in (first, *rest[:-1]):
+        outer = inner.get(name)
+        if outer is not None and not isinstance(outer, Mapping):
+            raise LightAdaptError(
+                f"--set {unquoted(pair)}: {name} is {shown(outer)}, which has no settings of its own."
+            )
+        inner[name] = dict(outer or {})  # not that of the file or of another option
         inner = inner[name]
     inner[rest[-1]] = value

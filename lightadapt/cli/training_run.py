@@ -17,6 +17,7 @@ from lightadapt.cli import yaml_file
 from lightadapt.cli.named import described, method_of, task_of
 from lightadapt.cli.placing import check_free
 from lightadapt.cli.run_settings import KNOWN, OF_ADAPT, OF_FIT, put_together
+from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError
 
 SETTLED = ("epochs", "learning_rate", "batch_tokens")
@@ -50,6 +51,9 @@ def run_training(
         trust_remote_code=trust_remote_code,
     )
     typer.echo(str(adapted))
+    columns, on_error = settings.get("columns"), settings.get("on_error", "raise")
+    if settings.get("test") is not None:  # what is wrong with it is not to be found after hours of training
+        adapted.task.read_examples(settings["test"], split="test", columns=columns, bad=BadRecords(on_error))
     resolved = {**settings, "task": described(adapted.task), "method": described(adapted.method)}
     try:
         history = adapted.fit(
@@ -58,6 +62,10 @@ def run_training(
         )
     except (KeyboardInterrupt, SystemExit):
         _tell_how_to_resume(checkpoints)
+        raise
+    except LightAdaptError:
+        if "output_dir" not in settings:
+            _remove_empty(checkpoints)
         raise
     adapted.save(out)
     for name in SETTLED:
@@ -68,7 +76,7 @@ def run_training(
     yaml_file.write(beside, {name: resolved[name] for name in KNOWN if name in resolved})
     if "output_dir" not in settings:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    _tell(adapted, settings.get("test"), settings.get("columns"))
+    _tell(adapted, settings.get("test"), columns=columns, on_error=on_error)
     typer.echo(f"Saved: {out}, and its settings: {beside}\nNext:  lightadapt predict {shlex.quote(str(out))} FILE")
 
 
@@ -83,13 +91,19 @@ def _check_checkpoints(folder: Path, *, resume: bool) -> None:
         typer.echo(f"{folder} holds no checkpoint yet: the run starts at its beginning.", err=True)
 
 
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder for checkpoints where none was written: the run was refused before its first step."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def _tell_how_to_resume(checkpoints: Path) -> None:
     if checkpoints.is_dir() and any(checkpoints.glob("checkpoint-*")):
         words = [word for word in sys.argv[1:] if word != "--resume"]
         typer.echo(f"Go on with: lightadapt {shlex.join(words)} --resume", err=True)
 
 
-def _tell(adapted: Adapted, test: Any, columns: Any) -> None:
+def _tell(adapted: Adapted, test: Any, **how: Any) -> None:
     """The scores of the run, and those on test data where there is some."""
     history = adapted.history
     assert history is not None
@@ -97,7 +111,7 @@ def _tell(adapted: Adapted, test: Any, columns: Any) -> None:
     if history.best_scores:
         typer.echo(f"Validation: {as_line(history.best_scores)}")
     if test is not None:
-        typer.echo(f"Test: {as_line(adapted.evaluate(test, report=True, columns=columns))}")
+        typer.echo(f"Test: {as_line(adapted.evaluate(test, report=True, **how))}")
 
 
 def as_line(scores: Mapping[str, float]) -> str:

@@ -14,8 +14,10 @@ def parse_layers(text: str | None) -> str | list[int] | None:
     >>> parse_layers("0,1,5"), parse_layers("last:4")
     ([0, 1, 5], 'last:4')
     """
-    parts = (text or "").split(",")
-    return [int(part) for part in parts] if all(part.strip().isdigit() for part in parts) else text
+    try:
+        return [int(part) for part in (text or "").split(",")]
+    except ValueError:
+        return text  # the library reads it, or says what may stand here
 
 
 def parse_names(text: str | None) -> list[str] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lightadapt.errors import LightAdaptError, shown
+from lightadapt.errors import LightAdaptError, shown, unquoted
 
 PLAIN = {
     "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
@@ -27,10 +27,11 @@ class _Reader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012, as PyYAML declares it
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is written twice", node.start_mark)
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is written twice", key.start_mark)
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found
 
@@ -60,6 +61,8 @@ def parse(text: str) -> Any:
         return yaml.load(text, Loader=_Reader)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise ValueError("it has too many brackets inside of each other") from error
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise LightAdaptError(f"{path} cannot be read ({error.strerror or error}).") from error
     except ValueError as error:  # UnicodeDecodeError is one
-        raise LightAdaptError(f"{path} is not YAML in UTF-8: {shown(str(error), 300)[1:-1]}") from error
+        raise LightAdaptError(f"{path} is not YAML in UTF-8: {unquoted(str(error), 300)}") from error
     if not isinstance(content, dict):
         raise LightAdaptError(
             f"{path} holds {shown(content)}. It must hold settings, such as `model: bert-base-cased`."

@@ -80,11 +80,11 @@ class JsonLines(OnDisk[Any]):
         wanted = next(numbers, 0)
         for number, line in enumerate(self._lines, 1):
             if number == wanted:
-                yield _parse_json(line)
+                yield parse_json(line)
                 wanted = next(numbers, 0)
 
     def _read(self, position: int) -> Any:
-        return _parse_json(self._lines[self._numbers[position] - 1])
+        return parse_json(self._lines[self._numbers[position] - 1])
 
 
 def _read_json_lines(lines: Sequence[str], path: Path, bad: BadRecords) -> Records:
@@ -104,7 +104,7 @@ def _whole_list(lines: Sequence[str]) -> list[Any] | None:
     if isinstance(lines, FileLines) or not first.startswith("["):
         return None
     try:
-        found = _parse_json("\n".join(lines))
+        found = parse_json("\n".join(lines))
     except ValueError:
         return None
     return found if isinstance(found, list) and found and all(isinstance(each, dict) for each in found) else None
@@ -115,7 +115,7 @@ def _json_items(lines: Iterable[str], path: Path, found: Found) -> Iterator[Any]
         if not line.strip():
             continue
         try:
-            item = _parse_json(line)
+            item = parse_json(line)
         except ValueError as error:
             found.leave_out(
                 DataError(
@@ -131,7 +131,7 @@ def _json_items(lines: Iterable[str], path: Path, found: Found) -> Iterator[Any]
 def _read_json(path: Path, bad: BadRecords) -> Records:
     text = read_text(path)
     try:
-        content = _parse_json(text)
+        content = parse_json(text)
     except ValueError as error:
         cause = error.__cause__
         if isinstance(cause, json.JSONDecodeError) and cause.msg == "Extra data":
@@ -146,7 +146,7 @@ def _read_json(path: Path, bad: BadRecords) -> Records:
     return Records(content, str(path), form="JSON")
 
 
-def _parse_json(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:

@@ -17,7 +17,7 @@ from lightadapt.data.records import Record, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import joined, stored_like
 from lightadapt.data.tables import SPLITS, read_rows
-from lightadapt.errors import DataError, listed, nearest, shown
+from lightadapt.errors import DataError, listed, nearest, shown, unquoted
 from lightadapt.machine.hub import may_be_on_hub
 
 FOREIGN_SUFFIXES = (
@@ -80,7 +80,7 @@ def read_named(source: str | Path, split: str, columns: Mapping[str, Any], bad: 
         return _read_pattern(str(source), columns, bad)
     if suffix in SUFFIXES or isinstance(source, Path) or _means_a_file(source):
         hint = "" if suffix in SUFFIXES else f" {nearest(suffix, SUFFIXES)}Known file types: {' '.join(SUFFIXES)}"
-        raise DataError(f"File {shown(str(path), 200)[1:-1]} does not exist (looked from {Path.cwd()}).{hint}")
+        raise DataError(f"File {unquoted(str(path), 200)} does not exist (looked from {Path.cwd()}).{hint}")
     return _read_hub(source, split)
 
 
@@ -193,7 +193,7 @@ def read_parallel(names: tuple[str | Path, str | Path]) -> Records:
     paths = [Path(name) for name in names]
     for path in paths:
         if not path.is_file():
-            raise DataError(f"File {shown(str(path), 200)[1:-1]} does not exist (looked from {Path.cwd()}).")
+            raise DataError(f"File {unquoted(str(path), 200)} does not exist (looked from {Path.cwd()}).")
     sides = [read_lines(path) for path in paths]
     counts = [len(lines) - (len(lines) > 0 and not lines[-1].strip()) for lines in sides]
     if counts[0] != counts[1]:

@@ -22,7 +22,8 @@ class Words:
         >>> Words().tokenize("Год 2024, 我的包裹")
         ['год', '2024', '我', '的', '包', '裹']
         """
-        return WORD.findall(text.lower())
+        words: list[str] = WORD.findall(text.lower())
+        return words
 
 
 def is_mostly_ascii(texts: Iterable[str]) -> bool:

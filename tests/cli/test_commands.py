@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from lightadapt.cli import EXAMPLES, app
 from lightadapt.cli.env import env
 
 
-def call(*words: object, typed: str = ""):
+def call(*words: object, typed: str | bytes = ""):
     """What a command printed, and its status."""
     return CliRunner().invoke(app, [str(word) for word in words], input=typed)
 
@@ -87,7 +88,15 @@ def test_train_holds_a_share_out_and_says_what_it_read(tiny, tmp_path):
         (["--set", "epochs"], "write name=value"),
         (["--set", "epochs=[1"], "is not YAML"),
         (["--set", "epochs=no"], "epochs='no': give a number above 0"),
+        (["--set", "epochs=[" + "[" * 2000], "too many brackets"),
+        (["--set", "epochs.x=3"], "epochs is 3.0, which has no settings of its own"),
+        (["--set", "labels=[a]", "--set", "labels.x=3"], "labels is ['a'], which has no settings"),
+        (["--set", "output_dir=3"], "output_dir=3: give the path of a folder"),
         (["--set", "callbacks=[1]"], "from a script"),
+        (["--method", "bitfit", "--set", "method.rank=3"], "no setting 'rank'. It has none"),
+        (["--layers", "²,1"], "layers='²,1': write 'last:2'"),
+        (["--layers", "1" * 5000], "write 'last:2'"),
+        (["--test", "nowhere.jsonl"], "nowhere.jsonl does not exist"),
         (["--set", "trust_remote_code=true"], "--trust-remote-code on the command line"),
         (["--columns", "text"], "write field=column"),
         (["--task", "token-classificaton"], "Unknown task"),
@@ -97,11 +106,53 @@ def test_train_holds_a_share_out_and_says_what_it_read(tiny, tmp_path):
 def test_train_refuses_with_the_way_out(tiny, data, tmp_path, words, phrase):
     found = call(
         *("train", "--model", tiny("bert"), "--task", "classification", "--data", data, "--out", tmp_path / "out"),
-        *words,
+        *("--epochs", 3, *words),
     )
     assert found.exit_code == 1
+    assert phrase in " ".join(found.output.split())
+    assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [
+        ("model: bert\nmethod:\n  rank: 3\n  rank: 4\n", "'rank' is written twice in \"<unicode string>\", line 4"),
+        ("[" * 5000, "too many brackets"),
+        ("? [a]\n: b\n", "unhashable"),
+        ("- a\n", "holds ['a']"),
+        ("", "holds None"),
+        (b"\xff\xfe", "is not YAML in UTF-8"),
+        ("out: [a]\nmodel: a\ntask: ner\ntrain: b\n", "out=['a']: give the path of a folder"),
+    ],
+)
+def test_settings_are_refused_with_their_place(write, content, phrase):
+    found = call("train", "--config", write("settings.yaml", content))
+    assert found.exit_code == 1
     assert phrase in found.output
-    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "merge", "evaluate"])
+@pytest.mark.parametrize("kind", ["in a file", "of too long a name"])
+def test_a_place_that_cannot_be_written_to_is_named_in_a_line(tiny, saved, data, tmp_path, command, kind):
+    place = data / "x" if kind == "in a file" else tmp_path / ("x" * 300)
+    words = {
+        "train": ["--model", tiny("bert"), "--task", "classification", "--data", data, "--out", place],
+        "merge": [saved, "--out", place],
+        "evaluate": [saved, data, "--json", place],
+    }
+    found = call(command, *words[command])
+    assert found.exit_code == 1
+    assert isinstance(found.exception, SystemExit)
+    assert len([line for line in found.stderr.splitlines() if line.startswith("Error: ")]) == 1
+    assert str(place)[:40] in found.stderr
+
+
+def test_scores_are_not_computed_for_a_place_that_is_not_there(saved, data, tmp_path):
+    for place, phrase in ((tmp_path, "is a folder"), (tmp_path / "no" / "scores.json", "there is no folder")):
+        found = call("evaluate", saved, data, "--json", place)
+        assert found.exit_code == 1
+        assert phrase in found.output
+        assert "accuracy" not in found.output
 
 
 @pytest.mark.parametrize("lacking", ["--model", "--task", "--data", "--out"])
@@ -164,6 +215,47 @@ def test_predict_refuses_records_and_texts_in_one_stream(saved):
     assert "standard input, line 2 is no JSON object" in found.output
 
 
+@pytest.mark.parametrize(
+    ("typed", "phrase"),
+    [
+        (b"where is it\nwh\xff\xfe is it\n", "standard input, line 2 is not UTF-8: byte 0xff at 2"),
+        (
+            b'{"text": ' + b"[" * 100_000,
+            "standard input, line 1 is not JSON (its lists or objects are nested too deeply)",
+        ),
+        (b'{"text": "a", "text": "b"}', "line 1 is not JSON (an object names 'text' twice"),
+        (b'{"text": "where', "line 1 is not JSON"),
+        (b'{"text": "a"}\n{"text": "b"', "line 2 is not JSON"),
+    ],
+)
+def test_predict_names_the_line_that_it_cannot_read(saved, typed, phrase):
+    found = call("predict", saved, typed=typed)
+    assert found.exit_code == 1
+    assert isinstance(found.exception, SystemExit)
+    assert phrase in found.stderr
+
+
+def test_standard_input_and_output_are_utf_8_in_every_locale(saved):
+    """Also what no encoding has, as JSON has it."""
+    typed = b'\xef\xbb\xbf{"text": "wo ist es", "id": "\xc3\x9f\xe4\xb8\xad\\ud800"}\r\n'
+    run = subprocess.run(
+        [sys.executable, "-m", "lightadapt", "predict", saved, "--with-inputs"],
+        input=typed,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "ß中\\ud800".encode() in run.stdout
+    assert json.loads(run.stdout)["id"] == "ß中\ud800"
+
+
+def test_predict_does_not_write_over_what_it_reads(saved, write):
+    texts = write("texts.txt", "where is it\n")
+    assert "is the file that is read" in call("predict", saved, texts, "--out", texts).output
+    assert texts.read_text() == "where is it\n"
+
+
 @pytest.mark.parametrize("name", ["texts.txt", "texts.jsonl"])
 def test_predict_writes_csv_for_files(saved, adapted, write, tmp_path, name):
     texts = ["where, is it", 'give "my" money back']
@@ -174,6 +266,14 @@ def test_predict_writes_csv_for_files(saved, adapted, write, tmp_path, name):
         rows = list(csv.DictReader(file))
     assert [row["prediction"] for row in rows] == adapted.predict(texts)
     assert set(rows[0]) == {"prediction", *(f"score:{label}" for label in adapted.labels)}
+
+
+def test_fields_that_a_csv_has_no_column_for_are_told_of_once(saved):
+    typed = "".join(json.dumps({"text": "a", name: 1}) + "\n" for name in ("id", "extra", "extra"))
+    found = call("predict", saved, "--csv", "--with-inputs", typed=typed)
+    assert found.exit_code == 0
+    assert found.stderr.count("are left out: extra") == 1
+    assert found.stdout.startswith("text,id,prediction\na,1,")
 
 
 def test_predict_answers_what_is_typed(saved):

@@ -15,7 +15,7 @@ from lightadapt.data import Records
 from lightadapt.data.conll import TAG
 from lightadapt.data.formats.spans import entity_of
 from lightadapt.data.spans import Signs, Span, overlapping, read_tags, signs_of, split_words, write_tags
-from lightadapt.errors import DataError, listed, shown, warn
+from lightadapt.errors import DataError, listed, shown, unquoted, warn
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.encoding.alignment import Words, WordWindow, words_inside
 from lightadapt.tasks.encoding.features import IGNORED
@@ -150,7 +150,7 @@ def read_entities(records: Records, index: int, text: str) -> list[Span]:
     place = f"{place}, entities"
     entities = [_read_entity(place, entry, text) for entry in entries]
     for pair in overlapping(entities):
-        one, other = (f"{shown(text[start:end])} ({shown(label)[1:-1]}, {start}-{end})" for start, end, label in pair)
+        one, other = (f"{shown(text[start:end])} ({unquoted(label)}, {start}-{end})" for start, end, label in pair)
         raise DataError(f"{place}: the entities {one} and {other} overlap. Keep one of them.")
     return sorted(entities)
 
@@ -165,7 +165,7 @@ def _read_entity(place: str, entry: Any, text: str) -> Span:
     if not isinstance(label, str) or not label.strip():
         raise DataError(f"{place}: the entity {shown(entry)} has no label. Name its type, such as 'PER'.")
     check_characters(place, "label", label)
-    name = shown(label, 60)[1:-1]
+    name = unquoted(label, 60)
     if not 0 <= start < end <= len(text):
         raise DataError(
             f"{place}: the entity {name} has the span {shown(start)}-{shown(end)}, but its text has {len(text)} "
