@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lightadapt.data.stored import own_file
 from lightadapt.errors import DataError
 
 PACKED = (".gz", ".zst")
@@ -58,7 +58,7 @@ def large_or_none(path: Path, large: int) -> Any:
         start = stream.read(large)
         if len(start) < large:
             return None
-        found = tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=".unpacked")  # noqa: SIM115, closed with itself
+        found = own_file(".unpacked")
         found.write(start)
         while piece := stream.read(AT_ONCE):
             found.write(piece)

@@ -5,15 +5,35 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import weakref
 from abc import abstractmethod
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate, chain, islice
 from typing import Any, Generic, TypeVar, overload
 
 Item = TypeVar("Item")
 Other = TypeVar("Other")
+
+
+def own_file(suffix: str) -> Any:
+    """A temporary file, open for writing and reading, which is gone with the object in the process that made it.
+
+    Python's own would be gone with the copy of the object in a forked process, too.
+    """
+    if not hasattr(os, "fork"):
+        return tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=suffix)
+    file = tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=suffix, delete=False)
+    weakref.finalize(file, _remove, file.name, os.getpid())
+    return file
+
+
+def _remove(name: str, process: int) -> None:
+    if os.getpid() == process:
+        with suppress(OSError):
+            os.unlink(name)
 
 
 class OnDisk(Sequence[Item], Generic[Item]):
@@ -58,7 +78,7 @@ class Stored(OnDisk[Item]):
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._ends = array("Q", [0])
-        self._file = tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=".records")  # noqa: SIM115, closed with self
+        self._file = own_file(".records")
         for item in items:
             data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
             self._file.write(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -136,3 +138,19 @@ def test_columns_and_class_names_of_a_stream():
     found = read(data.to_iterable_dataset(), columns={"text": "sentence"})
     assert isinstance(found.items, Stored)
     assert list(found) == [{"text": "a", "label": "yes"}, {"text": "b", "label": "no"}]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_the_file_outlives_a_forked_copy_of_the_object():
+    stored = Stored(["one", "two"])
+    child = os.fork()
+    if not child:
+        del stored
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert pickle.loads(pickle.dumps(stored))[1] == "two"  # which opens the file by its name
+    name = Path(stored._file.name)
+    del stored
+    gc.collect()
+    assert not name.exists()
