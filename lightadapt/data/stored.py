@@ -25,12 +25,13 @@ def own_file(suffix: str) -> Any:
     """
     if not hasattr(os, "fork"):
         return tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=suffix)
-    file = tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=suffix, delete=False)
-    weakref.finalize(file, _remove, file.name, os.getpid())
+    file = tempfile.NamedTemporaryFile(prefix="lightadapt-", suffix=suffix, delete=False)  # noqa: SIM115, see _end
+    weakref.finalize(file, _end, file.file, file.name, os.getpid())
     return file
 
 
-def _remove(name: str, process: int) -> None:
+def _end(file: Any, name: str, process: int) -> None:
+    file.close()
     if os.getpid() == process:
         with suppress(OSError):
             os.unlink(name)
