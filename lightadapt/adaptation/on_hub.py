@@ -75,7 +75,8 @@ def push(folder: Path, repo_id: str, *, private: bool | None, revision: str | No
         api.upload_folder(repo_id=repository.repo_id, folder_path=folder, commit_message=message, revision=revision)
     except Exception as error:  # as above
         raise ArtifactError(
-            f"push_to_hub({repo_id!r}) failed ({_reason(error)}). Log in with a token that may write: hf auth login."
+            f"push_to_hub({repo_id!r}) failed ({_reason(error)}). Check the network, and log in with a token that may "
+            "write: hf auth login."
         ) from error
     return str(repository)
 
@@ -89,7 +90,7 @@ def check_pushed(repo_id: Any, base: str | None) -> None:
     Raises:
         ArtifactError: it is no `owner/name`.
     """
-    if not isinstance(repo_id, str) or not HUB_ID.fullmatch(repo_id):
+    if not isinstance(repo_id, str) or not HUB_ID.fullmatch(repo_id) or not _is_valid(repo_id):
         raise ArtifactError(f"push_to_hub({shown(repo_id)}): give an id on the hub, such as 'owner/name'.")
     if base is None or Path(base).is_absolute():
         warn(
@@ -97,6 +98,17 @@ def check_pushed(repo_id: Any, base: str | None) -> None:
             "loads it has to say where it is: load(…, base=…). What is uploaded names the folder; adapt a model by its "
             "hub id to avoid both."
         )
+
+
+def _is_valid(repo_id: str) -> bool:
+    """Whether the hub's client takes it: not where a part of it begins with a dash, ends with .git, or is too long."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:

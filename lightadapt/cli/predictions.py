@@ -142,6 +142,8 @@ def _as_row(prediction: Any, *, scores: bool) -> Row:
 @contextmanager
 def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is None:
+        if sys.stdout is None:
+            raise LightAdaptError("There is no standard output to write to. Name a file: --out predictions.jsonl.")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8", errors=ESCAPED)
         yield sys.stdout

@@ -95,13 +95,24 @@ def _frame_rows(frame: Any) -> list[Record]:
     """The rows of a pandas frame, with missing cells (NaN, NA, NaT) as None."""
     import pandas
 
-    def cell(value: Any) -> Any:
-        return None if pandas.api.types.is_scalar(value) and pandas.isna(value) else value
+    def cell(key: Any, value: Any) -> Any:
+        if pandas.api.types.is_scalar(value) and pandas.isna(value):
+            return None
+        return int(value) if key in made_floats else value
 
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise DataError(f"The frame has two columns named {shown(twice)}. Rename one of them.")
-    return [{key: cell(value) for key, value in row.items()} for row in frame.to_dict("records")]
+    made_floats = {name for name in frame.columns if _is_of_whole_numbers(frame[name])}
+    return [{key: cell(key, value) for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _is_of_whole_numbers(column: Any) -> bool:
+    """Whether these are whole numbers that pandas made floats of, since some are missing."""
+    if getattr(column.dtype, "kind", "") != "f" or not column.hasnans:
+        return False
+    there = column.dropna()
+    return bool(len(there) and (abs(there) < 2**53).all() and (there % 1 == 0).all())
 
 
 def _exchanged_rows(source: Any) -> list[Record]:

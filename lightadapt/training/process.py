@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
+from lightadapt.machine.quiet import verbosity
+
 
 @contextmanager
 def left_as_it_was() -> Iterator[None]:
     """The time after which all of this is again as it was before."""
     own, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    threads, dtype, verbosity = torch.get_num_threads(), torch.get_default_dtype(), logging.get_verbosity()
+    threads, dtype, level = torch.get_num_threads(), torch.get_default_dtype(), verbosity()
     exact, only_warns = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -35,7 +37,7 @@ def left_as_it_was() -> Iterator[None]:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
-        logging.set_verbosity(verbosity)
+        logging.set_verbosity(level)
         torch.use_deterministic_algorithms(exact, warn_only=only_warns)
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
         _put_back(environment)

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import from_main, gather, rank
 from lightadapt.training import recomputing
+from lightadapt.training.alone import alone_in
 from lightadapt.training.arguments import training_arguments
 from lightadapt.training.batching import batches_a_step, count_batches
 from lightadapt.training.callbacks import (
@@ -166,8 +167,9 @@ class Run:
         if metric and self.job.validation is not None:
             check_metric(str(metric), self.job.validation.names())
         interrupts = Interrupts(saves=self.settings.folder is not None)
-        with _working_folder(self.settings.folder) as output_dir:
+        with _working_folder(self.settings.folder) as output_dir, ExitStack() as taken:
             arguments = self._arguments(output_dir)
+            taken.enter_context(alone_in(self.settings, main=arguments.process_index == 0))
             if arguments.world_size > 1 and arguments.save_strategy != "no" and not arguments.save_on_each_node:
                 _check_shared(output_dir)
             start, memory, cache = time.perf_counter(), PeakMemory(), self._cache(Path(output_dir))

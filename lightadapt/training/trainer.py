@@ -23,6 +23,7 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
 from lightadapt.machine.processes import gather
+from lightadapt.machine.quiet import quiet
 from lightadapt.training import checkpoints
 from lightadapt.training.batching import ROWS, Numbered, TokenBudgetBatches, batches_a_step, collate_numbered
 from lightadapt.training.callbacks import OrderOfEpoch
@@ -277,7 +278,8 @@ class AdaptTrainer(Trainer):
         finally:
             self.args.save_total_limit = limit
         if self.args.should_save:
-            rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint, use_mtime=True)
+            with quiet():  # that checkpoints of a short run are of one second is nothing to be told of
+                rotate_checkpoints(str(folder), limit, self.state.best_model_checkpoint, use_mtime=True)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.is_fsdp_enabled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow
 import pytest
 import torch
@@ -74,6 +75,16 @@ def test_what_is_no_frame_yet_or_fails_is_refused_by_what_it_is():
     twice = pyarrow.table([["a"], ["b"]], names=["text", "text"])
     with pytest.raises(la.DataError, match="two columns named 'text'"):
         read(twice)
+
+
+def test_whole_numbers_that_pandas_made_floats_of_are_whole_again():
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "label": [0, None, 3], "score": [0.5, None, 1], "none": [None] * 3})
+    rows = list(read(frame))
+    assert [row["label"] for row in rows] == [0, None, 3]
+    assert [type(row["label"]) for row in rows] == [int, type(None), int]
+    assert [row["score"] for row in rows] == [0.5, None, 1.0]
+    assert [row["none"] for row in rows] == [None] * 3
+    assert type(list(read(frame[["score"]].dropna()))[1]["score"]) is float
 
 
 def test_a_series_of_texts_is_a_collection_and_a_frame_is_none():

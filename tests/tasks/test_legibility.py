@@ -225,3 +225,13 @@ class TestCalls:
             with pytest.raises(la.LightAdaptError, match="Hardly anything is left"):
                 call(labelled)
         assert len(self.said(lambda: model.predict(CHINESE))) == 1
+
+
+@pytest.mark.parametrize("kind", ["word", "t5"])
+def test_what_is_read_in_place_of_an_unknown_word_is_shown_as_the_model_sees_it(kind):
+    with pytest.warns(UserWarning, match="does not know") as told:
+        check_legible([{"text": RUSSIAN[0]}], (), build_tokenizer(kind), refuse=False)
+    assert "as [UNK]" in str(told[0].message) or "[UNK]." in str(told[0].message)
+    with pytest.warns(UserWarning, match="does not know") as told:
+        check_legible([{"text": "∑ x² ≤ ∞ → x²"}], (), build_tokenizer("word"), refuse=False)
+    assert "'x' as x" not in str(told[0].message)

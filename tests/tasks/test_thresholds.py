@@ -134,3 +134,10 @@ def test_labels_that_are_never_predicted_are_named(tiny):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.evaluate(records(), threshold=1e-6)
+
+
+@pytest.mark.parametrize("threshold", ["auto", "per-label"])
+def test_a_call_takes_no_threshold_that_is_to_be_found(tiny, threshold):
+    model = la.adapt(tiny("bert"), la.MultiLabel(LABELS))
+    with pytest.raises(la.LightAdaptError, match=r"found by fit, for la\.MultiLabel\(threshold=…\)"):
+        model.predict(["it is late"], threshold=threshold)

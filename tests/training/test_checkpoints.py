@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from learned import StopAt, assert_equal, state_of
 
 import lightadapt as la
-from lightadapt.training import checkpoints
+from lightadapt.training import alone, checkpoints
 from lightadapt.training.resuming import digests_of
 
 OPTIONS = {"epochs": 3, "args": {"disable_tqdm": True}}
@@ -277,3 +278,26 @@ def test_what_a_later_version_did_not_seal_is_none_of_an_earlier_one(broken):
         (folder / name / checkpoints.SEAL_NAME).unlink()
     with pytest.raises(la.LightAdaptError, match="no complete checkpoint"):
         checkpoints.find_last(folder)
+
+
+def test_a_second_run_to_the_folder_of_one_is_refused_and_leaves_it_alone(classifier, messages, tmp_path, monkeypatch):
+    monkeypatch.setattr(alone, "PATIENCE", 0.1)
+    settings = SimpleNamespace(folder=tmp_path, checkpoint=None)
+    with alone.alone_in(settings, main=True):
+        with pytest.raises(la.LightAdaptError, match="another run is writing its checkpoints there"):
+            classifier().fit(messages, output_dir=tmp_path, **OPTIONS)
+        with alone.alone_in(settings, main=False):  # another process of the same run
+            assert [path.name for path in tmp_path.iterdir()] == [alone.NAME]
+    classifier().fit(messages, output_dir=tmp_path, **OPTIONS)
+    assert all(path.name.startswith("checkpoint-") for path in tmp_path.iterdir())
+
+
+def test_a_folder_in_which_another_run_was_meanwhile_is_refused(tmp_path):
+    settings = SimpleNamespace(folder=tmp_path, checkpoint=None)
+    with alone.alone_in(settings, main=True):
+        (tmp_path / "checkpoint-4").mkdir()
+        (tmp_path / "checkpoint-4" / checkpoints.SEAL_NAME).touch()
+    taken = alone.alone_in(settings, main=True)
+    with pytest.raises(la.LightAdaptError, match="has written checkpoints there meanwhile"), taken:
+        pytest.fail("it was let in")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-4"]

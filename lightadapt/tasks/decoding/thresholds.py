@@ -37,8 +37,10 @@ def check_threshold(threshold: Any, *, alone: bool = False) -> None:
     """
     found = threshold is None or (isinstance(threshold, str) and threshold in KINDS)
     if not (is_number(threshold) and 0 < threshold < 1) and (alone or not found):
-        near = nearest(threshold, KINDS)
+        near = "" if alone else nearest(threshold, KINDS)
         others = "" if alone else ", or 'auto' or 'per-label' to have it found on validation data"
+        if alone and found:
+            near = "It is found by fit, for la.MultiLabel(threshold=…). "
         raise LightAdaptError(f"threshold={shown(threshold)}: {near}Give a number between 0 and 1{others}.")
 
 

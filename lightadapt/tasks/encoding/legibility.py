@@ -231,16 +231,25 @@ _ADVICE = (
 )
 
 
+def _read(word: str, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The tokens as the model sees them: `tokenize` would show the text where one is unknown."""
+    row = tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"]
+    tokens: list[str] = tokenizer.convert_ids_to_tokens(row)
+    return tokens
+
+
 def _sentence(found: Legibility, kind: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """What the tokenizer does to the letters of a kind, with the figure and a word as example."""
     word = found.examples[kind][:12]
-    tokens = [token for token in tokenizer.tokenize(word) if token.strip(_MARKERS)]
+    tokens = [token for token in _read(word, tokenizer) if token.strip(_MARKERS)]
     read_as = " ".join(tokens[:6]) + (" …" if len(tokens) > 6 else "")
     lost = f"{found.share(*LOSSES):.0%} of the letters in these texts"
     if kind in LOSSES and found.share(*LOSSES) <= LOST:
         lost = f"most letters of {found.lost_texts} texts, of {found.texts} that were looked at"
     return {
-        "unknown": f"The tokenizer does not know {lost}: it reads {shown(word)} as {read_as}.",
+        "unknown": f"The tokenizer does not know {lost}"
+        # A word may be unknown for what it stands beside only, as x in x².
+        + (f": it reads {shown(word)} as {read_as}." if tokenizer.unk_token in tokens else "."),
         "dropped": f"The tokenizer leaves out {lost}: of {shown(word)} it reads {read_as or 'nothing'}.",
         "stripped": f"The tokenizer takes {found.counts['stripped']:,} accents or vowel signs off {found.letters:,} "
         f"letters: it reads {shown(word)} as {read_as}.",
