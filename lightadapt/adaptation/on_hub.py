@@ -102,7 +102,8 @@ def check_pushed(repo_id: Any, base: str | None) -> None:
 
 def _is_valid(repo_id: str) -> bool:
     """Whether the hub's client takes it: not where a part of it begins with a dash, ends with .git, or is too long."""
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repo_id)
