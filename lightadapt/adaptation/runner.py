@@ -24,6 +24,7 @@ from lightadapt.heads.outputs import LastTokenPooling
 from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
 from lightadapt.tasks.encoding.features import as_notes
 from lightadapt.tasks.encoding.legibility import check_legible
+from lightadapt.tasks.encoding.parsing import read_examples
 
 PIECE = 250
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
@@ -152,7 +153,7 @@ class Runner:
             bad: takes the records that cannot be used; None: they are refused.
 
         Raises:
-            DataError: naming the record, the field and the mend.
+            DataError: naming the record, the field and the remedy.
         """
         bad = bad or BadRecords()
         examples, records = self.task.parse_usable(self.task.read(data, columns=columns, bad=bad), bad)
@@ -184,9 +185,9 @@ class Runner:
             bad: takes the records that cannot be used.
 
         Raises:
-            DataError: naming the record, the field and the mend.
+            DataError: naming the record, the field and the remedy.
         """
-        examples, records = task.read_examples(data, split=split, columns=columns, bad=bad)
+        examples, records = read_examples(task, data, split=split, columns=columns, bad=bad)
         examples, records = self.usable(examples, records, bad, targets=True, task=task)
         bad.check_rest(len(examples))
         return examples, records
