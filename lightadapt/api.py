@@ -146,7 +146,7 @@ def _load(
         hung_as = Path(path).name if name is None else name
         return read_unreplaced(lambda: _hang(path, onto, hung_as, verify=verify))
     if name is not None:
-        raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model that the adaptation is to be hung on.")
+        raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model whose base it is to share.")
     artifact, source, task, method, tokenizer = read_unreplaced(lambda: _read(path, base, verify=verify))
     quantization = quantization_for(artifact, source, quantize)
     design = design_of(artifact, source, task, method, quantization, dtype=dtype, device=device)

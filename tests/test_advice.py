@@ -242,7 +242,7 @@ CASES: dict[str, Case] = {
         lambda here: la.load(saved(here, **QUANTIZED), quantize="8bit"),
         lambda here: la.load(saved(here, **QUANTIZED)).predict(["a"]),
     ),
-    "give onto=…, the adapted model that the adaptation is to be hung on": (
+    "give onto=…, the adapted model whose base it is to share": (
         lambda here: la.load(saved(here), name="b"),
         lambda here: la.load(saved(here), name="b", onto=adapt(here)).predict(["a"], adapter="b"),
     ),
@@ -726,12 +726,12 @@ CALL = re.compile(
 """A call, an argument with its value or a command, as messages write them."""
 NOT_TRIED = {
     "needs several processes or another device": (
-        "merge(): the model is in parts, one in each process",
+        "merge(): the model is split over several processes",
         "Give device='cpu', or leave quantize out",
         "Give all processes the same output_dir=…",
     ),
     "needs a GPU whose memory is full": (
-        "A smaller batch_tokens=… spares the trial",
+        "A smaller batch_tokens=… avoids this",
         "Give args={'activation_checkpointing': True}, quantize='4bit' to adapt",
     ),
     "needs the network, to install a release; the extras are tried below": (

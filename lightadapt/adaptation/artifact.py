@@ -206,7 +206,7 @@ def _read_whole(folder: Path, *, verify: bool) -> Artifact:
             if before == _state_of(place):
                 return replace(found, state=before)
         time.sleep(0.01 * (1 + attempt % 5))
-    raise ArtifactError(f"{folder} is being replaced all the time. Load it when nobody saves there.")
+    raise ArtifactError(f"{folder} keeps being replaced. Load it when nothing is being saved there.")
 
 
 class ReplacedError(ArtifactError):
@@ -298,7 +298,7 @@ def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str
         asked += [("r", getattr(config, "r", None)), *(("rank_pattern", rank) for rank in patterns.values())]
     for name, size in asked:
         if isinstance(size, int) and size > largest:
-            raise ArtifactError(f"{settings} has {name}={str(size)[:40]}, but no tensor of the weights is so large.")
+            raise ArtifactError(f"{settings} has {name}={str(size)[:40]}, but no tensor of the weights is that large.")
 
 
 def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
@@ -308,11 +308,13 @@ def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 def _as_path(path: str | Path) -> Path:
     if not isinstance(path, (str, Path)) or Path(path).name in ("", ".."):
-        raise ArtifactError(f"path={path!r} names no folder. Give the folder of the artifact, such as 'my-adapter'.")
+        raise ArtifactError(
+            f"path={path!r} does not name a folder. Give the folder of the artifact, such as 'my-adapter'."
+        )
     try:
         return Path(path).resolve() if Path(path).is_symlink() else Path(path)
     except OSError as error:
-        raise ArtifactError(f"path={str(path)[:60]!r}… is no folder name: {error.strerror}.") from error
+        raise ArtifactError(f"path={str(path)[:60]!r}… is not a folder name: {error.strerror}.") from error
 
 
 def _digest(folder: Path) -> str:

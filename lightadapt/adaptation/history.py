@@ -124,7 +124,7 @@ class History:
         curves.append(Curve(f"validation {headline}", noted, best))
         drawn = [curve for curve in curves if curve.points]
         if not drawn:
-            raise LightAdaptError(f"{self!r}: no loss and no score was noted, so there is nothing to plot.")
+            raise LightAdaptError(f"{self!r}: no loss and no score was recorded, so there is nothing to plot.")
         return finish(draw_curves(drawn, repr(self)), target)
 
 

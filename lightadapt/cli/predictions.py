@@ -165,7 +165,7 @@ def _json_writer(file: TextIO) -> Callable[[Row], None]:
 
 
 def _csv_writer(file: TextIO) -> Callable[[Row], None]:
-    """A column for each field, and `score:label` for each label; what is no text or number is JSON."""
+    """A column for each field, and `score:label` for each label; anything but texts and numbers is written as JSON."""
     writer = csv.writer(file, lineterminator="\n")
     names: list[str] = []
     told: list[str] = []

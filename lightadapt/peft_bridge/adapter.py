@@ -93,7 +93,7 @@ class Adapter:
                 weights is not tried.
 
         Raises:
-            NotImplementedError: the adapter is no change of weights.
+            NotImplementedError: the adapter is not a change of weights.
         """
         folding.check_foldable(self.layers, self.name, onto_these=onto_these)
 
@@ -101,7 +101,7 @@ class Adapter:
         """Add the adapter to the weights and take all adapters out of the model, in place.
 
         Raises:
-            NotImplementedError: the adapter is no change of weights.
+            NotImplementedError: the adapter is not a change of weights.
         """
         folding.fold(self.layers, self.name)
         removal.unwrap_all(self.model)

@@ -1,4 +1,4 @@
-"""Losses, gradients and weights that are no numbers end a run, with the weights of before."""
+"""A loss, gradient or weight that is infinite or NaN ends a run; the model gets its last finite weights back."""
 
 from __future__ import annotations
 

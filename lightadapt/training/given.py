@@ -156,8 +156,8 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     for callback in given:
         if not isinstance(callback, TrainerCallback) and not _is_class(callback):
             raise LightAdaptError(
-                f"callbacks holds {shown(callback)}, which is no transformers.TrainerCallback. Give a list of objects "
-                "of its subclasses."
+                f"callbacks holds {shown(callback)}, which is not a transformers.TrainerCallback. Give a list of "
+                "objects of its subclasses."
             )
     return given
 

@@ -225,7 +225,7 @@ class Run:
         except LightAdaptError:
             raise
         except (ImportError, OSError, TypeError, ValueError) as error:
-            raise LightAdaptError(f"Trainer does not take these arguments: {error}") from error
+            raise LightAdaptError(f"Trainer does not accept these arguments: {error}") from error
 
     def _told(self, cache: TrunkCache | None) -> dict[str, Any]:
         """The settings as they were used, as the history has them."""

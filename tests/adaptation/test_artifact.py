@@ -176,7 +176,7 @@ def test_a_linked_folder_stays_a_link(saved, tmp_path):
     assert la.load(tmp_path / "link").labels == adapted.labels
     assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["real"]
     for nowhere in ("", ".", "new/..", None):
-        with pytest.raises(la.ArtifactError, match="names no folder"):
+        with pytest.raises(la.ArtifactError, match="does not name a folder"):
             adapted.save(nowhere)
 
 

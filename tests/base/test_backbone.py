@@ -151,9 +151,9 @@ def test_what_contradicts_itself_is_refused(tiny, saved):
     with pytest.raises(la.LightAdaptError, match="give a list of names"):
         adapted.add_labels("warranty")
     for name in ("training", "_parameters", "items"):
-        with pytest.raises(la.LightAdaptError, match="torch has a use of its own"):
+        with pytest.raises(la.LightAdaptError, match="torch uses this name itself"):
             adapted.rename("default", name)
-        with pytest.raises(la.LightAdaptError, match="torch has a use of its own"):
+        with pytest.raises(la.LightAdaptError, match="torch uses this name itself"):
             adapted.add(name)
 
 

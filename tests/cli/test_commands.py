@@ -212,7 +212,7 @@ def test_predict_reads_records_and_gives_scores(saved, adapted):
 def test_predict_refuses_records_and_texts_in_one_stream(saved):
     found = call("predict", saved, typed='{"text": "where is it"}\nwhere is it\n')
     assert found.exit_code == 1
-    assert "standard input, line 2 is no JSON object" in found.output
+    assert "standard input, line 2 is not a JSON object" in found.output
 
 
 @pytest.mark.parametrize(

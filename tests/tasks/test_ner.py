@@ -226,7 +226,7 @@ def test_tags_of_one_scheme_are_taken_without_a_word(tags, recwarn):
 
 @pytest.mark.parametrize("tag", ["B_A", "A-B", "b-A", "B-", "B A", "-A", "M-A", "B–A"])
 def test_tags_of_another_form_are_refused_beside_those_of_a_scheme(tag):
-    with pytest.raises(la.DataError, match=r"Record 1, tags: .* is no tag of BIO, IOB1 or BIOES\. A tag is O, or"):
+    with pytest.raises(la.DataError, match=r"Record 1, tags: .* is not a tag of BIO, IOB1 or BIOES\. A tag is O, or"):
         NER().parse(NER().read([{"tokens": ["a"], "tags": [each]} for each in ("B-A", tag)]))
 
 
