@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lightadapt.adaptation import on_hub
-from lightadapt.adaptation.artifact import Artifact, as_damage, read_artifact, read_unreplaced, reading
+from lightadapt.adaptation.artifact import Artifact, read_artifact, read_unreplaced, reading
 from lightadapt.adaptation.assembly import build
+from lightadapt.adaptation.damage import as_damage
 from lightadapt.adaptation.saved import design_of, load_saved_tokenizer, quantization_for, read_objects
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
