@@ -246,7 +246,7 @@ CASES: dict[str, Case] = {
         lambda here: la.load(saved(here), name="b"),
         lambda here: la.load(saved(here), name="b", onto=adapt(here)).predict(["a"], adapter="b"),
     ),
-    "the base is the one of onto. Leave it out": (
+    "the base is that of onto. Leave it out": (
         lambda here: la.load(saved(here), onto=adapt(here), dtype="float32"),
         lambda here: la.load(saved(here), onto=adapt(here)),
     ),

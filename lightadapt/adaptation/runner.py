@@ -197,7 +197,7 @@ class Runner:
     ) -> tuple[Sequence[Any], Records]:
         """The examples that can be encoded, and their records; all, where none may be left out.
 
-        That is found by encoding them, so that those left out are known before anything is said of the others.
+        They are encoded to find out, so that what is left out is known before there are warnings about the others.
         """
 
         def check(examples: Sequence[Any], records: Records) -> None:
@@ -246,7 +246,7 @@ class Runner:
     def _encode(
         self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]
     ) -> Iterator[Feature]:
-        """The features one by one; what is to be said of them is added to `counts`."""
+        """The features one by one; `counts` takes what has to be warned of."""
         view = self.view_of(task)
         # An encoder-decoder wants as many end tokens in every text, which is seen of all of them together only.
         whole = view.family == "encoder-decoder" and not isinstance(examples, OnDisk)
@@ -301,7 +301,9 @@ class Runner:
         Raises:
             DataError: a record cannot be encoded; before anything is inferred.
         """
-        if not (isinstance(records.numbers, range) and records.numbers.start):  # of a stream, the first piece is told
+        if not (
+            isinstance(records.numbers, range) and records.numbers.start
+        ):  # of a stream, only the first piece is checked
             self.check_legible(examples)
         sizes = Sizes()
         features = self.encode(

@@ -204,7 +204,7 @@ class Several:
 
     @contextmanager
     def computing(self, runner: Runner, *, learning: bool = False) -> Iterator[Runner]:
-        """The shared modules as one adaptation needs them, for this thread alone, for the time of a `with` block.
+        """The shared modules as one adaptation needs them, for this thread alone, inside a `with` block.
 
         Args:
             learning: whether what it trains is to get gradients.
@@ -231,7 +231,7 @@ class Several:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """The base without the adapter that is in use, under the same head, for the time of a `with` block."""
+        """The base without the adapter that is in use, under the same head, inside a `with` block."""
         with self.computing(self.in_use) as runner:
             self._disabled += 1
             runner.adaptation.activate(enabled=False)

@@ -108,7 +108,7 @@ class Adapter:
         marks.unmark_all(self.model)
 
     def folded(self) -> AbstractContextManager[None]:
-        """The adapter in the weights for the time of a `with` block; then they are, bit for bit, those of before.
+        """The adapter in the weights inside a `with` block; then they are, bit for bit, those of before.
 
         The caller sees to it that no other thread uses these weights meanwhile.
         """

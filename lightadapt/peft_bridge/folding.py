@@ -36,7 +36,7 @@ def fold(layers: Sequence[Any], name: str) -> None:
 
 @contextmanager
 def folded(layers: Sequence[Any], name: str) -> Iterator[None]:
-    """The adapter in the weights for the time of a `with` block; then they are, bit for bit, those of before."""
+    """The adapter in the weights inside a `with` block; then they are, bit for bit, those of before."""
     before = [(tensor, tensor.data) for layer in layers for tensor in layer.get_base_layer().parameters(recurse=False)]
     try:
         for layer in layers:

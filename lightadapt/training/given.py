@@ -87,10 +87,10 @@ def one_of(explicit: Any, given: Any, name: str) -> Any:
 
 
 def check_given(others: Mapping[str, Any], *, base_dropout: bool) -> None:
-    """Raise for arguments of Trainer that would do nothing here, or not what they say, and for values of no sense.
+    """Raise for arguments of Trainer that would do nothing here, or not what they say, and for senseless values.
 
     Raises:
-        LightAdaptError: naming the argument, its value and the mend.
+        LightAdaptError: naming the argument, its value and the remedy.
     """
     for name in REFUSED.keys() & others.keys():
         raise LightAdaptError(f"args holds {name!r}, which does nothing here: {REFUSED[name]}")

@@ -49,7 +49,7 @@ from lightadapt.training.trunk_cache import TrunkCache
 
 @contextmanager
 def _working_folder(folder: Path | None) -> Iterator[str]:
-    """The folder for checkpoints: the user's, or one for the time of the run that all processes share."""
+    """The folder for checkpoints: the user's, or one that all processes share until the run ends."""
     if folder is not None:
         yield str(folder)
         return
@@ -249,7 +249,7 @@ class Run:
         )
 
     def _watchers(self, arguments: TrainingArguments) -> Iterator[TrainerCallback]:
-        """What stops a run, mends what Trainer does, and shows how far it is."""
+        """The callbacks that stop a run, correct what Trainer does, and show its progress."""
         yield BeforeStep(self.job.before_step)
         if self.settings.checkpoint:
             yield FindBest()

@@ -120,7 +120,7 @@ def test_paths_are_never_asked_of_the_hub(tmp_path, monkeypatch):
         with pytest.raises(la.ArtifactError, match="There is no folder"):
             la.load(name)
     assert is_owned_name("user/adapter")
-    with pytest.raises(la.LightAdaptError, match="revision='main' is for artifacts on the hub, and answers is none"):
+    with pytest.raises(la.LightAdaptError, match="revision='main' is for artifacts on the hub, and answers is not one"):
         la.load("answers", revision="main")
 
 

@@ -1,4 +1,4 @@
-"""The fields of records, checked; an error names the record, the field and the mend."""
+"""The fields of records, checked; an error names the record, the field and the remedy."""
 
 from __future__ import annotations
 
