@@ -767,7 +767,7 @@ NOT_TRIED = {
     "needs a model from the hub": ("by its id on the hub: run_demo(…, model=", "run_demo(…, model=◦)"),
     "is said on the command line": ("call fit(…, callbacks=[…]) from a script",),
     "is followed by tests/adaptation/test_model_card.py": ("PeftModel.from_pretrained(base, folder)",),
-    "needs a hub; tests/adaptation/test_on_hub.py has one": ("adapt a model by its hub id to avoid both",),
+    "needs a hub; tests/adaptation/test_on_hub.py has one": ("To avoid both, adapt a model by its hub id",),
     "needs labels that are never predicted; tests/tasks/test_thresholds.py has some": ("or with threshold=",),
     "is said of any argument of Trainer; tests/test_suggestions.py follows some": ("args={◦: {value}}",),
     "advises nothing": (

@@ -118,8 +118,8 @@ def _parsed(lines: Iterable[str], source: str) -> Iterator[Any]:
 def _record(text: str, place: str) -> Row:
     if not OBJECT.match(text):
         raise DataError(
-            f"{place} is no JSON object, as the first line is: {shown(text)}. Give records in all lines, or texts in "
-            "all."
+            f"{place} is not a JSON object, as the first line is: {shown(text)}. Give records in all lines, or "
+            "texts in all."
         )
     try:
         record: Row = parse_json(text)

@@ -14,7 +14,7 @@ from lightadapt.errors import LightAdaptError, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report
 from lightadapt.registry import Registry
 from lightadapt.tasks.decoding.judgement import Judgement
-from lightadapt.tasks.encoding.features import Encoded, filler, pad
+from lightadapt.tasks.encoding.features import Encoded, filler, pad, unpad
 from lightadapt.tasks.encoding.parsing import parse_usable, read_records
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
@@ -93,10 +93,7 @@ class Task(ABC):
         labelled: bool = True,
         bad: BadRecords | None = None,
     ) -> Records:
-        """The records of any form of data, with this task's column names applied; `bad` takes what is no record.
-
-        The logger `lightadapt` is told what was read.
-        """
+        """The records of any form of data, with this task's column names applied; `bad` takes what is no record."""
         columns = (self.columns if columns is None else columns) or {}
         return read_records(self, source, split=split, columns=columns, labelled=labelled, bad=bad)
 
@@ -178,7 +175,7 @@ class Task(ABC):
             LightAdaptError: it predicts by none, or it is none.
         """
         raise LightAdaptError(
-            f"threshold={shown(threshold)}: it is for task 'multilabel', and this is {self.name!r}. Leave it out."
+            f"threshold={shown(threshold)} is for task 'multilabel', not {self.name!r}. Leave it out."
         )
 
     # ---- the head
@@ -230,11 +227,7 @@ class Task(ABC):
         batch = self.collate([replace(feature, targets={}) for feature in features], view)
         given = model(**{name: value.to(model.device) for name, value in batch.items()})
         logits = self.logits_of(given).float().cpu().numpy()
-        # A copy, since a view would keep the whole padded batch.
-        return [
-            (row[: len(feature)] if row.ndim == 2 else row).copy()
-            for row, feature in zip(logits, features, strict=True)
-        ]
+        return unpad(logits, features)
 
     def logits_of(self, given: Any) -> torch.Tensor:
         """The logits in what the model returns: `(B, K)`, or `(B, T, K)`."""

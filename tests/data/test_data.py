@@ -125,7 +125,7 @@ CLASSIFICATION_ERRORS = [
     ("nowhere.jsn", "Did you mean '.json'?"),
     ("nowhere", "'nowhere' is neither a file here nor a data set that can be loaded from the hub"),
     ("./nowhere", "nowhere does not exist"),
-    ("a long text " * 100, "is no file name"),
+    ("a long text " * 100, "is not a file name"),
     (datasets.DatasetDict({"part": datasets.Dataset.from_list(RECORDS)}), "Choose one, such as data['part']"),
 ]
 

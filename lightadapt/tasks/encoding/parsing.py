@@ -33,8 +33,10 @@ def read_records(
 ) -> Records:
     """The records of any form of data, under the names of the task's fields; see `Task.read`.
 
+    The logger `lightadapt` is told what was read.
+
     Raises:
-        DataError: the data cannot be read, or `columns` is no `{field: column}` of the task.
+        DataError: the data cannot be read, or `columns` is not `{field: column}` for fields of the task.
     """
     _check_renaming(task, columns)
     wanted = Wanted(task.fields, labelled, task.answer_fields, task.numeric)
