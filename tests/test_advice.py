@@ -765,7 +765,10 @@ NOT_TRIED = {
     "starts processes of its own; tests/experiments compare": ("Give a list of names: methods=[",),
     "is run by tests of the demo": ("Next: lightadapt.load(",),
     "needs a model from the hub": ("by its id on the hub: run_demo(…, model=", "run_demo(…, model=◦)"),
-    "is said on the command line": ("call fit(…, callbacks=[…]) from a script",),
+    "is said on the command line": (
+        "call fit(…, callbacks=[…]) from a script",
+        "Convert it, for example: iconv -f latin1 -t utf-8 FILE | lightadapt predict",
+    ),
     "is followed by tests/adaptation/test_model_card.py": ("PeftModel.from_pretrained(base, folder)",),
     "needs a hub; tests/adaptation/test_on_hub.py has one": ("To avoid both, adapt a model by its hub id",),
     "needs labels that are never predicted; tests/tasks/test_thresholds.py has some": ("or with threshold=",),
