@@ -50,7 +50,7 @@ class Adapted:
 
     @property
     def runner(self) -> Runner:
-        """What runs the task in use in this thread: encodes, infers and decodes, without the checks of `predict`."""
+        """What runs the task in use in this thread: it encodes, infers and decodes, without the checks of `predict`."""
         return self._several.in_use
 
     @property
@@ -80,7 +80,7 @@ class Adapted:
 
     @property
     def labels(self) -> list[Label] | None:
-        """The names of the classes; None as long as they are not known."""
+        """The names of the classes; None until they are known."""
         return self.runner.labels
 
     # ---- several adaptations of one base
@@ -102,22 +102,22 @@ class Adapted:
     ) -> None:
         """Give the base another adaptation, with a method, a task and a head of its own; `use(name)` switches to it.
 
-        The frozen weights exist once, whatever the number of adaptations.
+        All adaptations share the frozen weights.
 
         Args:
-            name: what to call it.
+            name: the name of the new adaptation.
             method: as in `adapt`.
             task: as in `adapt`; None: the task in use, with its labels unless others are given.
             labels: as in `adapt`.
             layers: as in `adapt`.
 
         Raises:
-            LightAdaptError: the name is taken, or a method trains the base itself, which cannot be shared then.
+            LightAdaptError: the name is taken, or a method trains the base itself, which then cannot be shared.
         """
         add(self._several, name, method=method, task=task, labels=labels, layers=layers)
 
     def hang(self, artifact: Artifact, name: str) -> Adapted:
-        """Hang a saved adaptation on the base, under a name; see `lightadapt.load(…, onto=…)`.
+        """Attach a saved adaptation to the base, under a name; see `lightadapt.load(…, onto=…)`.
 
         Raises:
             ArtifactError: it was trained on other weights, or does not fit this base.
@@ -127,7 +127,7 @@ class Adapted:
         return self
 
     def use(self, name: str) -> Adapted:
-        """Switch to the adaptation of that name: its model, task, labels and history are those of this object now.
+        """Switch to the adaptation of that name: model, task, labels and history are its own from now on.
 
         The thread that made this object chooses for all threads that have not chosen for themselves.
 
@@ -140,10 +140,10 @@ class Adapted:
     def remove(self, name: str) -> None:
         """Take an adaptation off the base, and free what it holds.
 
-        Was it the one in use, the first of the others is from then on.
+        If it was in use, the first of the others takes its place.
 
         Raises:
-            LightAdaptError: there is none of that name, or it is the only one.
+            LightAdaptError: there is none of that name, or no other.
         """
         self._several.remove(name)
 
@@ -157,7 +157,7 @@ class Adapted:
 
     @contextmanager
     def disable(self) -> Iterator[Adapted]:
-        """The base model without the adapter, under the same head, for the time of a `with` block."""
+        """The base model without the adapter, under the same head, inside a `with` block."""
         with self._several.disabled():
             yield self
 
@@ -186,35 +186,34 @@ class Adapted:
     ) -> History:
         """Train, and return the record of the run.
 
-        With validation data the headline metric is computed every epoch and the weights of the best are kept.
+        With validation data, the headline metric is computed every epoch, and the weights of the best epoch are kept.
 
         Args:
             train: any form of data (see `lightadapt.data.read`).
             validation: likewise; or a share of the training data to hold out, such as 0.1, which has its share of each
                 class and goes by the seed of the adaptation. `History.held_out` has the numbers of its records.
             epochs: passes over the data; default: about 1,000 steps, at least 3 and at most 20 epochs.
-            learning_rate: of what the method trains; default: the method's own. The head's rate keeps its
-                ratio to it.
-            batch_tokens: real tokens of a batch, in each process; default: as many as 16 records have on average.
-            early_stopping: stop after this many evaluations without a better headline metric.
+            learning_rate: of what the method trains; default: the method's own. The head's keeps its ratio to it.
+            batch_tokens: tokens of a batch without padding, in each process; default: the average of 16 records.
+            early_stopping: stop after this many evaluations in a row that do not improve the headline metric.
             resume: go on from the last checkpoint in `output_dir`; without one, start afresh.
             output_dir: keep a checkpoint there every epoch; each is an artifact that `load` reads.
-            optimizer: `"adamw"`, or with a state of 8 bits `"adamw8bit"`, and `"paged_adamw8bit"`, whose state moves to
+            optimizer: `"adamw"`; `"adamw8bit"`, with its state in 8 bits; or `"paged_adamw8bit"`, whose state moves to
                 the memory of the CPU when that of the GPU is full.
-            cache: keep the hidden states of the blocks below all that learns over the epochs, in memory or in a file.
-                `"auto"`: where that changes nothing but the time; True: raise where it cannot be; `"bf16"`: likewise,
-                in half the room, rounded to 16 bits.
+            cache: keep the hidden states of the blocks below everything that learns from one epoch to the next, in
+                memory or in a file. `"auto"`: where only the time changes; True: raise where it is impossible;
+                `"bf16"`: as True, rounded to 16 bits, which halves the space.
             base_dropout: keep dropout on in the frozen part of the model, too.
-            save_minutes: with `output_dir`, save a checkpoint in the middle of an epoch, too, when the last one is so
-                many minutes old; None: at the end of epochs alone.
+            save_minutes: with `output_dir`, also save a checkpoint inside an epoch when the last one is this many
+                minutes old; None: only at the end of epochs.
             callbacks: of transformers' Trainer.
-            args: anything else that `transformers.TrainingArguments` knows, as a dict or an object.
+            args: any other of `transformers.TrainingArguments`, as a dict or as an object.
             columns: `{field: column}` for fields that have another name in the data.
-            on_error: what a record that cannot be used is: `"raise"`: an error; `"skip"`: left out, with a warning that
-                says how many were and why the first ones.
+            on_error: what happens to a record that cannot be used. `"raise"`: it is an error; `"skip"`: it is left out,
+                and a warning gives the number of such records and the reasons of the first.
 
         Raises:
-            DataError: a record cannot be used; before training starts.
+            DataError: a record cannot be used; raised before training starts.
             LightAdaptError: the settings contradict each other, or the loss is no longer finite.
         """
         self._several.check_enabled("fit")
@@ -237,15 +236,15 @@ class Adapted:
             return fit(now, train, validation, settings, columns=columns, callbacks=callbacks, on_error=on_error)
 
     def add_labels(self, labels: Sequence[Label]) -> None:
-        """Give a task with labels more of them, behind those that it has, whose part of the head keeps its values.
+        """Add labels behind those that the task has; the part of the head for the old ones keeps its values.
 
         Raises:
-            LightAdaptError: the task has no labels or does not know them yet, or a new one is there already.
+            LightAdaptError: the task has no labels, its labels are not known yet, or it has a new one already.
         """
         self._several.check_enabled("add_labels")
         with self._several.computing(self.runner, learning=True) as now:
             if not isinstance(now.task, LabelledTask):
-                raise LightAdaptError(f"Task {now.task.name!r} has no labels. Leave them out.")
+                raise LightAdaptError(f"Task {now.task.name!r} has no labels, so none can be added.")
             now.require_labels()
             if not is_collection(labels) or isinstance(labels, Mapping):
                 raise LightAdaptError(f"labels={labels!r}: give a list of names, such as ['warranty'].")
@@ -283,11 +282,11 @@ class Adapted:
     def check(
         self, data: Data | None = None, *, columns: Mapping[str, str | int] | None = None, on_error: str = "raise"
     ) -> list[str]:
-        """Try up to eight steps without changing anything; what was found to be right, a line each.
+        """Try up to eight steps without changing anything, and return what was found to be right, a line each.
 
-        Weights: all that should be trained is, in float32. Targets: something is learned, the end token too.
-        Gradients: they reach every inserted tensor. Padding: a batch gives what its records give alone. `fit` checks
-        the first three by itself, and the learning rate.
+        Weights: everything that should be trained is, in float32. Targets: there is something to learn, with the end
+        token where text is generated. Gradients: they reach every inserted tensor. Padding: records in a batch give
+        what they give alone. `fit` always checks the first three, and the learning rate.
 
         Args:
             data: records to try it on; None: two short ones that come with the task.
@@ -295,7 +294,7 @@ class Adapted:
             on_error: as in `fit`.
 
         Raises:
-            LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
+            LightAdaptError: something would fail in silence, with what to do about it; or the labels are not known yet.
         """
         self._several.check_enabled("check")
         bad = BadRecords(on_error)
@@ -312,15 +311,17 @@ class Adapted:
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
     ) -> Scores:
-        """The task's metrics on labelled data, the headline first: a dict that also has `.report`, `.confusion`,
-        `.plot()` and `.errors(n)`, for which it keeps the records and predictions.
+        """The task's metrics on labelled data, the headline first.
+
+        The result is a dict that also has `.report`, `.confusion`, `.plot()` and `.errors(n)`, for which it keeps the
+        records and predictions.
 
         Args:
             data: any form of data (see `lightadapt.data.read`).
             report: also print precision, recall, F1 and support of each class, for tasks that have classes.
-            threshold: of task multilabel, another probability from which a label is predicted.
+            threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
             columns: `{field: column}` for fields that have another name in the data.
-            on_error: as in `fit`; the metrics are those of the other records.
+            on_error: as in `fit`; with `"skip"` the metrics are those of the other records.
 
         Raises:
             DataError: a record cannot be used, or has a label that the model does not know.
@@ -346,21 +347,21 @@ class Adapted:
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
     ) -> list[Any]:
-        """The predictions, as many as inputs and in their order.
+        """The predictions, one for each input, in the same order.
 
-        It may be called from many threads at once: one of them computes at a time on a base.
+        It may be called from many threads at once, of which one computes at a time.
 
         Args:
             inputs: a list of texts, of pairs (classification, QA, multiple choice), of token lists (NER), of lists of
                 messages (chat), or of records; or a file, a frame or a data set.
-            scores: for the classification kinds, give `{label: probability}`.
+            scores: for tasks that classify, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
-            threshold: of task multilabel, another probability from which a label is predicted.
+            threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
             batch_tokens: tokens of a batch, padding included; None: 512 for each thread of a CPU, 4,096 on a GPU.
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
-            on_error: what an input that cannot be used is: `"raise"`: an error; `"skip"`: answered with None, with a
-                warning that says how many are and why the first ones.
+            on_error: what happens to an input that cannot be used. `"raise"`: it is an error; `"skip"`: its answer is
+                None, and a warning gives the number of such inputs and the reasons of the first.
 
         Raises:
             DataError: an input cannot be used.
@@ -396,10 +397,10 @@ class Adapted:
         at_once: int = 1_000,
         on_error: str = "raise",
     ) -> Iterator[Any]:
-        """The predictions of `predict`, one after the other as they are made; memory holds `at_once` of them.
+        """The predictions of `predict`, one by one as they are made, for more inputs than fit into memory.
 
-        For more inputs than fit into memory: an iterator, a data set that is streamed, or a large file of lines, which
-        is read once to check it and again as its records are answered.
+        Inputs can come from an iterator, a data set that is streamed, or a large file of lines, which is read once to
+        check it, and again as its records are answered.
 
         Args:
             inputs: as in `predict`.
@@ -409,11 +410,11 @@ class Adapted:
             threshold: as in `predict`.
             batch_tokens: as in `predict`.
             adapter: the adaptation that answers; None: the one that is in use when this is called.
-            at_once: inputs that are taken before the first of them is answered.
+            at_once: how many inputs are taken, and held in memory, before the first of them is answered.
             on_error: as in `predict`; the warning comes with the last answer.
 
         Raises:
-            DataError: an input cannot be used; those in the pieces before it have their answers by then.
+            DataError: an input cannot be used; those of earlier pieces have been answered by then.
             LightAdaptError: the labels are not known yet.
         """
         check_whole("at_once", at_once, wanted="a whole number above 0")
@@ -430,8 +431,8 @@ class Adapted:
     def save(self, path: str | Path) -> None:
         """Write the artifact: what was trained, its settings, the tokenizer and a model card.
 
-        The folder is written as a whole or not at all; `lightadapt.load` reads it, and stock PEFT does too. Of several
-        adaptations it is the one in use. Of several processes the main one writes, and the others go on when it has.
+        The folder is written as a whole or not at all; `lightadapt.load` reads it, and so does stock PEFT. Of several
+        adaptations, the one in use is saved. Of several processes, the main one writes and the others wait for it.
 
         Raises:
             ArtifactError: the folder holds other files, or cannot be written.
@@ -448,15 +449,15 @@ class Adapted:
         revision: str | None = None,
         message: str = "Saved by lightadapt",
     ) -> str:
-        """Save the artifact to a repository on the hub, which `load(repo_id)` reads; its address is returned.
+        """Save the artifact to a repository on the hub, from which `load(repo_id)` reads it, and return its address.
 
-        The hub's own client uploads, with the token of `hf auth login` or HF_TOKEN.
+        The hub's own client uploads it, with the token of `hf auth login` or `HF_TOKEN`.
 
         Args:
-            repo_id: `"owner/name"`, or a name of one's own; the repository is made where there is none.
-            private: whether a new repository is for those alone who are let in; None: as the account is set.
+            repo_id: `"owner/name"`, or a name alone for your own account; the repository is created if need be.
+            private: whether a new repository is private; None: the account's default.
             revision: the branch to save to; None: the main one.
-            message: of the commit.
+            message: the message of the commit.
 
         Raises:
             ArtifactError: the hub refuses it, or cannot be reached.
@@ -474,25 +475,25 @@ class Adapted:
         return address[0] if address else repo_id
 
     def merge(self, *, base: str = "reload", dtype: Any = "auto", max_drift: float = 0.25) -> PreTrainedModel:
-        """A plain transformers model with the adapter folded into its weights; this one stays as it is.
+        """A plain transformers model with the adapter folded into its weights; the adapted model stays as it is.
 
         Args:
-            base: what a quantized base is folded into. `"reload"`: the weights as they were before they were quantized,
+            base: what the adapter of a quantized base is folded into. `"reload"`: the weights from before quantization,
                 loaded again. `"dequantize"`: the values that the quantized weights stand for, which the adapter was
-                trained on. `"quantized"`: the quantized weights, whose rounding takes part of the adapter away.
-            dtype: of the result; `"auto"` is float32 for a regression, bfloat16 for a quantized base, else that of the
-                base, with the head in float32. `config.dtype` says it, and is what its saved files are read in. In 16
-                bits the adapter is rounded as the weights are; `"float32"` keeps all of it.
-            max_drift: for a quantized base, how far the outputs for a probe batch may be from those before, as
+                trained on. `"quantized"`: the quantized weights, whose rounding loses part of the adapter.
+            dtype: of the result. `"auto"`: float32 for a regression, bfloat16 for a quantized base, else that of the
+                base, with the head in float32. The result's `config.dtype` says which, and its saved files are loaded
+                in it. 16 bits round the adapter together with the weights; `"float32"` keeps all of it.
+            max_drift: for a quantized base, how far the outputs for a probe batch may move, as
                 |after - before| / |before|.
 
         Raises:
-            LightAdaptError: the method is no change of weights, so it cannot be folded; the outputs differ by
-                more than `max_drift`; or the model is in parts, one in each process.
+            LightAdaptError: the method does not change weights, so it cannot be folded; the outputs differ by more than
+                `max_drift`; or the model is split over several processes.
         """
         if is_sharded(self.model):
             raise LightAdaptError(
-                "merge(): the model is in parts, one in each process. Save it, and merge what load gives."
+                "merge(): the model is split over several processes. Save it, and merge what load returns."
             )
         self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:

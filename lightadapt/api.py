@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lightadapt.adaptation import on_hub
-from lightadapt.adaptation.artifact import Artifact, as_damage, read_artifact, read_unreplaced, reading
+from lightadapt.adaptation.artifact import Artifact, read_artifact, read_unreplaced, reading
 from lightadapt.adaptation.assembly import build
+from lightadapt.adaptation.damage import as_damage
 from lightadapt.adaptation.saved import design_of, load_saved_tokenizer, quantization_for, read_objects
 from lightadapt.adapted import Adapted
 from lightadapt.anatomy import Layers
@@ -53,10 +54,10 @@ def adapt(
         quantize: how the frozen projections of the blocks are kept: None (in `dtype`), `"4bit"` (NF4 with double
             quantization), `"8bit"` (LLM.int8), or a `BitsAndBytesConfig`. A checkpoint that is quantized stays so.
         layers: the blocks to adapt: None (all), `"last:4"`, `"first:4"`, or indices.
-        tokenizer: a tokenizer or where to load it from; None: the one that lies with the model.
+        tokenizer: a tokenizer, or where to load one from; None: the model's own.
         dtype: of the frozen weights that are not quantized; what is trained is float32.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
-        seed: of everything that is drawn: fresh weights, order of the data, dropout.
+        seed: of everything that is random: fresh weights, the order of the data, dropout.
         revision: branch, tag or commit of a hub model.
         trust_remote_code: run the code that a hub model brings.
 
@@ -97,18 +98,18 @@ def load(
 ) -> Adapted:
     """A saved adaptation, ready to predict or to train on.
 
-    Nothing in the folder is run, and it is only read. Beside a process that saves there, one whole state is read.
+    Nothing in the folder is run or changed. While another process saves there, the state before or after is read.
 
     Args:
         path: the folder that `Adapted.save` wrote, or the id of one that `push_to_hub` wrote, `"owner/name"`.
-        base: where the base model is now, when not where it was; None: as the artifact says.
-        onto: an adapted model whose base is to be shared: the saved adaptation is hung on it, and it is returned. Its
-            weights must be those that the artifact was trained on. What is in use there stays so.
-        name: what to call the adaptation among those of `onto`; None: as the folder is called.
-        quantize: as in `adapt`; None: as the base is if it is quantized, else as it was trained; `"none"`: not at all.
-        dtype: of the frozen weights that are not quantized; `"auto"`: as it was trained, where the device computes it.
+        base: where the base model is now, if it has moved; None: where the artifact says.
+        onto: an adapted model whose base is to be shared. The saved adaptation is added to it, and it is returned; the
+            adaptation in use stays the same. Its weights must be those that the artifact was trained on.
+        name: the adaptation's name among those of `onto`; None: the name of the folder.
+        quantize: as in `adapt`; None: as in training, unless the base is a quantized checkpoint; `"none"`: not at all.
+        dtype: of the frozen weights that are not quantized; `"auto"`: as in training, where the device computes it.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
-        verify: whether every file has to be as it was saved; False for an artifact that was edited on purpose.
+        verify: whether every file has to be as it was saved; False: for an artifact that was edited on purpose.
         revision: branch, tag or commit of an artifact on the hub.
 
     Raises:
@@ -123,7 +124,9 @@ def load(
             folder = on_hub.fetch(str(path), revision)
             return _load(folder, name=Path(path).name if onto is not None and name is None else name, **where)
     if revision is not None:
-        raise LightAdaptError(f"revision={revision!r} is for artifacts on the hub, and {path} is none. Leave it out.")
+        raise LightAdaptError(
+            f"revision={revision!r} is for artifacts on the hub, and {path} is not one. Leave it out."
+        )
     return _load(path, name=name, **where)
 
 
@@ -146,7 +149,7 @@ def _load(
         hung_as = Path(path).name if name is None else name
         return read_unreplaced(lambda: _hang(path, onto, hung_as, verify=verify))
     if name is not None:
-        raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model that the adaptation is to be hung on.")
+        raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model whose base it is to share.")
     artifact, source, task, method, tokenizer = read_unreplaced(lambda: _read(path, base, verify=verify))
     quantization = quantization_for(artifact, source, quantize)
     design = design_of(artifact, source, task, method, quantization, dtype=dtype, device=device)
@@ -177,7 +180,7 @@ def _check_alone(**others: Any) -> None:
     given = [name for name, value in others.items() if value not in (None, "auto")]
     if given:
         shown = brief(others[given[0]])
-        raise LightAdaptError(f"{given[0]}={shown!r} and onto=…: the base is the one of onto. Leave it out.")
+        raise LightAdaptError(f"{given[0]}={shown!r} and onto=…: the base is that of onto. Leave it out.")
 
 
 def _base_of(artifact: Artifact, base: Model | None) -> Model:

@@ -1,4 +1,4 @@
-"""The errors and warnings that lightadapt gives on purpose: what is wrong, the value, and how to mend it."""
+"""The errors and warnings that lightadapt gives on purpose: what is wrong, the value, and how to put it right."""
 
 from __future__ import annotations
 

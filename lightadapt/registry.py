@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         """Make a class known by the names in its body; one without a name is a base of others.
 
         Raises:
-            LightAdaptError: a name is no text, or is taken by a class of lightadapt's own.
+            LightAdaptError: a name is not a text, or is taken by a class of lightadapt's own.
         """
         if "name" not in vars(new):
             return

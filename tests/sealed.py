@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightadapt.adaptation.artifact import MANIFEST_NAME, _digest
+from lightadapt.adaptation.artifact import _digest
 from lightadapt.adaptation.digests import digests_of, seal
+from lightadapt.adaptation.placing import MANIFEST_NAME
 
 
 def reseal(folder: Path) -> None:

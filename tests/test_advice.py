@@ -242,11 +242,11 @@ CASES: dict[str, Case] = {
         lambda here: la.load(saved(here, **QUANTIZED), quantize="8bit"),
         lambda here: la.load(saved(here, **QUANTIZED)).predict(["a"]),
     ),
-    "give onto=…, the adapted model that the adaptation is to be hung on": (
+    "give onto=…, the adapted model whose base it is to share": (
         lambda here: la.load(saved(here), name="b"),
         lambda here: la.load(saved(here), name="b", onto=adapt(here)).predict(["a"], adapter="b"),
     ),
-    "the base is the one of onto. Leave it out": (
+    "the base is that of onto. Leave it out": (
         lambda here: la.load(saved(here), onto=adapt(here), dtype="float32"),
         lambda here: la.load(saved(here), onto=adapt(here)),
     ),
@@ -726,12 +726,12 @@ CALL = re.compile(
 """A call, an argument with its value or a command, as messages write them."""
 NOT_TRIED = {
     "needs several processes or another device": (
-        "merge(): the model is in parts, one in each process",
+        "merge(): the model is split over several processes",
         "Give device='cpu', or leave quantize out",
         "Give all processes the same output_dir=…",
     ),
     "needs a GPU whose memory is full": (
-        "A smaller batch_tokens=… spares the trial",
+        "A smaller batch_tokens=… avoids this",
         "Give args={'activation_checkpointing': True}, quantize='4bit' to adapt",
     ),
     "needs the network, to install a release; the extras are tried below": (
@@ -765,9 +765,12 @@ NOT_TRIED = {
     "starts processes of its own; tests/experiments compare": ("Give a list of names: methods=[",),
     "is run by tests of the demo": ("Next: lightadapt.load(",),
     "needs a model from the hub": ("by its id on the hub: run_demo(…, model=", "run_demo(…, model=◦)"),
-    "is said on the command line": ("call fit(…, callbacks=[…]) from a script",),
+    "is said on the command line": (
+        "call fit(…, callbacks=[…]) from a script",
+        "Convert it, for example: iconv -f latin1 -t utf-8 FILE | lightadapt predict",
+    ),
     "is followed by tests/adaptation/test_model_card.py": ("PeftModel.from_pretrained(base, folder)",),
-    "needs a hub; tests/adaptation/test_on_hub.py has one": ("adapt a model by its hub id to avoid both",),
+    "needs a hub; tests/adaptation/test_on_hub.py has one": ("To avoid both, adapt a model by its hub id",),
     "needs labels that are never predicted; tests/tasks/test_thresholds.py has some": ("or with threshold=",),
     "is said of any argument of Trainer; tests/test_suggestions.py follows some": ("args={◦: {value}}",),
     "advises nothing": (

@@ -39,9 +39,9 @@ BAD_CALLS = [
     (
         ("ner", la.LoRA(targets=["querry"])),
         {},
-        "'querry' is no linear projection of the adapted blocks. Did you mean 'query'?",
+        "'querry' is not a linear projection of the adapted blocks. Did you mean 'query'?",
     ),
-    (("ner", la.LoRA(targets=["query", "nothing"])), {}, "'nothing' is no linear projection"),
+    (("ner", la.LoRA(targets=["query", "nothing"])), {}, "'nothing' is not a linear projection"),
     (("ner", la.LoRA(rank=33)), {}, "LoRA(rank=33): "),
     (("ner", "verra"), {}, "Did you mean 'vera'?"),
     (("ner", "c3a"), {}, "C3AConfig does not fit this model"),
@@ -51,14 +51,14 @@ BAD_CALLS = [
     (
         ("ner", peft.LoraConfig(modules_to_save=["zzz"])),
         {},
-        "modules_to_save names 'zzz', which is no module of the model",
+        "modules_to_save names 'zzz', which is not a module of the model",
     ),
     (
         ("ner", peft.LoraConfig(target_modules=["dense"], modules_to_save=["dense"])),
         {},
         "is in target_modules and in modules_to_save. Choose one",
     ),
-    (("ner", peft.LoraConfig(target_modules="(")), {}, "is no regular expression"),
+    (("ner", peft.LoraConfig(target_modules="(")), {}, "is not a regular expression"),
     (("ner", peft.LoraConfig(layers_to_transform=[9])), {}, "Write adapt(…, layers=[…])"),
     (("ner", peft.LoraConfig(init_lora_weights="eva")), {}, "init_lora_weights='eva' is not supported here"),
     (("ner", "full"), {"quantize": "4bit"}, "Method Full() changes the weights themselves, which 4bit weights cannot"),

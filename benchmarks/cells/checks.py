@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from cells.case import GENERATION, STEPS, Case, CheckError, RefusalError, gradients, outputs, shaken, train
 from cells.runs import SECONDS, describe, time_limit
 from lightadapt import peft_bridge
-from lightadapt.adaptation import artifact
+from lightadapt.adaptation import tensors
 from lightadapt.anatomy import outermost
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods.method import Plan
@@ -169,11 +169,11 @@ def check_adapter(
 
     saved = {
         name: t.detach().contiguous()
-        for name, t in artifact.trained_tensors(Adapter(model, ADAPTER), own, modules).items()
+        for name, t in tensors.trained_tensors(Adapter(model, ADAPTER), own, modules).items()
     }
     again = case.with_new_head(case.anatomy.head)
     insert(again, plan.config, own, seed=1)
-    artifact.restore(Adapter(again, ADAPTER), own, modules, load(save(saved)), Path("artifact"))
+    tensors.restore(Adapter(again, ADAPTER), own, modules, load(save(saved)), Path("artifact"))
     check_same(outputs(model, case.batch), outputs(again, case.batch))
     ready(model)
     for name in checks_of(case):

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation.artifact import restore, trained_tensors
+from lightadapt.adaptation.tensors import restore, trained_tensors
 from lightadapt.anatomy import outermost
 from lightadapt.base.memory import Memory, memory_of
 from lightadapt.base.quantized_modules import is_quantized

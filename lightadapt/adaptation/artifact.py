@@ -6,7 +6,7 @@ import hashlib
 import json
 import stat
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +15,15 @@ from typing import Any, TypeVar
 import torch
 from peft import PeftConfig
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
 
 import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
-from lightadapt.adaptation.damage import as_damage, reason_of
+from lightadapt.adaptation.damage import reason_of
 from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
 from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
-from lightadapt.adaptation.stored import REQUIRED, SCHEMA, read_manifest
-from lightadapt.base.fingerprint import is_finite
+from lightadapt.adaptation.stored import SCHEMA, read_manifest
+from lightadapt.adaptation.tensors import first_not_finite
 from lightadapt.errors import ArtifactError, LightAdaptError
-from lightadapt.machine.processes import shard_like, unshard
-
-__all__ = ["MANIFEST_NAME", "REQUIRED", "Artifact", "as_damage", "read_artifact", "restore", "trained_tensors"]
 
 Read = TypeVar("Read")
 ATTEMPTS = 40
@@ -44,65 +40,6 @@ class Artifact:
     tensors: dict[str, torch.Tensor]
     state: tuple[Any, ...] = ()
     """What told the folder from others that were in its place, when it was read."""
-
-
-def trained_tensors(
-    adapter: peft_bridge.Adapter, trained: Iterable[str], modules: Iterable[str]
-) -> dict[str, torch.Tensor]:
-    """Everything that training changes, under the names of PEFT's files.
-
-    Of a model that is in parts, one in each process, these are the whole tensors; all processes have to call this.
-
-    Args:
-        trained: parameters of the model itself that are trained.
-        modules: modules that are trained as a whole; their buffers belong to them.
-    """
-    tensors = adapter.tensors() | _own_tensors(adapter.model, trained, modules)
-    return {f"{peft_bridge.PREFIX}{name}": unshard(tensors[name]) for name in sorted(tensors)}
-
-
-def _own_tensors(model: PreTrainedModel, trained: Iterable[str], modules: Iterable[str]) -> dict[str, torch.Tensor]:
-    """The tensors of the model itself that are trained, with the buffers of modules that are trained as a whole."""
-    found = {name: model.get_parameter(name).detach() for name in trained}
-    for path in modules:
-        module = model.get_submodule(path)
-        kept = module.state_dict().keys()
-        found |= {f"{path}.{name}": buffer for name, buffer in module.named_buffers() if name in kept}
-    return found
-
-
-def restore(
-    adapter: peft_bridge.Adapter,
-    trained: Iterable[str],
-    modules: Iterable[str],
-    tensors: Mapping[str, torch.Tensor],
-    where: Path,
-) -> None:
-    """Write saved tensors into the model.
-
-    Raises:
-        ArtifactError: a tensor is missing, is not known to the model, or has another shape; nothing is written.
-    """
-    expected = trained_tensors(adapter, trained, modules)
-    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
-    for names, what in ((missing, "is missing"), (extra, "is not part of this adaptation")):
-        if names:
-            more = f" ({len(names)} tensors in all)" if len(names) > 1 else ""
-            raise ArtifactError(f"{where / peft_bridge.WEIGHTS_NAME}: the tensor {names[0]!r} {what}{more}.")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise ArtifactError(
-                f"{where / peft_bridge.WEIGHTS_NAME}: {name!r} has the shape {list(tensor.shape)}, but the model needs "
-                f"{list(expected[name].shape)}. The artifact belongs to another base or task."
-            )
-    plain = {name.removeprefix(peft_bridge.PREFIX): tensor for name, tensor in tensors.items()}
-    own = _own_tensors(adapter.model, trained, modules)
-    inserted = {name: tensor for name, tensor in plain.items() if name not in own}
-    if inserted:
-        adapter.load_tensors(inserted)
-    with torch.no_grad():
-        for name, place in own.items():
-            place.copy_(shard_like(place, plain[name]))
 
 
 def tokenizer_digest(artifact: Artifact) -> str:
@@ -206,7 +143,7 @@ def _read_whole(folder: Path, *, verify: bool) -> Artifact:
             if before == _state_of(place):
                 return replace(found, state=before)
         time.sleep(0.01 * (1 + attempt % 5))
-    raise ArtifactError(f"{folder} is being replaced all the time. Load it when nobody saves there.")
+    raise ArtifactError(f"{folder} keeps being replaced. Load it when nothing is being saved there.")
 
 
 class ReplacedError(ArtifactError):
@@ -298,21 +235,18 @@ def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str
         asked += [("r", getattr(config, "r", None)), *(("rank_pattern", rank) for rank in patterns.values())]
     for name, size in asked:
         if isinstance(size, int) and size > largest:
-            raise ArtifactError(f"{settings} has {name}={str(size)[:40]}, but no tensor of the weights is so large.")
-
-
-def first_not_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """The name of the first tensor that holds NaN or infinite values; None when there is none."""
-    return next((name for name, tensor in tensors.items() if not is_finite(tensor)), None)
+            raise ArtifactError(f"{settings} has {name}={str(size)[:40]}, but no tensor of the weights is that large.")
 
 
 def _as_path(path: str | Path) -> Path:
     if not isinstance(path, (str, Path)) or Path(path).name in ("", ".."):
-        raise ArtifactError(f"path={path!r} names no folder. Give the folder of the artifact, such as 'my-adapter'.")
+        raise ArtifactError(
+            f"path={path!r} does not name a folder. Give the folder of the artifact, such as 'my-adapter'."
+        )
     try:
         return Path(path).resolve() if Path(path).is_symlink() else Path(path)
     except OSError as error:
-        raise ArtifactError(f"path={str(path)[:60]!r}… is no folder name: {error.strerror}.") from error
+        raise ArtifactError(f"path={str(path)[:60]!r}… is not a folder name: {error.strerror}.") from error
 
 
 def _digest(folder: Path) -> str:

@@ -75,7 +75,7 @@ def check_paths(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Raise unless every file that is read lies in the folder.
 
     Raises:
-        ArtifactError: a name leads out of the folder, a file is missing, or it is no plain file.
+        ArtifactError: a name leads out of the folder, a file is missing, or it is not a plain file.
     """
     for name in sorted({*manifest.get("files", ()), *manifest.get("digests", {})}):
         path = PurePosixPath(name)
@@ -85,7 +85,7 @@ def check_paths(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise ArtifactError(f"{folder} is incomplete: {name[:60]} is missing. Save or copy it again.")
     for file in _read_files(folder, manifest):
         if not _lies_in(folder, file) or not stat.S_ISREG(file.stat().st_mode):
-            raise ArtifactError(f"{file} is no plain file of the folder {folder}, but leads elsewhere. Remove it.")
+            raise ArtifactError(f"{file} is not a plain file of the folder {folder}, but leads elsewhere. Remove it.")
 
 
 def _read_files(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:

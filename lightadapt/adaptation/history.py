@@ -29,7 +29,7 @@ class History:
     """
 
     losses: list[tuple[int, float]] = field(default_factory=list)
-    """(step, mean training loss since the one before)."""
+    """(step, mean training loss since the entry before)."""
     epochs: list[dict[str, float]] = field(default_factory=list)
     """Validation metrics at each evaluation, with `epoch` and `step`."""
     best: dict[str, float] | None = None
@@ -44,10 +44,10 @@ class History:
     peak_memory: int = 0
     """Bytes: the most that was allocated on the GPU, or the highest resident memory of the process seen."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used; `cached_blocks`, and in
-    `not_cached` why there are none where it was tried. `validation`: the share of the data that was held out."""
+    """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used; `cached_blocks`, and
+    `not_cached`, the reason why there are none although it was tried; `validation`, the share that was held out."""
     learning_rates: list[tuple[int, float]] = field(default_factory=list)
-    """(step, learning rate of what the method trains), where the losses were noted."""
+    """(step, learning rate of what the method trains), at the steps of `losses`."""
     passes: float = 0.0
     """Passes over the training data that were made."""
     held_out: list[int] = field(default_factory=list)
@@ -81,10 +81,10 @@ class History:
         return f"<div>{escape(repr(self))}</div>{html.table([*names, ''], rows, numbers=True) if rows else ''}"
 
     def to_pandas(self) -> DataFrame:
-        """A frame with one row for each step at which something was noted, in their order.
+        """A frame with one row for each step at which something was recorded, in order.
 
         Columns: `step`, `epoch` (of evaluations), `loss`, `learning_rate`, the metrics as `validation_…`, and `best`,
-        which marks the evaluation whose weights were kept. What was not noted at a step is missing there.
+        which marks the evaluation whose weights were kept. What was not recorded at a step is missing there.
 
         Raises:
             LightAdaptError: pandas is not installed.
@@ -108,10 +108,10 @@ class History:
         """The loss, the learning rate and the headline metric over the steps, with the best evaluation marked.
 
         Args:
-            path: a file to write the picture to, too, in the form of its suffix: `.png`, `.svg` or `.pdf`.
+            path: a file to write the figure to as well: `.png`, `.svg` or `.pdf`.
 
         Raises:
-            LightAdaptError: matplotlib is not installed, nothing was noted, or the file cannot be written.
+            LightAdaptError: matplotlib is not installed, nothing was recorded, or the file cannot be written.
         """
         from lightadapt.display.curves import Curve, draw_curves
         from lightadapt.display.figures import check_path, finish
@@ -124,20 +124,20 @@ class History:
         curves.append(Curve(f"validation {headline}", noted, best))
         drawn = [curve for curve in curves if curve.points]
         if not drawn:
-            raise LightAdaptError(f"{self!r}: no loss and no score was noted, so there is nothing to plot.")
+            raise LightAdaptError(f"{self!r}: no loss and no score was recorded, so there is nothing to plot.")
         return finish(draw_curves(drawn, repr(self)), target)
 
 
 @dataclass(frozen=True)
 class LastRun:
-    """What is known of the last training of an adaptation, here or before it was saved."""
+    """What is known of the last training of an adaptation, in this process or before it was saved."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     """As they were used, with the numbers of records and steps."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """On the validation data."""
     history: History | None = None
-    """The record of it; None where it was not in this process."""
+    """Its record; None if it was in another process."""
 
 
 def _cell(value: float) -> str:

@@ -43,7 +43,7 @@ def fetch(repo_id: str, revision: str | None) -> Path:
         at = f" at revision {revision!r}" if revision else ""
         raise ArtifactError(
             f"There is no folder {repo_id} here (looked from {Path.cwd()}), and it cannot be loaded from the hub{at} "
-            f"({_reason(error)}). Check the name, the network, and for what is private: hf auth login."
+            f"({_reason(error)}). Check the name and the network; if it is private, log in: hf auth login."
         ) from error
 
 
@@ -88,15 +88,15 @@ def check_pushed(repo_id: Any, base: str | None) -> None:
         base: the hub id or the folder of the base model; None: it was in memory.
 
     Raises:
-        ArtifactError: it is no `owner/name`.
+        ArtifactError: it is not `owner/name`.
     """
     if not isinstance(repo_id, str) or not HUB_ID.fullmatch(repo_id) or not _is_valid(repo_id):
         raise ArtifactError(f"push_to_hub({shown(repo_id)}): give an id on the hub, such as 'owner/name'.")
     if base is None or Path(base).is_absolute():
         warn(
-            f"push_to_hub({repo_id!r}): its base model is {'in memory' if base is None else 'a folder here'}, so who "
-            "loads it has to say where it is: load(…, base=…). What is uploaded names the folder; adapt a model by its "
-            "hub id to avoid both."
+            f"push_to_hub({repo_id!r}): its base model is {'in memory' if base is None else 'a folder here'}, so "
+            "whoever loads it has to say where it is: load(…, base=…). The upload names that folder, too. To avoid "
+            "both, adapt a model by its hub id."
         )
 
 

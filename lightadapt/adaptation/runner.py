@@ -24,6 +24,7 @@ from lightadapt.heads.outputs import LastTokenPooling
 from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
 from lightadapt.tasks.encoding.features import as_notes
 from lightadapt.tasks.encoding.legibility import check_legible
+from lightadapt.tasks.encoding.parsing import read_examples
 
 PIECE = 250
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
@@ -152,7 +153,7 @@ class Runner:
             bad: takes the records that cannot be used; None: they are refused.
 
         Raises:
-            DataError: naming the record, the field and the mend.
+            DataError: naming the record, the field and the remedy.
         """
         bad = bad or BadRecords()
         examples, records = self.task.parse_usable(self.task.read(data, columns=columns, bad=bad), bad)
@@ -184,9 +185,9 @@ class Runner:
             bad: takes the records that cannot be used.
 
         Raises:
-            DataError: naming the record, the field and the mend.
+            DataError: naming the record, the field and the remedy.
         """
-        examples, records = task.read_examples(data, split=split, columns=columns, bad=bad)
+        examples, records = read_examples(task, data, split=split, columns=columns, bad=bad)
         examples, records = self.usable(examples, records, bad, targets=True, task=task)
         bad.check_rest(len(examples))
         return examples, records
@@ -196,7 +197,7 @@ class Runner:
     ) -> tuple[Sequence[Any], Records]:
         """The examples that can be encoded, and their records; all, where none may be left out.
 
-        That is found by encoding them, so that those left out are known before anything is said of the others.
+        They are encoded to find out, so that what is left out is known before there are warnings about the others.
         """
 
         def check(examples: Sequence[Any], records: Records) -> None:
@@ -245,7 +246,7 @@ class Runner:
     def _encode(
         self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]
     ) -> Iterator[Feature]:
-        """The features one by one; what is to be said of them is added to `counts`."""
+        """The features one by one; `counts` takes what has to be warned of."""
         view = self.view_of(task)
         # An encoder-decoder wants as many end tokens in every text, which is seen of all of them together only.
         whole = view.family == "encoder-decoder" and not isinstance(examples, OnDisk)
@@ -300,7 +301,9 @@ class Runner:
         Raises:
             DataError: a record cannot be encoded; before anything is inferred.
         """
-        if not (isinstance(records.numbers, range) and records.numbers.start):  # of a stream, the first piece is told
+        if not (
+            isinstance(records.numbers, range) and records.numbers.start
+        ):  # of a stream, only the first piece is checked
             self.check_legible(examples)
         sizes = Sizes()
         features = self.encode(

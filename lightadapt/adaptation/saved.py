@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from lightadapt.adaptation.artifact import Artifact, as_damage, check_unchanged
+from lightadapt.adaptation.artifact import Artifact, check_unchanged
+from lightadapt.adaptation.damage import as_damage
 from lightadapt.adaptation.tokenizer_files import check_tokenizer_files
 from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.design import Design, make_design

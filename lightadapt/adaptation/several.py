@@ -96,7 +96,7 @@ class Several:
                 f"{what}: give a new name of letters, digits, - and _. Taken: {', '.join(self._all)}."
             )
         if any(name in dir(container) for container in (nn.ModuleDict(), nn.ParameterDict())):
-            raise LightAdaptError(f"{what}: torch has a use of its own for this name. Choose another.")
+            raise LightAdaptError(f"{what}: torch uses this name itself. Choose another.")
 
     # ---- more and fewer
 
@@ -126,7 +126,9 @@ class Several:
             if does.unfrozen or each.rewrites_base:
                 raise LightAdaptError(f"Method {each.name!r} changes the base itself, so the base cannot be shared.")
         if plan.config is not None and peft_bridge.draws_for_the_whole_model(plan.config):
-            raise LightAdaptError(f"Method {method} draws numbers for the model as a whole, which cannot be shared.")
+            raise LightAdaptError(
+                f"Method {method} draws random numbers for the model as a whole, so the base cannot be shared."
+            )
         self.backbone.check_shareable()
 
     def tokenizer_of(self, artifact: Artifact, task: Task) -> Any:
@@ -202,7 +204,7 @@ class Several:
 
     @contextmanager
     def computing(self, runner: Runner, *, learning: bool = False) -> Iterator[Runner]:
-        """The shared modules as one adaptation needs them, for this thread alone, for the time of a `with` block.
+        """The shared modules as one adaptation needs them, for this thread alone, inside a `with` block.
 
         Args:
             learning: whether what it trains is to get gradients.
@@ -229,7 +231,7 @@ class Several:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """The base without the adapter that is in use, under the same head, for the time of a `with` block."""
+        """The base without the adapter that is in use, under the same head, inside a `with` block."""
         with self.computing(self.in_use) as runner:
             self._disabled += 1
             runner.adaptation.activate(enabled=False)

@@ -96,7 +96,7 @@ def read_manifest(folder: Path, config_name: str) -> dict[str, Any]:
     file = folder / MANIFEST_NAME
     if not file.is_file():
         hint = " It is a PEFT adapter of another library." if (folder / config_name).is_file() else ""
-        raise ArtifactError(f"{folder} is no adaptation saved by lightadapt: it has no {MANIFEST_NAME}.{hint}")
+        raise ArtifactError(f"{folder} is not an adaptation saved by lightadapt: it has no {MANIFEST_NAME}.{hint}")
     manifest = read_json(file)
     schema: Any = manifest.get("schema")
     if not is_whole(schema) or not 0 <= schema < 2**32:
@@ -116,7 +116,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file of an artifact.
 
     Raises:
-        ArtifactError: it cannot be read, or is no JSON object.
+        ArtifactError: it cannot be read, or is not a JSON object.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -55,8 +55,8 @@ def _check_class(file: Path, name: Any) -> None:
     known = tokenizer_class_from_name(name) if isinstance(name, str) and name.isidentifier() else None
     if known is None or not issubclass(known, PreTrainedTokenizerBase):
         raise ArtifactError(
-            f"{file} has tokenizer_class={str(name)[:60]!r}, which is no tokenizer of this transformers. If it is new: "
-            "pip install -U transformers"
+            f"{file} has tokenizer_class={str(name)[:60]!r}, which is not a tokenizer of the "
+            "transformers installed here. If it is new: pip install -U transformers"
         )
 
 

@@ -187,7 +187,7 @@ def _source_of(model: Any) -> Source:
         try:
             return Source(AutoConfig.from_pretrained(str(model)), str(model))
         except Exception as error:  # as in find_source
-            raise LightAdaptError(f"{model} is no config of a model ({first_line(error)}).") from error
+            raise LightAdaptError(f"{model} is not the config of a model ({first_line(error)}).") from error
     return find_source(model)
 
 

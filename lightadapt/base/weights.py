@@ -268,7 +268,7 @@ def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozens
     """Raise when more than a pooler of the backbone, or the output layer of a language model, would stay random.
 
     What lies outside the blocks and is neither an embedding nor a norm reads the blocks' result: a pooler. It is
-    trained with the head. Anything else that is missing means that this is no checkpoint of this architecture.
+    trained with the head. Anything else that is missing means that this is not a checkpoint of this architecture.
     """
     anatomy, source = blueprint.anatomy, blueprint.source
     if blueprint.lm_head and fresh:
@@ -283,6 +283,6 @@ def _check_backbone(model: PreTrainedModel, blueprint: Blueprint, fresh: frozens
     if lost:
         raise LightAdaptError(
             f"{len(lost)} tensors of the backbone are not in the checkpoint {source.name} and would stay random, for "
-            f"example {', '.join(lost[:3])}. It is no checkpoint of a {source.config.model_type!r} model; "
+            f"example {', '.join(lost[:3])}. It is not a checkpoint of a {source.config.model_type!r} model; "
             "choose another."
         )

@@ -118,8 +118,8 @@ def _parsed(lines: Iterable[str], source: str) -> Iterator[Any]:
 def _record(text: str, place: str) -> Row:
     if not OBJECT.match(text):
         raise DataError(
-            f"{place} is no JSON object, as the first line is: {shown(text)}. Give records in all lines, or texts in "
-            "all."
+            f"{place} is not a JSON object, as the first line is: {shown(text)}. Give records in all lines, or "
+            "texts in all."
         )
     try:
         record: Row = parse_json(text)
@@ -167,7 +167,7 @@ def _json_writer(file: TextIO) -> Callable[[Row], None]:
 
 
 def _csv_writer(file: TextIO) -> Callable[[Row], None]:
-    """A column for each field, and `score:label` for each label; what is no text or number is JSON."""
+    """A column for each field, and `score:label` for each label; anything but texts and numbers is written as JSON."""
     writer = csv.writer(file, lineterminator="\n")
     names: list[str] = []
     told: list[str] = []

@@ -72,7 +72,7 @@ def _check_names(found: Mapping[str, Any], where: str) -> None:
             raise LightAdaptError(f"{where}: {name!r} cannot be set there. {NOT_HERE[name]}")
         if name not in KNOWN:
             close = nearest(str(name).replace("-", "_"), KNOWN)
-            raise LightAdaptError(f"{where}: {shown(name)} is no setting. {close}Settings: {listed(KNOWN, 40)}")
+            raise LightAdaptError(f"{where}: {shown(name)} is not a setting. {close}Settings: {listed(KNOWN, 40)}")
 
 
 def _set(found: dict[str, Any], pair: str) -> None:

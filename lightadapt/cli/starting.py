@@ -33,5 +33,7 @@ def start(model: str, *, device: str = "auto", **how: Any) -> Adapted:
             )
         return load(model, device=device)
     if "task" not in how:
-        raise LightAdaptError(f"{model} is no saved adaptation, so say what it is to learn: --task ner, for example.")
+        raise LightAdaptError(
+            f"{model} is not a saved adaptation, so say what it is to learn: --task ner, for example."
+        )
     return adapt(model, device=device, **how)

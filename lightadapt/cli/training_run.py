@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from lightadapt.adaptation.history import History
 from lightadapt.adapted import Adapted
 from lightadapt.api import adapt
 from lightadapt.cli import yaml_file
@@ -19,6 +20,7 @@ from lightadapt.cli.placing import check_free
 from lightadapt.cli.run_settings import KNOWN, OF_ADAPT, OF_FIT, put_together
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError
+from lightadapt.tasks.encoding.parsing import read_examples
 
 SETTLED = ("epochs", "learning_rate", "batch_tokens")
 """Arguments of `fit` whose defaults follow from the data; the file of a run holds what they came to."""
@@ -53,8 +55,8 @@ def run_training(
     typer.echo(str(adapted))
     columns, on_error = settings.get("columns"), settings.get("on_error", "raise")
     if settings.get("test") is not None:  # what is wrong with it is not to be found after hours of training
-        adapted.task.read_examples(settings["test"], split="test", columns=columns, bad=BadRecords(on_error))
-    resolved = {**settings, "task": described(adapted.task), "method": described(adapted.method)}
+        read_examples(adapted.task, settings["test"], split="test", columns=columns, bad=BadRecords(on_error))
+    parts = {"task": described(adapted.task), "method": described(adapted.method)}
     try:
         history = adapted.fit(
             **{name: settings[name] for name in OF_FIT if name in settings} | {"output_dir": checkpoints},
@@ -68,16 +70,20 @@ def run_training(
             _remove_empty(checkpoints)
         raise
     adapted.save(out)
-    for name in SETTLED:
-        resolved[name] = history.settings[name]
-    resolved["seed"] = adapted.runner.adaptation.design.seed
-    resolved["dtype"] = str(adapted.runner.adaptation.design.dtype).removeprefix("torch.")
     beside = out.with_name(f"{out.name}.yaml")
-    yaml_file.write(beside, {name: resolved[name] for name in KNOWN if name in resolved})
+    yaml_file.write(beside, _as_used({**settings, **parts}, adapted, history))
     if "output_dir" not in settings:
         shutil.rmtree(checkpoints, ignore_errors=True)
     _tell(adapted, settings.get("test"), columns=columns, on_error=on_error)
     typer.echo(f"Saved: {out}, and its settings: {beside}\nNext:  lightadapt predict {shlex.quote(str(out))} FILE")
+
+
+def _as_used(settings: Mapping[str, Any], adapted: Adapted, history: History) -> dict[str, Any]:
+    """The settings with what followed from the data, in the order in which they are known."""
+    design = adapted.runner.adaptation.design
+    used = {**settings, **{name: history.settings[name] for name in SETTLED}}
+    used |= {"seed": design.seed, "dtype": str(design.dtype).removeprefix("torch.")}
+    return {name: used[name] for name in KNOWN if name in used}
 
 
 def _check_checkpoints(folder: Path, *, resume: bool) -> None:

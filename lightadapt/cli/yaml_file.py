@@ -62,7 +62,7 @@ def parse(text: str) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
-        raise ValueError("it has too many brackets inside of each other") from error
+        raise ValueError("its brackets are nested too deeply") from error
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _sentences(lines: Iterable[str], path: Path, width: int, layout: Layout, fou
             broken = True
             found.leave_out(
                 DataError(
-                    f"{path}, line {number}: {shown(line.strip())} is no token with a tag. Each line holds a token "
+                    f"{path}, line {number}: {shown(line.strip())} is not a token with a tag. Each line holds a token "
                     "and, last, its tag such as O, B-PER or I-PER; an empty line ends a sentence, and comments, which "
                     "begin with #, stand before one. columns={'tags': 3} takes another column, counted from 0."
                 )

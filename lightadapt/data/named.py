@@ -64,7 +64,7 @@ def read_named(source: str | Path, split: str, columns: Mapping[str, Any], bad: 
         is_folder, is_file, there = path.is_dir(), path.is_file(), path.exists()
     except (OSError, ValueError) as error:  # too long for a name, or with a NUL in it
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{shown(str(source))} is no file name ({reason}). Texts go into a list.") from error
+        raise DataError(f"{shown(str(source))} is not a file name ({reason}). Texts go into a list.") from error
     suffix = suffix_of(path)
     if is_folder:
         return _read_folder(path, split, bad)
@@ -75,7 +75,7 @@ def read_named(source: str | Path, split: str, columns: Mapping[str, Any], bad: 
             )
         return read_file(path, columns, bad)
     if there:
-        raise DataError(f"{path} is no regular file. Give a file, or read it yourself and give a list of dicts.")
+        raise DataError(f"{path} is not a regular file. Give a file, or read it yourself and give a list of dicts.")
     if any(each in str(source) for each in PATTERN):
         return _read_pattern(str(source), columns, bad)
     if suffix in SUFFIXES or isinstance(source, Path) or _means_a_file(source):

@@ -68,7 +68,7 @@ def read(
         before = bad.count
         records, columns = convert(records, wanted._replace(named=columns), bad)
         if not len(records) and bad.count == before:
-            raise DataError(f"{records.source} ({records.form}) holds no record that is to be read. Give at least one.")
+            raise DataError(f"{records.source} ({records.form}) holds no records to read. Give at least one.")
     records = _only_dicts(records, wanted, bad)
     return _rename(records, columns) if columns and len(records) else records
 

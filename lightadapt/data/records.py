@@ -22,7 +22,7 @@ class Records:
     lines: Sequence[int] | None = None
     """First line of each record in a text file, counted from 1; 0 where it is not known."""
     numbers: Sequence[int] | None = None
-    """What each record is counted as, where they are some of many; None: from 0."""
+    """The number of each record in the data that the caller gave; None: they count from 0."""
     form: str | None = None
     """What form they were in, such as `doccano (JSON lines)`; None: dicts, or rows of a table in memory."""
     files: Sequence[str] | None = None

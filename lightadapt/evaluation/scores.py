@@ -40,11 +40,10 @@ class Evidence:
 
 
 class Scores(dict[str, float]):
-    """The metrics of an evaluation, the headline first: a dict, and what it is made of.
+    """The metrics of an evaluation, the headline first: a dict, and what they are made of.
 
-    Records and predictions are kept as long as this object is, and what is asked for is computed from them then,
-    without the model. `dict(scores)` has the numbers alone. It can be pickled, with all that; as JSON it is the
-    numbers.
+    The object keeps the records and predictions, and computes the rest from them when it is asked for, without the
+    model. It can be pickled with all of that; as JSON it is the numbers, and so is `dict(scores)`.
     """
 
     def __init__(self, scores: Mapping[str, float], report: Mapping[str, dict[str, float]], evidence: Evidence) -> None:
@@ -64,20 +63,20 @@ class Scores(dict[str, float]):
     def confusion(self) -> Confusion | LabelConfusion | None:
         """Which classes are taken for which: `.labels`, and `.counts` `(K, K)` with a row for each true class.
 
-        Of entities the last class is `none`, no entity: in its column are those that were missed, in its row those that
-        are too many. Of `multilabel` the counts are `(K, 2, 2)`, for each label by itself. None for a task without
-        classes: regression, questions, choices and generated text.
+        For entities the last class is `none`: its column counts entities that were missed, its row those that are too
+        many. For `multilabel` the counts are `(K, 2, 2)`, a table for each label. None for a task without classes:
+        regression, questions, choices and generated text.
         """
         return self._evidence.task.confusion_of(self._evidence.examples, self._evidence.predictions)
 
     def errors(self, n: int = 10) -> Mistakes:
         """The `n` records that are most wrong, the worst first: a list of dicts that prints readably.
 
-        Each has `number` and `place` (the record), `text` (whole), `expected`, `predicted` and `confidence`. Of
-        classes, choices and entities those come first whose wrong answer has the highest probability. Elsewhere
-        another value decides, which the dict has, too: the `error` of a regression, `f1` of an answer to a question
-        (then its probability), `rougeL` and `loss` of generated text. Where there is no probability, as of an entity
-        that was missed, `confidence` is None. Fewer than `n` where fewer are wrong.
+        Each has `number` and `place` of the record, the whole `text`, `expected`, `predicted` and `confidence`. For
+        classes, choices and entities, the wrong answer with the highest probability comes first. For other tasks the
+        order follows a value that the dict has, too: the `error` of a regression, the `f1` of an answer to a question
+        (then its probability), the `rougeL` and `loss` of generated text. Where there is no probability, as for an
+        entity that was missed, `confidence` is None. If fewer than `n` are wrong, there are fewer.
 
         Raises:
             LightAdaptError: `n` is no whole number above 0.
@@ -112,7 +111,7 @@ class Scores(dict[str, float]):
         matrix. Entities: confusion and bars. Regression: predicted over true values. Others: the metrics.
 
         Args:
-            path: a file to write the picture to, too, in the form of its suffix: `.png`, `.svg` or `.pdf`.
+            path: a file to write the figure to as well: `.png`, `.svg` or `.pdf`.
 
         Raises:
             LightAdaptError: matplotlib is not installed, there is no record, or the file cannot be written.

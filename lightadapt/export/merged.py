@@ -171,7 +171,7 @@ def drift(runner: Runner, other: PreTrainedModel) -> float:
     The batch is the task's own two samples; padding does not count.
     """
     task = runner.task
-    examples, _ = task.read_examples(task.samples(), split="train", columns={})
+    examples = task.parse(task.read(task.samples(), columns={}))
     batch = runner.collate(runner.encode(examples, targets=True))
     ours, theirs = (_outputs(model, batch) for model in (runner.model, other))
     mean = 0.0 if task.output_scale is None else task.output_scale[0]  # however large, it says nothing of the weights

@@ -90,7 +90,9 @@ class LoRA(Method):
                 try:
                     re.compile(pattern)
                 except (re.error, TypeError) as error:
-                    raise LightAdaptError(f"LoRA({name}): {pattern!r} is no regular expression ({error}).") from error
+                    raise LightAdaptError(
+                        f"LoRA({name}): {pattern!r} is not a regular expression ({error})."
+                    ) from error
 
     @property
     def rewrites_base(self) -> bool:

@@ -117,7 +117,7 @@ def find_targets(owner: str, targets: str | Sequence[str], blocks: Sequence[Bloc
         if not matched:
             leaves = sorted({path.rpartition(".")[2] for path in every})
             raise LightAdaptError(
-                f"{owner}: {name!r} is no linear projection of the adapted blocks. "
+                f"{owner}: {name!r} is not a linear projection of the adapted blocks. "
                 f"{nearest(name, leaves)}There are: {', '.join(leaves)}, or 'all-linear', 'attention'."
             )
         chosen |= matched

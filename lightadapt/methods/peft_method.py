@@ -124,7 +124,7 @@ class PeftMethod(Method):
             matched = set(_ending(name, modules | {path.partition(".")[0] for path in modules}))
             if not matched:
                 raise LightAdaptError(
-                    f"{self._title}: modules_to_save names {name!r}, which is no module of the model."
+                    f"{self._title}: modules_to_save names {name!r}, which is not a module of the model."
                 )
             chosen |= matched
         return anatomy.within(chosen) - anatomy.head

@@ -105,7 +105,7 @@ class Prefix(Method):
         try:
             tokens = tokenizer(self.text, add_special_tokens=False)["input_ids"]
         except (TypeError, ValueError) as error:
-            raise LightAdaptError(f"Prefix(text={self.text!r}) is no text that can be read ({error}).") from error
+            raise LightAdaptError(f"Prefix(text={self.text!r}) is not a text that can be read ({error}).") from error
         if not tokens:
             raise LightAdaptError(f"Prefix(text={self.text!r}) gives no tokens. Choose another text.")
         return list((tokens * (self.length // len(tokens) + 1))[: min(self.length, LONGEST)])

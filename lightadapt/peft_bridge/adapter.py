@@ -93,7 +93,7 @@ class Adapter:
                 weights is not tried.
 
         Raises:
-            NotImplementedError: the adapter is no change of weights.
+            NotImplementedError: the adapter is not a change of weights.
         """
         folding.check_foldable(self.layers, self.name, onto_these=onto_these)
 
@@ -101,14 +101,14 @@ class Adapter:
         """Add the adapter to the weights and take all adapters out of the model, in place.
 
         Raises:
-            NotImplementedError: the adapter is no change of weights.
+            NotImplementedError: the adapter is not a change of weights.
         """
         folding.fold(self.layers, self.name)
         removal.unwrap_all(self.model)
         marks.unmark_all(self.model)
 
     def folded(self) -> AbstractContextManager[None]:
-        """The adapter in the weights for the time of a `with` block; then they are, bit for bit, those of before.
+        """The adapter in the weights inside a `with` block; then they are, bit for bit, those of before.
 
         The caller sees to it that no other thread uses these weights meanwhile.
         """

@@ -26,7 +26,7 @@ def fold(layers: Sequence[Any], name: str) -> None:
     """Add the adapter to the weights of its layers, for good.
 
     Raises:
-        NotImplementedError: the adapter is no change of weights.
+        NotImplementedError: the adapter is not a change of weights.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Merge lora module to", UserWarning)  # rounding: it is measured afterwards
@@ -36,7 +36,7 @@ def fold(layers: Sequence[Any], name: str) -> None:
 
 @contextmanager
 def folded(layers: Sequence[Any], name: str) -> Iterator[None]:
-    """The adapter in the weights for the time of a `with` block; then they are, bit for bit, those of before."""
+    """The adapter in the weights inside a `with` block; then they are, bit for bit, those of before."""
     before = [(tensor, tensor.data) for layer in layers for tensor in layer.get_base_layer().parameters(recurse=False)]
     try:
         for layer in layers:
@@ -73,7 +73,7 @@ def check_foldable(layers: Sequence[Any], name: str, *, onto_these: bool) -> Non
     """Try to fold one layer of each kind, in a copy.
 
     Raises:
-        NotImplementedError: the adapter is no change of weights.
+        NotImplementedError: the adapter is not a change of weights.
     """
     for layer in {type(layer): layer for layer in layers}.values():
         if not onto_these and not hasattr(layer, "detach_from_host"):

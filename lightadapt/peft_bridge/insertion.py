@@ -82,7 +82,7 @@ def without_weights(config: PeftConfig) -> PeftConfig:
 
 @contextmanager
 def _others_aside(model: nn.Module) -> Iterator[None]:
-    """Layers without the adapters that they hold, for the time of a `with` block.
+    """Layers without the adapters that they hold, inside a `with` block.
 
     PEFT walks several times over all that is in the model; with a hundred adapters that would take seconds.
     """

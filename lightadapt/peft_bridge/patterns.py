@@ -35,7 +35,7 @@ def paths_of(pattern: str, paths: Iterable[str]) -> list[str]:
     """The paths that a pattern matches as a whole, as PEFT reads `target_modules="…"`.
 
     Raises:
-        LightAdaptError: it is no regular expression, or takes too long.
+        LightAdaptError: it is not a regular expression, or takes too long.
     """
     return _matching(pattern, pattern, list(paths), time.monotonic() + SECONDS)
 
@@ -44,7 +44,7 @@ def values_of(patterns: Mapping[str, Any], paths: Iterable[str]) -> dict[str, An
     """The value of the first pattern that matches the end of each path, as PEFT reads `rank_pattern={"…": 8}`.
 
     Raises:
-        LightAdaptError: a key is no regular expression, or they take too long.
+        LightAdaptError: a key is not a regular expression, or they take too long.
     """
     found: dict[str, Any] = {}
     left, end = list(paths), time.monotonic() + SECONDS
@@ -64,7 +64,7 @@ def _matching(pattern: str, whole: str, paths: list[str], end: float) -> list[st
         rule = regex.compile(whole)
         return [path for path in paths if rule.fullmatch(path, timeout=max(1e-3, end - time.monotonic()))]
     except (regex.error, TypeError, ValueError) as error:
-        raise LightAdaptError(f"{shown(pattern)} is no regular expression ({error}).") from error
+        raise LightAdaptError(f"{shown(pattern)} is not a regular expression ({error}).") from error
     except TimeoutError as error:
         raise LightAdaptError(
             f"The regular expression {shown(pattern)} takes too long to match. Write it without repeats inside "
@@ -76,7 +76,7 @@ def write_out(config: PeftConfig, model: nn.Module) -> None:
     """Put the paths that they match in a model in the place of the patterns in a config.
 
     Raises:
-        LightAdaptError: a pattern is no regular expression, takes too long, or PEFT reads it in a way of its own.
+        LightAdaptError: a pattern is not a regular expression, takes too long, or PEFT reads it in a way of its own.
     """
     for name in ("target_modules", "feedforward_modules"):
         pattern = getattr(config, name, None)

@@ -56,7 +56,7 @@ def check_plain(content: Mapping[str, Any], known: type[PeftConfig]) -> None:
         if name in RESOLVED and value not in (None, {}, [], ""):
             raise LightAdaptError(f"{name} {RESOLVED[name]}, which is never done here. Remove it.")
         if not _is_plain(value):
-            raise LightAdaptError(f"{name} is no plain value of a config: {_shown(value)}.")
+            raise LightAdaptError(f"{name} is not a plain value of a config: {_shown(value)}.")
     if content.get("megatron_core") not in (None, MEGATRON):
         raise LightAdaptError(f"megatron_core names a module to import, which is never done here. Write {MEGATRON!r}.")
 

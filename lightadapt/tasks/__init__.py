@@ -14,8 +14,9 @@ from lightadapt.suggestions.calls import explain_constructors
 from lightadapt.suggestions.foreign_names import task_called
 from lightadapt.tasks.encoding.features import Count, Encoded, Feature
 from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.fitted import Fitted
 from lightadapt.tasks.labels import Label, LabelledTask
-from lightadapt.tasks.task import EVERY_FAMILY, KNOWN_TASKS, Fitted, Task
+from lightadapt.tasks.task import EVERY_FAMILY, KNOWN_TASKS, Task
 
 __all__ = [
     "EVERY_FAMILY",

@@ -66,7 +66,7 @@ class Classification(LabelledTask):
         labels = super().clean_labels(labels)
         if len(labels) < 2:
             raise LightAdaptError(
-                f"There is one label only, {shown(labels[0])}: nothing can be told apart. Give data or labels=[…] with "
+                f"There is only one label, {shown(labels[0])}: nothing can be told apart. Give data or labels=[…] with "
                 "two or more."
             )
         return labels

@@ -88,7 +88,7 @@ class MultipleChoice(Task):
         for choice in choices:
             if not isinstance(choice, str) or not choice.strip():
                 raise DataError(
-                    f"{place}: the choice {shown(choice)} is empty or no text. Give choices as a list of texts."
+                    f"{place}: the choice {shown(choice)} is empty or not a text. Give choices as a list of texts."
                 )
             check_characters(place, "choices", choice)
         if len(choices) < 2:

@@ -28,8 +28,9 @@ from lightadapt.tasks.encoding.features import IGNORED, Count, Encoded
 from lightadapt.tasks.encoding.fields import rename, text_field
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.fitted import Fitted
 from lightadapt.tasks.labels import Label, LabelledTask
-from lightadapt.tasks.task import EVERY_FAMILY, Fitted
+from lightadapt.tasks.task import EVERY_FAMILY
 
 LOST = (
     "{count} of {total} entities have no sub-word of their own in this tokenizer: they are not learned, and count as "

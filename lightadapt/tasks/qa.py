@@ -20,7 +20,8 @@ from lightadapt.tasks.encoding.fields import plain, text_field
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.encoding.windows import ContextWindow, context_windows, set_answer
-from lightadapt.tasks.task import EVERY_FAMILY, Fitted, Task
+from lightadapt.tasks.fitted import Fitted
+from lightadapt.tasks.task import EVERY_FAMILY, Task
 
 if TYPE_CHECKING:
     import torch

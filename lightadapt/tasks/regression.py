@@ -17,7 +17,8 @@ from lightadapt.tasks.encoding.features import Encoded
 from lightadapt.tasks.encoding.fields import number_field
 from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
 from lightadapt.tasks.encoding.view import ModelView
-from lightadapt.tasks.task import EVERY_FAMILY, Fitted, Task
+from lightadapt.tasks.fitted import Fitted
+from lightadapt.tasks.task import EVERY_FAMILY, Task
 
 LARGEST = 1e15
 """Labels are below it: the square of their error must fit into a float32."""

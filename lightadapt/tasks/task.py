@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
-from array import array
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Family
-from lightadapt.data import Data, Record, Records, Wanted, is_collection, read
-from lightadapt.data.formats.guessing import columns_for
-from lightadapt.data.skipping import BadRecords, usable
-from lightadapt.data.stored import stored_like
-from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
+from lightadapt.data import Data, Record, Records, is_collection
+from lightadapt.data.skipping import BadRecords
+from lightadapt.errors import LightAdaptError, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report
-from lightadapt.numbers import is_whole
 from lightadapt.registry import Registry
 from lightadapt.tasks.decoding.judgement import Judgement
-from lightadapt.tasks.encoding.features import Encoded, filler, pad
+from lightadapt.tasks.encoding.features import Encoded, filler, pad, unpad
+from lightadapt.tasks.encoding.parsing import parse_usable, read_records
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
+from lightadapt.tasks.fitted import Fitted
 from lightadapt.tasks.losses.objective import Objective, Weigher, count_targets
 
 if TYPE_CHECKING:
@@ -30,16 +26,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-LOG = logging.getLogger("lightadapt")
 EVERY_FAMILY: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a task has learned from data beside the weights; a task that learns something has a class with fields.
-
-    It is kept beside the settings: those are what the caller chose, this is what `fit` found.
-    """
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,6 @@ class Task(ABC):
     """Whether the answer is a number."""
     needs_offsets: ClassVar[bool] = False
     """Whether the tokenizer must know where its tokens lie in the text."""
-
     looks_back: ClassVar[bool] = False
     """Whether `remarks` are to be made on the validation data when a training has ended."""
 
@@ -107,35 +93,15 @@ class Task(ABC):
         labelled: bool = True,
         bad: BadRecords | None = None,
     ) -> Records:
-        """The records of any form of data, with this task's column names applied; `bad` takes what is no record.
-
-        What was read is told to the logger `lightadapt`.
-        """
+        """The records of any form of data, with this task's column names applied; `bad` takes what is no record."""
         columns = (self.columns if columns is None else columns) or {}
-        if not isinstance(columns, Mapping) or not all(
-            isinstance(column, str) or is_whole(column) for column in columns.values()
-        ):
-            raise DataError(f"columns={shown(columns)}: write {{field: column}}, such as {{'text': 'sentence'}}.")
-        unknown = [name for name in columns if name not in self.fields]
-        if unknown:
-            turned = dict((column, name) if name in unknown else (name, column) for name, column in columns.items())
-            other = f"Is it the wrong way round? Write {{field: column}}: columns={shown(turned, 200)}. "
-            raise DataError(
-                f"columns names the field {unknown[0]!r}, which task {self.name!r} does not have. "
-                f"{nearest(unknown[0], self.fields)}{other if columns[unknown[0]] in self.fields else ''}"
-                f"Fields: {', '.join(self.fields)}"
-            )
-        wanted = Wanted(self.fields, labelled, self.answer_fields, self.numeric)
-        records = read(source, split=split, columns=columns, wanted=wanted, bad=bad)
-        if not isinstance(source, Records):
-            LOG.info("%s", records.described(self.name))
-        return records
+        return read_records(self, source, split=split, columns=columns, labelled=labelled, bad=bad)
 
     def parse(self, records: Records, *, labelled: bool = True) -> Sequence[Any]:
         """The checked examples of the records; `labelled` says whether the answer must be there.
 
         Raises:
-            DataError: naming the record, the field and the mend.
+            DataError: naming the record, the field and the remedy.
         """
         return self.parse_usable(records, BadRecords(), labelled=labelled)[0]
 
@@ -147,81 +113,15 @@ class Task(ABC):
         Raises:
             DataError: a record cannot be used, and none may be left out; or a column is misspelt.
         """
-        if not len(records):
-            return [], records
-        self._check_columns(records, self.known_fields(records, labelled=labelled))
-        places = array("Q")
-
-        def examples() -> Iterator[Any]:
-            for index in range(len(records)):
-                try:
-                    example = self._parse_one(records, index, labelled=labelled)
-                except DataError as error:
-                    bad.meet(records.number(index), error)
-                else:
-                    places.append(index)
-                    yield example
-
-        found = stored_like(records.items, examples())
-        return found, records if len(places) == len(records) else records.only(places)
-
-    def _parse_one(self, records: Records, index: int, *, labelled: bool) -> Any:
-        """The checked example of one record, whatever its values raise when they are looked at."""
-        try:
-            return self.parse_record(records, index, labelled=labelled)
-        except LightAdaptError:
-            raise
-        except Exception as error:  # of a value of any class, or of a task of others
-            raise DataError(
-                f"{records.place(index)} cannot be read as a record of task {self.name!r}: {type(error).__name__}: "
-                f"{str(error)[:200]}. Fields there: {listed(records.items[index])}. Give texts, numbers and lists of "
-                "them."
-            ) from error
+        return parse_usable(self, records, bad, labelled=labelled)
 
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
         """The fields that count for these records; a column with nearly such a name is taken for a slip."""
         return [name for name in self.fields if labelled or name not in self.answer_fields]
 
-    def _check_columns(self, records: Records, fields: Sequence[str]) -> None:
-        """Refuse a misspelt optional field, which would otherwise be ignored in silence."""
-        present = {key for item in records for key in item} if records.fields is None else set(records.fields)
-        absent = [name for name in fields if name not in present]
-        letters = frozenset("".join(absent))
-        for key in sorted(key for key in present - set(self.fields) if isinstance(key, str) and len(key) <= 40):
-            # Comparing takes long where there are many columns, and most have too few letters of any field.
-            if sum(letter in letters for letter in key.lower()) < 0.6 * len(key):
-                continue
-            close = get_close_matches(key.lower(), absent, n=1, cutoff=0.8)
-            if close:
-                others = columns_for(close[0], fields, dict.fromkeys(sorted(map(str, present)), 0))
-                columns = {**others, close[0]: key}
-                raise DataError(
-                    f"Unknown column {shown(key)} in {records.source}. Did you mean {shown(close[0])}? "
-                    f"Rename it, or pass columns={shown(columns, 200)}. Fields: {', '.join(self.fields)}"
-                )
-
     @abstractmethod
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Any:
         """The checked example of one record."""
-
-    def read_examples(
-        self, source: Data, *, split: str, columns: Mapping[str, str | int] | None, bad: BadRecords | None = None
-    ) -> tuple[Sequence[Any], Records]:
-        """The checked examples of labelled data, whose answers the task can learn, and the records behind them.
-
-        Args:
-            bad: takes the records that cannot be used; None: they are refused.
-
-        Raises:
-            DataError: naming the record, the field and the mend.
-        """
-        bad = bad or BadRecords()
-        records = self.read(source, split=split, columns=columns, bad=bad)
-        if split == "validation" and records.source == "data":
-            records = replace(records, source="validation data")
-        examples, records = usable(*self.parse_usable(records, bad), self.check_answers, bad)
-        bad.check_rest(len(examples))
-        return examples, records
 
     def check_answers(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer
         """Raise a DataError that names the first record whose answer this task cannot learn."""
@@ -275,7 +175,7 @@ class Task(ABC):
             LightAdaptError: it predicts by none, or it is none.
         """
         raise LightAdaptError(
-            f"threshold={shown(threshold)}: it is for task 'multilabel', and this is {self.name!r}. Leave it out."
+            f"threshold={shown(threshold)} is for task 'multilabel', not {self.name!r}. Leave it out."
         )
 
     # ---- the head
@@ -327,11 +227,7 @@ class Task(ABC):
         batch = self.collate([replace(feature, targets={}) for feature in features], view)
         given = model(**{name: value.to(model.device) for name, value in batch.items()})
         logits = self.logits_of(given).float().cpu().numpy()
-        # A copy, since a view would keep the whole padded batch.
-        return [
-            (row[: len(feature)] if row.ndim == 2 else row).copy()
-            for row, feature in zip(logits, features, strict=True)
-        ]
+        return unpad(logits, features)
 
     def logits_of(self, given: Any) -> torch.Tensor:
         """The logits in what the model returns: `(B, K)`, or `(B, T, K)`."""
@@ -377,12 +273,9 @@ class Task(ABC):
 
     def text_of(self, record: Record) -> str:
         """What a record asks, as people read it: its texts that are no answer."""
-        parts = []
-        for name in self.fields:
-            part = None if name in self.answer_fields else record.get(name)
-            texts = list(part) if part is not None and is_collection(part) else [part]
-            parts.append(" ".join(each for each in texts if isinstance(each, str)))
-        return "\n".join(filter(None, parts))
+        asked = (record.get(name) for name in self.fields if name not in self.answer_fields)
+        parts: Iterable[Any] = (part if is_collection(part) else [part] for part in asked)
+        return "\n".join(filter(None, (" ".join(each for each in part if isinstance(each, str)) for part in parts)))
 
     def judge(self, example: Any, prediction: Any) -> Judgement | None:
         """What is wrong with a prediction, None for a right one; by default the headline of this record alone tells."""

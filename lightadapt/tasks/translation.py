@@ -44,7 +44,7 @@ class Translation(Generation):
     def fit_tokenizer(self, tokenizer: PreTrainedTokenizerBase, family: Family) -> PreTrainedTokenizerBase:
         for language in (self.source_language, self.target_language):
             if language is not None and not isinstance(language, str):
-                raise LightAdaptError(f"{language!r} is no code of a language. Give a text such as 'de_DE'.")
+                raise LightAdaptError(f"{language!r} is not a language code. Give a text such as 'de_DE'.")
         if self.source_language is None and self.target_language is None:
             return tokenizer
         if family == "decoder" or not hasattr(tokenizer, "src_lang"):

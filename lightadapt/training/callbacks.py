@@ -1,4 +1,4 @@
-"""What watches a training run: memory, early stopping; and small mends."""
+"""Callbacks of a training run: peak memory, early stopping, the order of batches, and corrections to Trainer."""
 
 from __future__ import annotations
 

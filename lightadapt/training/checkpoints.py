@@ -130,7 +130,7 @@ def find_last(folder: Path) -> Path | None:
             if is_earlier(path):
                 warn(
                     f"{path} was saved by an earlier version, which wrote no digests. All that a run goes on with is "
-                    "there and can be read; whether it is as it was saved cannot be told."
+                    "there and can be read; whether it is as it was saved cannot be checked."
                 )
             return path
         passed.append(f"{path} is passed over: {reason}")

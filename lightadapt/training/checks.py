@@ -190,7 +190,7 @@ def check_all(runner: Runner, data: Data | None, columns: Mapping[str, str | int
     """What was found to be right, a line each; see `Adapted.check`.
 
     Raises:
-        LightAdaptError: what would fail in silence, and how to mend it; or the labels are not known yet.
+        LightAdaptError: something would fail in silence, with what to do about it; or the labels are not known yet.
     """
     runner.require_labels()
     task, given = runner.task, data is not None

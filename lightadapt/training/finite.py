@@ -1,4 +1,4 @@
-"""Losses, gradients and weights that are no numbers end a run, with the weights of before."""
+"""A loss, gradient or weight that is infinite or NaN ends a run; the model gets its last finite weights back."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class FiniteWatch:
         values = torch.stack([loss for *_, loss in noted]).tolist() if noted else []
         for (step, rows, _), value in zip(noted, values, strict=True):
             if value - value != 0:
-                raise NotFiniteError(f"The training loss is {value} at step {step} {self.mend}{self._name([rows])}")
+                raise NotFiniteError(f"The training loss is {value} at step {step} {self.advice}{self._name([rows])}")
 
     def look_at_gradient(self, norm: torch.Tensor | float) -> None:
         """Look at the norm of a step's gradient, before the step is taken.
@@ -99,7 +99,7 @@ class FiniteWatch:
         """
         if self.at_once and not self.scaled and float(norm) - float(norm) != 0:
             raise NotFiniteError(
-                f"The gradient is {float(norm)} at step {self._step} {self.mend}{self._name(self._batch)}"
+                f"The gradient is {float(norm)} at step {self._step} {self.advice}{self._name(self._batch)}"
             )
 
     def check(self, step: int) -> None:
@@ -112,12 +112,12 @@ class FiniteWatch:
         if not all(gather([are_finite(self.trained.values())])):
             name = next((name for name, value in self.trained.items() if not are_finite([value])), "one of them")
             raise NotFiniteError(
-                f"The trained weights are not finite at step {step} {self.mend} First found in {name}."
+                f"The trained weights are not finite at step {step} {self.advice} First found in {name}."
             )
         self.keep(step)
 
     @property
-    def mend(self) -> str:
+    def advice(self) -> str:
         """The learning rate, and what to do about it."""
         return f"(learning rate {self.rate:g}). Try a learning rate ten times smaller."
 
@@ -170,5 +170,5 @@ class LookAtLogs(TrainerCallback):
         self.watch.look()
         loss = (logs or {})["loss"]
         if loss - loss != 0:  # of another process
-            raise NotFiniteError(f"The training loss is {loss} at step {state.global_step} {self.watch.mend}")
+            raise NotFiniteError(f"The training loss is {loss} at step {state.global_step} {self.watch.advice}")
         self.watch.check(state.global_step)

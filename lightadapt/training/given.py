@@ -87,10 +87,10 @@ def one_of(explicit: Any, given: Any, name: str) -> Any:
 
 
 def check_given(others: Mapping[str, Any], *, base_dropout: bool) -> None:
-    """Raise for arguments of Trainer that would do nothing here, or not what they say, and for values of no sense.
+    """Raise for arguments of Trainer that would do nothing here, or not what they say, and for senseless values.
 
     Raises:
-        LightAdaptError: naming the argument, its value and the mend.
+        LightAdaptError: naming the argument, its value and the remedy.
     """
     for name in REFUSED.keys() & others.keys():
         raise LightAdaptError(f"args holds {name!r}, which does nothing here: {REFUSED[name]}")
@@ -156,8 +156,8 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     for callback in given:
         if not isinstance(callback, TrainerCallback) and not _is_class(callback):
             raise LightAdaptError(
-                f"callbacks holds {shown(callback)}, which is no transformers.TrainerCallback. Give a list of objects "
-                "of its subclasses."
+                f"callbacks holds {shown(callback)}, which is not a transformers.TrainerCallback. Give a list of "
+                "objects of its subclasses."
             )
     return given
 

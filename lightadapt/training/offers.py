@@ -62,7 +62,7 @@ def _check_loggers(arguments: TrainingArguments) -> None:
                 logger()
         except Exception as error:  # each has errors of its own for the package that it needs
             raise LightAdaptError(
-                f"Trainer does not take these arguments: {error} This is about report_to={name!r}: install what it "
+                f"Trainer does not accept these arguments: {error} This is about report_to={name!r}: install what it "
                 "needs, or leave it out."
             ) from error
 

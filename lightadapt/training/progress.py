@@ -20,14 +20,32 @@ def progress_of(title: str, *, tokens_a_step: float) -> TrainerCallback:
     return ProgressBar(title, tokens_a_step) if on_screen else ProgressLines(title, tokens_a_step)
 
 
-class ProgressBar(TrainerCallback):
-    """One bar for the run with its rate and the time left, and a line with the scores at each evaluation."""
+class Progress(TrainerCallback):
+    """What any display of progress knows of a run."""
 
     def __init__(self, title: str, tokens_a_step: float) -> None:
         self.title = title
         self.tokens_a_step = tokens_a_step
-        self.bar: Any = None
         self.loss = ""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self.loss = f"loss {logs['loss']:.4f}"
+
+
+class ProgressBar(Progress):
+    """One bar for the run with its rate and the time left, and a line with the scores at each evaluation."""
+
+    def __init__(self, title: str, tokens_a_step: float) -> None:
+        super().__init__(title, tokens_a_step)
+        self.bar: Any = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -42,17 +60,6 @@ class ProgressBar(TrainerCallback):
         parts = [f"{rate * self.tokens_a_step:,.0f} tokens/s", self.loss]
         self.bar.set_postfix_str(", ".join(filter(None, parts)), refresh=False)
         self.bar.update(state.global_step - self.bar.n)
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if logs and "loss" in logs:
-            self.loss = f"loss {logs['loss']:.4f}"
 
     def on_evaluate(
         self,
@@ -73,13 +80,11 @@ class ProgressBar(TrainerCallback):
             self.bar = None
 
 
-class ProgressLines(TrainerCallback):
+class ProgressLines(Progress):
     """A line at the start and at each evaluation, and between them one every twenty seconds at most, on stderr."""
 
     def __init__(self, title: str, tokens_a_step: float) -> None:
-        self.title = title
-        self.tokens_a_step = tokens_a_step
-        self.loss = ""
+        super().__init__(title, tokens_a_step)
         self._began = self._last = time.monotonic()
         self._first_step = 0
         self._speaks = False
@@ -101,17 +106,6 @@ class ProgressLines(TrainerCallback):
         left = (state.max_steps - state.global_step) / rate
         parts = [f"{rate * self.tokens_a_step:,.0f} tokens/s", self.loss, f"{duration(left)} left"]
         self._say(f"{self.title}: step {state.global_step:,} of {state.max_steps:,}, {', '.join(filter(None, parts))}")
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if logs and "loss" in logs:
-            self.loss = f"loss {logs['loss']:.4f}"
 
     def on_evaluate(
         self,

@@ -84,8 +84,8 @@ def go_back(runner: Runner, path: Path) -> None:
     untold = [name for name, known in SAME_SETTINGS.items() if known in absent]
     if untold:
         warn(
-            f"{path} is of an earlier version, which did not write down the {', '.join(untold)}: whether they are as "
-            "they were cannot be told."
+            f"{path} is of an earlier version, which did not write down the {', '.join(untold)}: whether they "
+            "have changed cannot be checked."
         )
     runner.adaptation.restore(artifact.tensors, artifact.path)
 

@@ -74,7 +74,7 @@ class Room:
             torch.cuda.empty_cache()
         warn(
             f"The GPU is out of memory: batches are computed in {self.pieces} pieces from here on, with the same "
-            "gradients but for rounding and dropout. A smaller batch_tokens=… spares the trial."
+            "gradients up to rounding and dropout. A smaller batch_tokens=… avoids this."
         )
 
     def _in_pieces(self, batch: dict[str, Any], divisor: Any, run: Run) -> torch.Tensor:

@@ -50,7 +50,7 @@ from lightadapt.training.trunk_cache import TrunkCache
 
 @contextmanager
 def _working_folder(folder: Path | None) -> Iterator[str]:
-    """The folder for checkpoints: the user's, or one for the time of the run that all processes share."""
+    """The folder for checkpoints: the user's, or one that all processes share until the run ends."""
     if folder is not None:
         yield str(folder)
         return
@@ -227,7 +227,7 @@ class Run:
         except LightAdaptError:
             raise
         except (ImportError, OSError, TypeError, ValueError) as error:
-            raise LightAdaptError(f"Trainer does not take these arguments: {error}") from error
+            raise LightAdaptError(f"Trainer does not accept these arguments: {error}") from error
 
     def _told(self, cache: TrunkCache | None) -> dict[str, Any]:
         """The settings as they were used, as the history has them."""
@@ -251,7 +251,7 @@ class Run:
         )
 
     def _watchers(self, arguments: TrainingArguments) -> Iterator[TrainerCallback]:
-        """What stops a run, mends what Trainer does, and shows how far it is."""
+        """The callbacks that stop a run, correct what Trainer does, and show its progress."""
         yield BeforeStep(self.job.before_step)
         if self.settings.checkpoint:
             yield FindBest()

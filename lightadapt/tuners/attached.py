@@ -49,10 +49,10 @@ class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         return active_in(self)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        raise NotImplementedError(f"{type(self).__name__} is no change of weights")
+        raise NotImplementedError(f"{type(self).__name__} is not a change of weights")
 
     def unmerge(self) -> None:
-        raise NotImplementedError(f"{type(self).__name__} is no change of weights")
+        raise NotImplementedError(f"{type(self).__name__} is not a change of weights")
 
     def work_through(
         self, name: str, module: nn.Module, hook: Callable[[nn.Module], Sequence[RemovableHandle]]

@@ -16,8 +16,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 
 import lightadapt as la
 from lightadapt import peft_bridge
-from lightadapt.adaptation import artifact as checkpoint
+from lightadapt.adaptation import artifact
 from lightadapt.adaptation.digests import digests_of, seal
+from lightadapt.adaptation.placing import MANIFEST_NAME
+from lightadapt.adaptation.stored import REQUIRED
 
 
 @pytest.fixture
@@ -41,8 +43,8 @@ def change(folder, tensors):
 
 def edit(folder, **fields):
     """A manifest with other fields, and with digests that fit what lies in the folder."""
-    file = folder / checkpoint.MANIFEST_NAME
-    facts = {"sha256": checkpoint._digest(folder), "digests": digests_of(folder)}
+    file = folder / MANIFEST_NAME
+    facts = {"sha256": artifact._digest(folder), "digests": digests_of(folder)}
     file.write_text(json.dumps(seal({**json.loads(file.read_text()), **facts, **fields})))
 
 
@@ -138,7 +140,7 @@ def test_a_full_disk_is_an_artifact_error(saved, monkeypatch):
     def full(*_, **__):
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(artifact, "save_file", full)
     with pytest.raises(la.ArtifactError, match=r"No space left on device. What was saved there before is unchanged"):
         adapted.save(folder)
     assert la.load(folder).labels == adapted.labels
@@ -176,7 +178,7 @@ def test_a_linked_folder_stays_a_link(saved, tmp_path):
     assert la.load(tmp_path / "link").labels == adapted.labels
     assert [entry.name for entry in (tmp_path / "disk").iterdir()] == ["real"]
     for nowhere in ("", ".", "new/..", None):
-        with pytest.raises(la.ArtifactError, match="names no folder"):
+        with pytest.raises(la.ArtifactError, match="does not name a folder"):
             adapted.save(nowhere)
 
 
@@ -236,10 +238,10 @@ def test_damage_is_found(saved):
     weights.unlink()
     with pytest.raises(la.ArtifactError, match=r"is incomplete: adapter_model.safetensors is missing"):
         la.load(folder)
-    (folder / checkpoint.MANIFEST_NAME).write_text("{")
+    (folder / MANIFEST_NAME).write_text("{")
     with pytest.raises(la.ArtifactError, match="is damaged"):
         la.load(folder)
-    (folder / checkpoint.MANIFEST_NAME).unlink()
+    (folder / MANIFEST_NAME).unlink()
     with pytest.raises(la.ArtifactError, match="It is a PEFT adapter of another library"):
         la.load(folder)
     with pytest.raises(la.ArtifactError, match="There is no folder"):
@@ -251,14 +253,14 @@ def test_a_newer_schema_and_unknown_parts_are_refused(saved):
     edit(folder, schema=99, versions={"lightadapt": "7.0"})
     with pytest.raises(la.ArtifactError, match=r"has schema 99, written by lightadapt 7.0; this one reads up to 2"):
         la.load(folder)
-    for name in checkpoint.REQUIRED:
-        manifest = json.loads((folder / checkpoint.MANIFEST_NAME).read_text())
-        (folder / checkpoint.MANIFEST_NAME).write_text(
+    for name in REQUIRED:
+        manifest = json.loads((folder / MANIFEST_NAME).read_text())
+        (folder / MANIFEST_NAME).write_text(
             json.dumps({**{key: value for key, value in manifest.items() if key != name}, "schema": 2})
         )
         with pytest.raises(la.ArtifactError, match=f"'{name}' is missing"):
             la.load(folder)
-        (folder / checkpoint.MANIFEST_NAME).write_text(json.dumps({**manifest, "schema": 2}))
+        (folder / MANIFEST_NAME).write_text(json.dumps({**manifest, "schema": 2}))
     edit(folder, schema=2, task={"name": "poetry", "settings": {}})
     with pytest.raises(la.ArtifactError, match="task 'poetry' is not known here"):
         la.load(folder)

@@ -10,7 +10,7 @@ import torch
 from learned import stir, trainable
 
 import lightadapt as la
-from lightadapt.adaptation.artifact import MANIFEST_NAME
+from lightadapt.adaptation.placing import MANIFEST_NAME
 
 TEXTS = ["where is my parcel", "thank you"]
 

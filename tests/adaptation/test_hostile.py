@@ -149,7 +149,7 @@ def test_links_that_lead_out_are_refused_and_those_of_the_hub_are_followed(folde
     outside.parent.mkdir(parents=True)
     (folder / "tokenizer.json").rename(outside)
     (folder / "tokenizer.json").symlink_to(outside)
-    with pytest.raises(la.ArtifactError, match=r"tokenizer\.json is no plain file"):
+    with pytest.raises(la.ArtifactError, match=r"tokenizer\.json is not a plain file"):
         la.load(folder)
     snapshot = tmp_path / "hub" / "snapshots" / "commit"
     snapshot.parent.mkdir()
@@ -160,7 +160,7 @@ def test_links_that_lead_out_are_refused_and_those_of_the_hub_are_followed(folde
 def test_a_pipe_does_not_hang(folder):
     (folder / "tokenizer.json").unlink()
     os.mkfifo(folder / "tokenizer.json")
-    with pytest.raises(la.ArtifactError, match="is no plain file"):
+    with pytest.raises(la.ArtifactError, match="is not a plain file"):
         la.load(folder)
 
 
@@ -276,5 +276,5 @@ def test_weights_that_are_not_finite_are_neither_loaded_nor_saved(folder, value)
 def test_adapters_larger_than_their_weights_take_no_memory(folder, change):
     rewrite(folder, CONFIG, lambda config: config.update(change))
     (name,) = change
-    with pytest.raises(la.ArtifactError, match=f"{name}=8589934592, but no tensor of the weights is so large"):
+    with pytest.raises(la.ArtifactError, match=f"{name}=8589934592, but no tensor of the weights is that large"):
         la.load(folder)

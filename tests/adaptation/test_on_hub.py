@@ -120,12 +120,12 @@ def test_paths_are_never_asked_of_the_hub(tmp_path, monkeypatch):
         with pytest.raises(la.ArtifactError, match="There is no folder"):
             la.load(name)
     assert is_owned_name("user/adapter")
-    with pytest.raises(la.LightAdaptError, match="revision='main' is for artifacts on the hub, and answers is none"):
+    with pytest.raises(la.LightAdaptError, match="revision='main' is for artifacts on the hub, and answers is not one"):
         la.load("answers", revision="main")
 
 
 def test_a_base_that_others_do_not_have_is_said(tiny, monkeypatch):
     monkeypatch.setattr("lightadapt.adapted.push", lambda *_, **__: "https://hub/me/answers")
     model = la.adapt(tiny("bert"), "classification", labels=["no", "yes"])
-    with pytest.warns(UserWarning, match="its base model is a folder here, so who loads it has to say where it is"):
+    with pytest.warns(UserWarning, match="its base model is a folder here, so whoever loads it has to say where it is"):
         assert model.push_to_hub("me/answers") == "https://hub/me/answers"

@@ -130,7 +130,7 @@ def test_another_base_is_refused_and_changes_nothing(tiny, saved, tmp_path):
 def test_what_contradicts_itself_is_refused(tiny, saved):
     folder, _ = saved("ner", "lora")
     adapted = la.adapt(tiny("bert"), "classification", labels=["x", "y"])
-    with pytest.raises(la.LightAdaptError, match=r"device='cpu' and onto=…: the base is the one of onto"):
+    with pytest.raises(la.LightAdaptError, match=r"device='cpu' and onto=…: the base is that of onto"):
         la.load(folder, onto=adapted, device="cpu")
     with pytest.raises(la.LightAdaptError, match="give onto="):
         la.load(folder, name="other")
@@ -151,9 +151,9 @@ def test_what_contradicts_itself_is_refused(tiny, saved):
     with pytest.raises(la.LightAdaptError, match="give a list of names"):
         adapted.add_labels("warranty")
     for name in ("training", "_parameters", "items"):
-        with pytest.raises(la.LightAdaptError, match="torch has a use of its own"):
+        with pytest.raises(la.LightAdaptError, match="torch uses this name itself"):
             adapted.rename("default", name)
-        with pytest.raises(la.LightAdaptError, match="torch has a use of its own"):
+        with pytest.raises(la.LightAdaptError, match="torch uses this name itself"):
             adapted.add(name)
 
 

@@ -622,7 +622,7 @@ REFUSED = [
         "cannot be folded into 8bit weights (PEFT does not have it). Write merge(base='reload')",
     ),
     ("loha", {"base": "quantized"}, "cannot be folded into 8bit weights"),
-    ("pfeiffer", {"base": "quantized"}, "BottleneckLayer is no change of weights). Ship the artifact instead"),
+    ("pfeiffer", {"base": "quantized"}, "BottleneckLayer is not a change of weights). Ship the artifact instead"),
     ("prefix", {}, "cannot be folded into the weights"),
     ("prompt", {"base": "dequantize"}, "cannot be folded into the weights"),
 ]

@@ -88,7 +88,7 @@ def test_train_holds_a_share_out_and_says_what_it_read(tiny, tmp_path):
         (["--set", "epochs"], "write name=value"),
         (["--set", "epochs=[1"], "is not YAML"),
         (["--set", "epochs=no"], "epochs='no': give a number above 0"),
-        (["--set", "epochs=[" + "[" * 2000], "too many brackets"),
+        (["--set", "epochs=[" + "[" * 2000], "brackets are nested too deeply"),
         (["--set", "epochs.x=3"], "epochs is 3.0, which has no settings of its own"),
         (["--set", "labels=[a]", "--set", "labels.x=3"], "labels is ['a'], which has no settings"),
         (["--set", "output_dir=3"], "output_dir=3: give the path of a folder"),
@@ -117,7 +117,7 @@ def test_train_refuses_with_the_way_out(tiny, data, tmp_path, words, phrase):
     ("content", "phrase"),
     [
         ("model: bert\nmethod:\n  rank: 3\n  rank: 4\n", "'rank' is written twice in \"<unicode string>\", line 4"),
-        ("[" * 5000, "too many brackets"),
+        ("[" * 5000, "brackets are nested too deeply"),
         ("? [a]\n: b\n", "unhashable"),
         ("- a\n", "holds ['a']"),
         ("", "holds None"),
@@ -212,7 +212,7 @@ def test_predict_reads_records_and_gives_scores(saved, adapted):
 def test_predict_refuses_records_and_texts_in_one_stream(saved):
     found = call("predict", saved, typed='{"text": "where is it"}\nwhere is it\n')
     assert found.exit_code == 1
-    assert "standard input, line 2 is no JSON object" in found.output
+    assert "standard input, line 2 is not a JSON object" in found.output
 
 
 @pytest.mark.parametrize(

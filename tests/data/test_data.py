@@ -125,7 +125,7 @@ CLASSIFICATION_ERRORS = [
     ("nowhere.jsn", "Did you mean '.json'?"),
     ("nowhere", "'nowhere' is neither a file here nor a data set that can be loaded from the hub"),
     ("./nowhere", "nowhere does not exist"),
-    ("a long text " * 100, "is no file name"),
+    ("a long text " * 100, "is not a file name"),
     (datasets.DatasetDict({"part": datasets.Dataset.from_list(RECORDS)}), "Choose one, such as data['part']"),
 ]
 
@@ -157,7 +157,7 @@ NER_ERRORS = [
     ([{"tokens": [5], "tags": ["O"]}], "the token 5 is a int, but a text is expected"),
     ([{"tokens": "a b", "tags": ["O"]}], "Record 0: tokens is the text 'a b'"),
     ([{"tokens": ["a"], "tags": [1]}], "the tag of 'a' is the number 1"),
-    ([{"tokens": ["a"], "tags": ["PER"]}], "'PER', the tag of 'a', is no tag of BIO, IOB1 or BIOES"),
+    ([{"tokens": ["a"], "tags": ["PER"]}], "'PER', the tag of 'a', is not a tag of BIO, IOB1 or BIOES"),
     ([{"text": "Ann"}], "Record 0: the field 'entities' is missing"),
     ([{"text": "Ann", "entities": None}], "Record 0: entities is empty"),
     ([{"text": "Ann", "entities": {"start": 0}}], "entities is {'start': 0} (dict), not a list"),
@@ -197,7 +197,7 @@ FILE_ERRORS = [
     ("x.csv", "text,label\na,b\n".encode("utf-16"), "iconv -f utf-16"),
     ("x.conll", "1 Ann B-PER\n2 Lee I-PER\n3 left O\n\n1 a O\n2 b O\n3 c O\n", "counts the tokens"),
     ("x.csv", b"text,label\ncaf\xe9,a\n", "not UTF-8: byte 0xe9 in line 2"),
-    ("x.conll", "Ann B-PER\nLee\n", "line 2: 'Lee' is no token with a tag"),
+    ("x.conll", "Ann B-PER\nLee\n", "line 2: 'Lee' is not a token with a tag"),
     ("x.parquet", "no", "is not a readable parquet file"),
     ("x.jsonl", "5\n", "Record 0"),
 ]
@@ -245,7 +245,7 @@ def test_a_folder_and_wrong_columns_are_refused(tmp_path):
         (Classification, ["a", "a"], "names 'a' twice"),
         (NER, [1, 2], "entity types are names"),
         (NER, ["O"], "names no entity type"),
-        (Classification, ["a"], "There is one label only, 'a'"),
+        (Classification, ["a"], "There is only one label, 'a'"),
     ],
 )
 def test_bad_labels_are_refused(task, labels, message):

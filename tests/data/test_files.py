@@ -157,7 +157,7 @@ def test_files_that_cannot_be_read(write, tmp_path, monkeypatch):
         with pytest.raises(la.DataError, match=r"x\.jsonl cannot be read \(Permission denied\)"):
             read(path)
     os.mkfifo(tmp_path / "pipe.csv")
-    with pytest.raises(la.DataError, match="is no regular file"):
+    with pytest.raises(la.DataError, match="is not a regular file"):
         read(tmp_path / "pipe.csv")
 
 
@@ -171,7 +171,7 @@ def test_comments_of_conll_are_none_of_the_tokens(write):
 
 
 def test_a_comment_within_a_sentence_may_be_a_token_that_lost_its_tag(write):
-    with pytest.raises(la.DataError, match="line 2: '#one' is no token with a tag"):
+    with pytest.raises(la.DataError, match="line 2: '#one' is not a token with a tag"):
         read(write("x.conll", "Take O\n#one\n"))
 
 
@@ -193,7 +193,7 @@ def test_a_name_that_looks_like_a_path_is_never_asked_of_the_hub(name, monkeypat
     import datasets
 
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked"))
-    with pytest.raises(la.DataError, match=r"does not exist|is no file name"):
+    with pytest.raises(la.DataError, match=r"does not exist|is not a file name"):
         read(name)
 
 

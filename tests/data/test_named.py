@@ -249,7 +249,7 @@ def test_a_column_that_is_not_there_is_refused(write):
     path = write("x.conll", COLUMNS)
     with pytest.raises(la.DataError, match=r"no column of \S+ is called so\. Did you mean 'NER'\?"):
         NER().read(path, columns={"tags": "ner"})
-    with pytest.raises(la.DataError, match="is no token with a tag"):
+    with pytest.raises(la.DataError, match="is not a token with a tag"):
         NER().read(path, columns={"tokens": 1, "tags": 9})
     with pytest.raises(la.DataError, match="counts the tokens"):
         NER().read(path)

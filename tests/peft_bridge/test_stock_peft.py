@@ -12,7 +12,7 @@ from learned import stir, trainable
 from transformers import BertForSequenceClassification
 
 import lightadapt as la
-from lightadapt.adaptation.artifact import trained_tensors
+from lightadapt.adaptation.tensors import trained_tensors
 from lightadapt.anatomy import read_anatomy
 from lightadapt.methods import resolve_method
 from lightadapt.peft_bridge import ADAPTER, Adapter

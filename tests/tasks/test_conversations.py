@@ -182,7 +182,7 @@ REFUSED = [
     ({"messages": [ASK, ANSWER], "tools": ["track"]}, "tools holds 'track' (str), not a dict"),
     ({"messages": [ASK, ANSWER], "tools": [{"name": "track"}]}, "it has tools, which the chat template"),
     ({"messages": [ASK, ANSWER], "chat_template_kwargs": {"quiet": True}}, "chat_template_kwargs holds 'quiet'"),
-    ({"messages": [ASK, ANSWER], "chat_template_kwargs": {"tokenize": True}}, "which is no setting of a template"),
+    ({"messages": [ASK, ANSWER], "chat_template_kwargs": {"tokenize": True}}, "which is not a setting of a template"),
     ({"messages": [ASK, ANSWER], "chat_template_kwargs": [1]}, "chat_template_kwargs is [1]. Give a dict"),
     (
         {"source": "a", "target": "b", "tools": [{"name": "track"}]},

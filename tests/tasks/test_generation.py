@@ -222,7 +222,7 @@ def test_a_template_that_leaves_out_the_assistant_is_refused(chatting):
 BAD = [
     ({"prompt": "a"}, "Record 0: the field 'completion' is missing"),
     ({"prompt": "a", "completion": []}, "Record 0: completion is []. Give a text, or a list of several"),
-    ({"prompt": "a", "completion": ["x", " "]}, "Record 0: completion holds ' ', which is empty or no text"),
+    ({"prompt": "a", "completion": ["x", " "]}, "Record 0: completion holds ' ', which is empty or not a text"),
     ({"prompt": "", "completion": "x"}, "Record 0: prompt is empty"),
     ({"messages": []}, "Record 0: messages is empty"),
     ({"messages": [{"role": "user"}]}, "Record 0: message 0 is {'role': 'user'}, not a dict with 'role' and 'content'"),

@@ -111,8 +111,8 @@ def test_a_long_question_loses_its_start_and_no_choice(tokenizers, kind):
 BAD = [
     ({"question": "a", "choices": ["x"], "answer": 0}, "Record 0: choices holds 1. Give two or more."),
     ({"question": "a", "choices": "xy", "answer": 0}, "Record 0: choices is 'xy' (str), not a list"),
-    ({"question": "a", "choices": ["x", ""], "answer": 0}, "Record 0: the choice '' is empty or no text"),
-    ({"question": "a", "choices": ["x", 5], "answer": 0}, "Record 0: the choice 5 is empty or no text"),
+    ({"question": "a", "choices": ["x", ""], "answer": 0}, "Record 0: the choice '' is empty or not a text"),
+    ({"question": "a", "choices": ["x", 5], "answer": 0}, "Record 0: the choice 5 is empty or not a text"),
     (
         {"question": "a", "choices": ["x", "y"], "answer": 2},
         "Record 0: answer is 2. Give the index of the right choice, 0 to 1",

@@ -20,6 +20,7 @@ from lightadapt.data.spans import Span, best_tags, read_tags, split_words, trans
 from lightadapt.errors import DataError
 from lightadapt.metrics import entity_scores
 from lightadapt.tasks import NER, ModelView
+from lightadapt.tasks.encoding.parsing import read_examples
 from lightadapt.tasks.ner import FittedWords
 
 SCHEMES = {
@@ -213,19 +214,19 @@ BIO, BIOES, IOB1 = ["B-A", "I-A", "O", "B-A"], ["B-A", "E-A", "O", "S-A"], ["I-A
 def test_tags_that_mix_schemes_have_two_readings(sequences, said):
     task = NER(labels=["A", "B"])
     with pytest.warns(UserWarning, match=said):
-        task.read_examples([{"tokens": list("abcd"), "tags": tags} for tags in sequences], split="train", columns=None)
+        read_examples(task, [{"tokens": list("abcd"), "tags": tags} for tags in sequences], split="train", columns=None)
 
 
 @pytest.mark.parametrize("tags", [BIO, BIOES, IOB1, ["B-A", "L-A", "U-A", "O"], ["I-A", "E-A", "O", "E-A"], ["O"] * 4])
 def test_tags_of_one_scheme_are_taken_without_a_word(tags, recwarn):
     records = [{"tokens": list("abcd"), "tags": tags}, {"text": "a b", "entities": []}]
-    NER(labels=["A"]).read_examples(records, split="train", columns=None)
+    read_examples(NER(labels=["A"]), records, split="train", columns=None)
     assert not recwarn.list
 
 
 @pytest.mark.parametrize("tag", ["B_A", "A-B", "b-A", "B-", "B A", "-A", "M-A", "B–A"])
 def test_tags_of_another_form_are_refused_beside_those_of_a_scheme(tag):
-    with pytest.raises(la.DataError, match=r"Record 1, tags: .* is no tag of BIO, IOB1 or BIOES\. A tag is O, or"):
+    with pytest.raises(la.DataError, match=r"Record 1, tags: .* is not a tag of BIO, IOB1 or BIOES\. A tag is O, or"):
         NER().parse(NER().read([{"tokens": ["a"], "tags": [each]} for each in ("B-A", tag)]))
 
 

@@ -172,9 +172,9 @@ BAD = [
     (record("b") | {"answers": {"text": ["b"], "answer_start": []}}, "answers has 1 texts but 0 starts"),
     (record("b") | {"answers": {"text": ["b"]}}, "answers has the keys text, not text and answer_start"),
     (record("b") | {"answers": "b"}, "Record 0: answers is 'b'. Give {'text': […], 'answer_start': […]}"),
-    (record("b") | {"answers": [{"text": "b"}]}, "the answer {'text': 'b'} is no dict with text and answer_start"),
+    (record("b") | {"answers": [{"text": "b"}]}, "the answer {'text': 'b'} is not a dict with text and answer_start"),
     (record("b") | {"answers": {"text": ["b"], "answer_start": ["0"]}}, "answer_start '0' is not a whole number"),
-    (record("b") | {"answers": {"text": [""], "answer_start": [0]}}, "the answer text '' is empty or no text"),
+    (record("b") | {"answers": {"text": [""], "answer_start": [0]}}, "the answer text '' is empty or not a text"),
     (record("b") | {"answers": {"text": ["b"], "answer_start": [-1]}}, "not the answer 'b'. It is at 0"),
 ]
 

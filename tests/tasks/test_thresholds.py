@@ -116,9 +116,7 @@ def test_other_tasks_have_none(classifier, messages):
         lambda: classifier().predict(["a"], threshold=0.4),
         lambda: classifier().evaluate(messages, threshold=0.4),
     ):
-        with pytest.raises(
-            la.LightAdaptError, match=r"threshold=0\.4: it is for task 'multilabel', and this is 'class"
-        ):
+        with pytest.raises(la.LightAdaptError, match=r"threshold=0\.4 is for task 'multilabel', not 'class"):
             call()
 
 

@@ -23,8 +23,7 @@ from transformers import TrainerCallback
 
 import lightadapt as la
 from lightadapt import sample
-from lightadapt.adaptation import artifact as checkpoint
-from lightadapt.adaptation import prediction
+from lightadapt.adaptation import artifact, prediction
 from lightadapt.machine import processes
 from lightadapt.tasks import Classification, Summarization
 from lightadapt.training.checkpoints import find_last
@@ -158,11 +157,11 @@ def data_parallel(folder: Path, models: Path, rank: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     inferred: list[int] = []
     written: list[str] = []
-    infer, write = Classification.infer, checkpoint.write_artifact
+    infer, write = Classification.infer, artifact.write_artifact
     Classification.infer = lambda self, model, features, view: (
         inferred.extend(feature.example for feature in features) or infer(self, model, features, view)
     )
-    checkpoint.write_artifact = lambda path, **parts: written.append(Path(path).name) or write(path, **parts)
+    artifact.write_artifact = lambda path, **parts: written.append(Path(path).name) or write(path, **parts)
     prediction.BATCH_TOKENS_A_THREAD = 64
 
     adapted, kept = make(models, "balanced"), folder / "checkpoints"

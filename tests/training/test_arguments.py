@@ -180,7 +180,7 @@ def test_numbers_of_numpy_are_saved_as_plain_ones(classifier, messages, tmp_path
         ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps=0: give a whole number of at least 1"),
         ({"max_steps": 2.5}, "max_steps=2.5"),
         ({"per_device_train_batch_size": "8"}, "per_device_train_batch_size='8'"),
-        ({"report_to": "nologger"}, "Trainer does not take these arguments: nologger"),
+        ({"report_to": "nologger"}, "Trainer does not accept these arguments: nologger"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(classifier, messages, args, message):

@@ -72,7 +72,7 @@ def _annotations(lines: Iterable[str], path: Path) -> tuple[list[dict[str, Any]]
             relations.append({"id": name, "from_id": head, "to_id": tail, "type": kind})
         elif line.strip() and line[0] not in OTHERS:
             raise DataError(
-                f"{path}, line {number}: {shown(line)} is no line of brat. A marked part is T1, a tab, a type with "
+                f"{path}, line {number}: {shown(line)} is not a line of brat. A marked part is T1, a tab, a type with "
                 "start and end, a tab and the text."
             )
     return entities, relations

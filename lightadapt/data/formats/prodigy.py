@@ -76,7 +76,7 @@ def _entity(item: Mapping[str, Any], span: Any) -> dict[str, Any]:
 def _place(item: Mapping[str, Any], span: Any) -> list[int]:
     """Where a span is in the text, in characters; its tokens say it where it does not, the last one being included."""
     if not isinstance(span, Mapping):
-        raise DataError(f"the span {shown(span)} is no dict with 'start', 'end' and 'label'.")
+        raise DataError(f"the span {shown(span)} is not a dict with 'start', 'end' and 'label'.")
     if span.get("start") is not None and span.get("end") is not None:
         return [span["start"], span["end"]]
     tokens = _list(item, "tokens")
@@ -91,7 +91,7 @@ def _place(item: Mapping[str, Any], span: Any) -> list[int]:
 
 def _related(item: Mapping[str, Any], relation: Any, *, labelled: bool) -> Record:
     if not isinstance(relation, Mapping):
-        raise DataError(f"the relation {shown(relation)} is no dict with 'head', 'child' and 'label'.")
+        raise DataError(f"the relation {shown(relation)} is not a dict with 'head', 'child' and 'label'.")
     head, tail = (
         _place(
             item, relation.get(f"{name}_span") or {"token_start": relation.get(name), "token_end": relation.get(name)}

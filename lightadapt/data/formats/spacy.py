@@ -96,7 +96,7 @@ def read_documents(path: Path) -> Records:
     try:
         documents = list(DocBin().from_disk(path).get_docs(spacy.blank("xx").vocab))
     except Exception as error:  # of what the package reads it with
-        raise DataError(f"{path} is no readable file of spaCy ({type(error).__name__}: {error}).") from error
+        raise DataError(f"{path} is not a readable file of spaCy ({type(error).__name__}: {error}).") from error
     items: Any = [
         (
             document.text,

@@ -26,7 +26,7 @@ class SQuAD(Format):
         found: list[Record] = []
         for paragraph in _list("paragraphs", item["paragraphs"]):
             if not isinstance(paragraph, Mapping) or "qas" not in paragraph:
-                raise DataError("a paragraph without 'qas'. It is no SQuAD article.")
+                raise DataError("a paragraph without 'qas'. It is not a SQuAD article.")
             for question in _list("qas", paragraph["qas"]):
                 if not isinstance(question, Mapping):
                     raise DataError(f"'qas' holds {shown(question)}, not a dict with 'question' and 'answers'.")

@@ -61,7 +61,9 @@ def name_methods(methods: Sequence[str | Method]) -> dict[str, Method]:
     for each in methods:
         method = resolve_method(each)
         if METHODS.get(method.name) is not type(method):
-            raise LightAdaptError(f"Method {method.name!r} is none of lightadapt's, so no other process can make it.")
+            raise LightAdaptError(
+                f"Method {method.name!r} is not one of lightadapt's, so other processes cannot make it."
+            )
         name = each.lower() if isinstance(each, str) else _describe(method)
         if name in named:
             raise LightAdaptError(f"methods names {name!r} twice. Name each method once.")
@@ -91,7 +93,7 @@ def read_data(
     """
     chosen = resolve_task(task)
     if TASKS.get(chosen.name) is not type(chosen):
-        raise LightAdaptError(f"Task {chosen.name!r} is none of lightadapt's, so no other process can make it.")
+        raise LightAdaptError(f"Task {chosen.name!r} is not one of lightadapt's, so other processes cannot make it.")
     learned = chosen.read(train, split="train", columns=columns)
     scored = chosen.read(test, split="test", columns=columns)
     examples = chosen.parse(learned)

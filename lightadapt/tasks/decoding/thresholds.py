@@ -10,7 +10,7 @@ import numpy as np
 
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.numbers import is_number
-from lightadapt.tasks.task import Fitted
+from lightadapt.tasks.fitted import Fitted
 
 KINDS = ("auto", "per-label")
 """How thresholds may be found."""

@@ -39,7 +39,7 @@ def read_answers(records: Records, index: int, context: str) -> list[tuple[int, 
         )
     for entry in answers:
         if not isinstance(entry, Mapping) or not {"text", "answer_start"} <= set(entry):
-            raise DataError(f"{place}, answers: the answer {shown(entry)} is no dict with text and answer_start.")
+            raise DataError(f"{place}, answers: the answer {shown(entry)} is not a dict with text and answer_start.")
     return [_read_answer(place, context, entry["text"], entry["answer_start"]) for entry in answers]
 
 
@@ -58,7 +58,7 @@ def _as_entries(place: str, answers: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _read_answer(place: str, context: str, text: Any, start: Any) -> tuple[int, int]:
     if not isinstance(text, str) or not text.strip():
         raise DataError(
-            f"{place}, answers: the answer text {shown(text)} is empty or no text. For no answer give empty lists."
+            f"{place}, answers: the answer text {shown(text)} is empty or not a text. For no answer give empty lists."
         )
     start = plain(start)
     if not is_whole(start):

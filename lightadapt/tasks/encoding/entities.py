@@ -131,7 +131,7 @@ def _checked_tags(records: Records, index: int, tokens: Sequence[str]) -> list[s
             )
         if not isinstance(tag, str) or not TAG.fullmatch(tag):
             raise DataError(
-                f"{place}, tags: {shown(tag)}, the tag of {shown(token)}, is no tag of BIO, IOB1 or BIOES. "
+                f"{place}, tags: {shown(tag)}, the tag of {shown(token)}, is not a tag of BIO, IOB1 or BIOES. "
                 "A tag is O, or a prefix of B I E S, a hyphen and a type: B-PER."
             )
         check_characters(place, "tags", tag)

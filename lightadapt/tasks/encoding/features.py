@@ -88,3 +88,10 @@ def pad(rows: Sequence[Any], filler: int) -> torch.Tensor:
     for number, row in enumerate(rows):
         padded[number, : len(row)] = row
     return torch.from_numpy(padded)
+
+
+def unpad(rows: Iterable[np.ndarray], features: Sequence[Any]) -> list[np.ndarray]:
+    """What a model gave for each feature: `(T, K)` without the padding, or `(K,)` as it is."""
+    pairs = zip(rows, features, strict=True)
+    # Copies, since views would keep the whole padded batch.
+    return [(row[: len(feature)] if row.ndim == 2 else row).copy() for row, feature in pairs]

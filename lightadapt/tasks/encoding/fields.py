@@ -1,4 +1,4 @@
-"""The fields of records, checked; an error names the record, the field and the mend."""
+"""The fields of records, checked; an error names the record, the field and the remedy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def number_field(records: Records, index: int, name: str, *, least: float = -mat
     """The finite number in a field of a record, which may be written as a text, as files do.
 
     Raises:
-        DataError: the field is missing, is no number, or is not from `least` to `most`.
+        DataError: the field is missing, is not a number, or is not from `least` to `most`.
     """
     value, place = plain(required(records, index, name)), records.place(index)
     try:

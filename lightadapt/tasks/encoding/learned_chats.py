@@ -10,7 +10,7 @@ from typing import Any
 from lightadapt.data import Record
 from lightadapt.tasks.encoding.features import Count
 from lightadapt.tasks.encoding.sequences import GenerationExample
-from lightadapt.tasks.task import Fitted
+from lightadapt.tasks.fitted import Fitted
 
 RAW = (
     "{count} of {total} records are prompts and no messages, but this model learned conversations: they are read as "

@@ -135,7 +135,7 @@ def read_settings(records: Records, index: int) -> Settings:
     for name in options:
         if name in OWN_OPTIONS:
             raise DataError(
-                f"{place}: chat_template_kwargs holds {shown(name)}, which is no setting of a template. Remove it."
+                f"{place}: chat_template_kwargs holds {shown(name)}, which is not a setting of a template. Remove it."
             )
     return Settings(
         tools or None, documents or None, {name: value for name, value in options.items() if value is not None}

@@ -94,7 +94,7 @@ def read_references(records: Records, index: int, name: str) -> list[str]:
         raise DataError(f"{place}: {name} is []. Give a text, or a list of several.")
     for text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"{place}: {name} holds {shown(text)}, which is empty or no text.")
+            raise DataError(f"{place}: {name} holds {shown(text)}, which is empty or not a text.")
         check_characters(place, name, text)
     return texts
 

@@ -145,8 +145,8 @@ def _cut(
     if not tokenizer.is_fast:
         raise RecordError(
             index,
-            f"it has more than {max_length} tokens, and {type(tokenizer).__name__}, which is no fast tokenizer, cannot "
-            "read it in windows. Choose overflow='truncate', or pass tokenizer= with a fast one.",
+            f"it has more than {max_length} tokens, and {type(tokenizer).__name__}, which is not a fast tokenizer, "
+            "cannot read it in windows. Choose overflow='truncate', or pass tokenizer= with a fast one.",
         )
     strategy, room = "longest_first", max_length - tokenizer.num_special_tokens_to_add(pair=pair is not None)
     if pair is not None:

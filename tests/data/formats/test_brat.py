@@ -50,7 +50,7 @@ def test_relations_are_records_of_their_own(folder):
     ("line", "said"),
     [
         ("T1\tPER 0 2;4 5\tMa a", "line 1: T1 is in several pieces"),
-        ("T1 PER 0 5 Maria", "line 1: 'T1 PER 0 5 Maria' is no line of brat"),
+        ("T1 PER 0 5 Maria", "line 1: 'T1 PER 0 5 Maria' is not a line of brat"),
         ("T1\tPER 0 5\tTom", "says that it is 'Tom', but its span 0-5 holds 'Maria'"),
     ],
 )

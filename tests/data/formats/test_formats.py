@@ -312,7 +312,7 @@ REFUSED = [
     (Generation(), {"conversations": [{"from": "humn", "value": "x"}]}, "Did you mean 'human'"),
     (Generation(), {"instruction": "x", "input": 5, "output": "y"}, "input is 5"),
     (Generation(), {"instruction": "x", "output": "y", "history": ["z"]}, "history holds 'z'"),
-    (QA(), {"paragraphs": ["x"]}, "It is no SQuAD article"),
+    (QA(), {"paragraphs": ["x"]}, "It is not a SQuAD article"),
 ]
 
 
@@ -387,7 +387,7 @@ def test_only_what_was_accepted_is_learned_and_the_rest_is_told_of():
     assert len(Classification().read(rows, labelled=False)) == 3
     with (
         pytest.warns(UserWarning, match="1 of 1 records"),
-        pytest.raises(la.DataError, match="holds no record that is to be read"),
+        pytest.raises(la.DataError, match="holds no records to read"),
     ):
         Classification().read(rows[:1])
 

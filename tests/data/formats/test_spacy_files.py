@@ -48,5 +48,5 @@ def test_documents_are_read_as_the_task_needs_them(write):
     (record,) = Classification().read(path)
     assert record["label"] == "news"
     assert NER().read(path).form == "spaCy (documents)"
-    with pytest.raises(la.DataError, match=r"no readable file of spaCy \(OSError: no such thing\)"):
+    with pytest.raises(la.DataError, match=r"not a readable file of spaCy \(OSError: no such thing\)"):
         NER().read(write("y.spacy", b"broken"))
