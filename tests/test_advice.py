@@ -774,6 +774,7 @@ NOT_TRIED = {
     "needs labels that are never predicted; tests/tasks/test_thresholds.py has some": ("or with threshold=",),
     "is said of any argument of Trainer; tests/test_suggestions.py follows some": ("args={◦: {value}}",),
     "advises nothing": (
+        "It is found by fit, for la.MultiLabel(threshold=…)",
         "which adapt(…) does not have",
         "PEFT has this start for plain LoRA only",
         "Known: True, False",

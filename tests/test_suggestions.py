@@ -218,7 +218,7 @@ def test_a_public_name_in_another_spelling():
 
 
 def test_what_is_not_alike_is_not_suggested(classifier):
-    assert nearest("label", ["labels_note", "label_text"]) == ""
+    assert nearest("label", ["labels_note", "label_text"], 0.75) == ""
     with pytest.raises(la.DataError) as caught:
         classifier().fit([{"text": "a", "labels_note": "b"}])
     assert "Did you mean" not in str(caught.value)
