@@ -199,8 +199,11 @@ def save_in_turns(folder: Path, states: list[Path], found: Path, begun: Path) ->
     if any(folder.parent.iterdir()):
         say_saved(folder, found)
     adapted = [la.load(state, device="cpu") for state in states]
+    began = time.perf_counter()
     adapted[0].save(folder)
-    begun.touch()
+    half_way = begun.with_suffix(".half")
+    half_way.write_text(str(time.perf_counter() - began))
+    half_way.replace(begun)
     while True:
         for each in reversed(adapted):  # so that the first one after `begun` changes what is there
             each.save(folder)
@@ -223,7 +226,7 @@ def attack_saves(model: str, kills: int, generator: random.Random) -> dict[str, 
                 if os.waitpid(number, os.WNOHANG)[0]:
                     raise RuntimeError("what the last kill has left cannot be loaded, or not be saved over")
                 time.sleep(0.001)
-            time.sleep(generator.uniform(0, 0.1))
+            time.sleep(generator.uniform(0, 4 * float(begun.read_text())))  # within the next saves
             while turn % 2 and not list(folder.parent.glob(".saved.*")):
                 if os.waitpid(number, os.WNOHANG)[0]:
                     raise RuntimeError("a save failed")
@@ -235,7 +238,8 @@ def attack_saves(model: str, kills: int, generator: random.Random) -> dict[str, 
         seen = found.read_text().split()
     good = sum(digest in known for digest in seen)
     facts = {"kills": kills, "half": half, "good": good, "seconds": time.perf_counter() - began}
-    return {**facts, "equal": good == kills and len(known) == 2}
+    held = sorted(seen.count(digest) for digest in known)
+    return {**facts, "held": held, "equal": good == kills and len(known) == 2}
 
 
 def main() -> int:
@@ -260,7 +264,8 @@ def main() -> int:
     kills, good = (sum(entry["kills"] for entry in facts), all(entry["equal"] for entry in facts))
     print(f"\n{kills} kills of runs, {sum(entry['writing'] for entry in facts)} of them in a checkpoint")
     print(
-        f"{saves['kills']} kills of saves, {saves['half']} of them in the middle of one; {saves['good']} folders whole"
+        f"{saves['kills']} kills of saves, {saves['half']} of them in the middle of one; {saves['good']} folders whole: "
+        f"{' and '.join(map(str, saves['held']))} with each state"
     )
     keep(options.json, {"runs": facts, "saves": saves})
     return int(not (good and saves["equal"]))
