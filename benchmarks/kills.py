@@ -264,7 +264,7 @@ def main() -> int:
     kills, good = (sum(entry["kills"] for entry in facts), all(entry["equal"] for entry in facts))
     print(f"\n{kills} kills of runs, {sum(entry['writing'] for entry in facts)} of them in a checkpoint")
     print(
-        f"{saves['kills']} kills of saves, {saves['half']} of them in the middle of one; {saves['good']} folders whole: "
+        f"{saves['kills']} kills of saves, {saves['half']} of them in the middle of it; {saves['good']} folders whole: "
         f"{' and '.join(map(str, saves['held']))} with each state"
     )
     keep(options.json, {"runs": facts, "saves": saves})
