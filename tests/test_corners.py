@@ -147,7 +147,7 @@ def test_a_head_alone_is_no_method_where_there_is_none(tiny, name, task):
 
 def test_windows_need_a_fast_tokenizer():
     task = la.Regression(overflow="windows")
-    with pytest.raises(la.DataError, match=r"Record 0: .* no fast tokenizer"):
+    with pytest.raises(la.DataError, match=r"Record 0: .* not a fast tokenizer"):
         encode(task, ByT5Tokenizer(extra_ids=0), [{"text": "where is " * 40, "label": 1}])
 
 
