@@ -161,6 +161,12 @@ class Adapted:
         with self._several.disabled():
             yield self
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Other threads wait with whatever they would do on the base, inside a `with` block."""
+        with self._several.backbone.lock:
+            yield
+
     # ---- learning and predicting
 
     @explained(FIT, also=as_trainer_knows)

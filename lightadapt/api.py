@@ -158,7 +158,7 @@ def _load(
 
 
 def _hang(path: str | Path, onto: Adapted, name: str, *, verify: bool) -> Adapted:
-    with reading(path):
+    with onto.held(), reading(path):  # a save takes the two locks in this order, too
         artifact = read_artifact(path, verify=verify)
         with as_damage(artifact.path, "its adapter"):
             return onto.hang(artifact, name)
