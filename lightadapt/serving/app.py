@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 import lightadapt
 from lightadapt.errors import listed
-from lightadapt.serving import openai, predicting
+from lightadapt.serving import feedback, managing, openai, predicting
 from lightadapt.serving.catalogue import Catalogue
 from lightadapt.serving.failures import RequestError
 from lightadapt.serving.gate import Gate, trace_of
@@ -38,6 +38,10 @@ def make_app(catalogue: Catalogue, settings: Settings, metrics: Metrics) -> Gate
     _add_state(app, catalogue, metrics)
     predicting.add_routes(app, catalogue, settings)
     openai.add_routes(app, catalogue, settings)
+    if settings.adapters is not None:
+        managing.add_routes(app, catalogue, settings.adapters)
+    if settings.feedback is not None:
+        feedback.add_routes(app, catalogue, settings.feedback)
     app.router.redirect_slashes = False
     return Gate(_Routed(app), settings, metrics)
 

@@ -124,7 +124,7 @@ class Catalogue:
             )
         try:
             return self._enter(name, engine)
-        except LightAdaptError:
+        except Exception:
             engine.adapted.remove(name)
             raise
 

@@ -4,57 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import socket
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from starlette.testclient import TestClient
+from asked import reason, wait_for
 
 import lightadapt as la
-from lightadapt.serving.app import make_app
-from lightadapt.serving.catalogue import Catalogue
-from lightadapt.serving.metrics import Metrics
 from lightadapt.serving.server import running
 from lightadapt.serving.settings import KEYS, Settings, keys_of
 
-HOST = "http://127.0.0.1"
 TEXTS = ["I want my money back", "Where is my parcel?", "Please send it to Cape Town"]
-
-
-@pytest.fixture(scope="module")
-def saved(tiny, messages, tmp_path_factory):
-    """Folders of fresh adaptations of three bases."""
-    root = tmp_path_factory.mktemp("served")
-    for name, base, task, labels in (
-        ("intents", "bert", "classification", messages),
-        ("ner", "bert", "ner", messages),
-        ("qa", "bert", "qa", None),
-        ("writer", "gpt2", "generation", None),
-        ("chat", "llama", "dialogue", None),
-        ("summary", "t5", "summarization", None),
-    ):
-        la.adapt(tiny(base), task, labels=labels).save(root / name)
-    return root
-
-
-@pytest.fixture(scope="module")
-def start(saved):
-    """Start the application with adaptations; the client, and the catalogue behind it."""
-    catalogues = []
-
-    def make(*names, **settings):
-        chosen, metrics = Settings(**settings), Metrics()
-        catalogue = Catalogue(chosen, metrics)
-        catalogues.append(catalogue)
-        catalogue.load({name: saved / name for name in names})
-        app = make_app(catalogue, chosen, metrics)
-        return TestClient(app, base_url=HOST, raise_server_exceptions=False), catalogue
-
-    yield make
-    for catalogue in catalogues:
-        catalogue.stop()
 
 
 @pytest.fixture(scope="module")
@@ -65,51 +25,6 @@ def readers(start):
 @pytest.fixture(scope="module")
 def client(readers):
     return readers[0]
-
-
-class Held:
-    """Keeps the engines from computing for the time of a block."""
-
-    def __init__(self) -> None:
-        self.sizes, self.computing = [], threading.Event()
-        self._open = threading.Event()
-        self._open.set()
-
-    def __enter__(self):
-        self.sizes.clear()
-        self.computing.clear()
-        self._open.clear()
-        return self
-
-    def __exit__(self, *_):
-        self._open.set()
-
-    def wait(self, inputs):
-        self.computing.set()
-        self._open.wait(60)
-        self.sizes.append(len(inputs))
-
-
-@pytest.fixture
-def held(monkeypatch):
-    held, predict = Held(), la.Adapted.predict
-
-    def waiting(self, inputs, **how):
-        held.wait(inputs)
-        return predict(self, inputs, **how)
-
-    monkeypatch.setattr(la.Adapted, "predict", waiting)
-    return held
-
-
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(10) as pool:
-        yield pool
-
-
-def reason(answer) -> str:
-    return answer.json()["error"]["message"]
 
 
 def test_it_predicts_what_predict_gives(client, saved):
@@ -156,13 +71,6 @@ def test_requests_that_wait_are_computed_together(held, pool, client, readers):
     assert [len(each) for each in answers] == [3, 1, 1, 1, 1, 1, 1]
     assert isinstance(answers[1][0], list)
     assert isinstance(answers[2][0], str)
-
-
-def wait_for(condition) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.005)
 
 
 def test_what_is_wrong_with_one_request_is_told_to_it_alone(held, pool, client, readers):
@@ -247,6 +155,16 @@ def test_pages_of_others_cannot_ask(client):
     rebound = client.post("/predict/ner", json={"inputs": TEXTS}, headers={"host": "evil.example"})
     assert rebound.status_code == 403
     assert "access-control-allow-origin" not in client.get("/v1/models").headers
+
+
+def test_the_page_loads_nothing_from_elsewhere(client):
+    page = client.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert not re.findall(r"https?:|<script src|<link[^>]*href=\"(?!data:)|innerHTML|@import|url\(", page.text)
+    described = client.get("/openapi.json").json()["paths"]
+    assert {"/predict/{name}", "/v1/models", "/v1/chat/completions", "/v1/completions"} <= described.keys()
+    assert client.get("/docs").status_code == client.get("/redoc").status_code == 404
 
 
 def test_requests_have_an_id(client):
