@@ -67,7 +67,7 @@ def _add_state(app: FastAPI, catalogue: Catalogue, metrics: Metrics) -> None:
 
     async def show() -> Response:
         # What the page holds is all that it may load or ask.
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
         return HTMLResponse(page, headers={"Content-Security-Policy": f"{policy}; frame-ancestors 'none'"})
 
     async def health() -> Answer:
