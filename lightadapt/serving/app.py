@@ -67,8 +67,9 @@ def _add_state(app: FastAPI, catalogue: Catalogue, metrics: Metrics) -> None:
 
     async def show() -> Response:
         # What the page holds is all that it may load or ask.
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
-        return HTMLResponse(page, headers={"Content-Security-Policy": f"{policy}; frame-ancestors 'none'"})
+        allowed = "style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+        policy = f"default-src 'none'; {allowed}; frame-ancestors 'none'"
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
     async def health() -> Answer:
         return Answer({"status": "ok"}) if catalogue.is_alive else refusal(503, "An engine has ended. Start again.")

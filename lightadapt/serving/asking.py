@@ -24,16 +24,18 @@ async def answered(request: Request, served: Served, job: Job, settings: Setting
             504 when it took too long.
     """
     enter(request, served, job, settings)
-    waiting, leaving = asyncio.wrap_future(job.answer), asyncio.create_task(_left(request))
+    waiting: asyncio.Future[Any] = asyncio.wrap_future(job.answer)
+    leaving: asyncio.Future[Any] = asyncio.create_task(_left(request))
     try:
         await asyncio.wait({waiting, leaving}, timeout=left_of(job, settings), return_when=asyncio.FIRST_COMPLETED)
         if waiting.done():
-            return waiting.result()
+            return list(waiting.result())
         raise RequestError(LEFT, "The client has left.") if leaving.done() else too_late(settings)
     except LightAdaptError as error:
         raise as_failure(error) from error
     finally:
         leaving.cancel()
+        waiting.cancel()  # an error that comes later is nobody's
         job.give_up()
 
 

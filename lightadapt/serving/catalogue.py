@@ -19,7 +19,8 @@ from lightadapt.serving.engine import Engine
 from lightadapt.serving.failures import RequestError
 from lightadapt.serving.metrics import Metrics
 from lightadapt.serving.settings import Settings
-from lightadapt.tasks import Generation, LabelledTask, Task
+from lightadapt.tasks import LabelledTask, Task
+from lightadapt.tasks.generation import Generation
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,6 @@ log = logging.getLogger(NAMES[0])
 
 class Lines(logging.Formatter):
     """A record of the log as one line of JSON; what it says beside its message is in `extra={"facts": {…}}`."""
-
-    converter = time.gmtime
 
     def format(self, record: logging.LogRecord) -> str:
         told: dict[str, Any] = {

@@ -65,4 +65,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
-        return generate_latest(self._registry)
+        return bytes(generate_latest(self._registry))

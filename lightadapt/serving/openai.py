@@ -23,7 +23,7 @@ from lightadapt.serving.responses import Answer, encode
 from lightadapt.serving.settings import Settings
 from lightadapt.serving.streaming import pieces_of
 from lightadapt.serving.writing import Written
-from lightadapt.tasks import Generation
+from lightadapt.tasks.generation import Generation
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),

@@ -15,8 +15,10 @@ from lightadapt.adapted import Adapted
 from lightadapt.data import Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.serving.queue import Job
-from lightadapt.tasks import Generation, ModelView
+from lightadapt.tasks import ModelView
 from lightadapt.tasks.decoding.writing import generation_options, write_on
+from lightadapt.tasks.encoding.sequences import GenerationFeature
+from lightadapt.tasks.generation import Generation
 
 UNFINISHED = "\ufffd"
 """What tokenizers give for the first bytes of a character whose others are still to come."""
@@ -53,7 +55,8 @@ def write(adapted: Adapted, jobs: Sequence[Job], options: Mapping[str, Any]) -> 
         given = Records([task.as_record(item) for job in jobs for item in job.inputs])
         records = task.read(given, split="test", columns={}, labelled=False)
         examples = task.parse(records, labelled=False)
-        prompts = [feature.prompt for feature in runner.encode(examples, records, targets=False, task=task)]
+        features = runner.encode(examples, records, targets=False, task=task)
+        prompts = [feature.prompt or [] for feature in features if isinstance(feature, GenerationFeature)]
         owners = [job for job in jobs for _ in job.inputs]
         costs = [len(prompt) + task.max_new_tokens for prompt in prompts]
         found: dict[int, Written] = {}
