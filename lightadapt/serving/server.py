@@ -172,10 +172,11 @@ def _bind(settings: Settings) -> socket.socket:
     """
     where = f"host={settings.host!r}, port={settings.port}"
     try:
-        family, *_, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # Named, since asyncio sends small answers at once (TCP_NODELAY) only where a socket says that it is TCP's.
+        bound = socket.socket(family, kind, protocol)
     except OSError as error:
         raise LightAdaptError(f"{where}: this address cannot be found ({error}). Give one of this machine.") from error
     try:

@@ -15,7 +15,7 @@ import pytest
 from asked import wait_for
 
 import lightadapt as la
-from lightadapt.serving.server import running
+from lightadapt.serving.server import _bind, running
 from lightadapt.serving.settings import Settings
 
 TEXT = "Please send it to Cape Town"
@@ -80,6 +80,14 @@ def test_what_a_client_that_has_left_asked_for_is_not_computed(saved, monkeypatc
         assert sockets[0].recv(100).startswith(b"HTTP/1.1 200")
         sockets[0].close()
     assert computed == [["first"]]
+
+
+def test_answers_are_sent_at_once():
+    """Else each waits for the client to acknowledge what came before, for 40 ms."""
+    with _bind(Settings(port=0)) as bound:
+        bound.listen()
+        with socket.create_connection(bound.getsockname()), bound.accept()[0] as accepted:
+            assert accepted.proto == socket.IPPROTO_TCP
 
 
 def test_two_servers_in_one_process_have_ports_and_counts_of_their_own(saved):
