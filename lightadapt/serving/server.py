@@ -84,6 +84,7 @@ def serve(
         from lightadapt.serving.logs import log, logging_to
 
         with logging_to(sys.stderr):
+            bound.listen(2_048)  # so that who reads that it is ready can connect
             log.info("ready", extra={"facts": {"address": _address(bound), "adapters": list(adaptations)}})
             server.run(sockets=[bound])
 
