@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.serving.settings import Settings, keys_of
+from lightadapt.serving.settings import KEYS, Settings, keys_of
 
 if TYPE_CHECKING:
     from lightadapt.serving.catalogue import Catalogue
@@ -85,6 +85,8 @@ def serve(
 
         with logging_to(sys.stderr):
             bound.listen(2_048)  # so that who reads that it is ready can connect
+            if not settings.is_local and not settings.keys:
+                log.warning(f"Everybody who reaches {settings.host} can ask: {KEYS} is not set.")
             log.info("ready", extra={"facts": {"address": _address(bound), "adapters": list(adaptations)}})
             server.run(sockets=[bound])
 

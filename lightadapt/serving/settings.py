@@ -68,6 +68,11 @@ class Settings:
             )
         if self.adapters is not None and not Path(self.adapters).is_dir():
             raise LightAdaptError(f"adapters={shown(str(self.adapters))}: there is no such folder.")
+        if self.adapters is not None and not self.is_local and not self.keys:
+            raise LightAdaptError(
+                f"adapters={shown(str(self.adapters))} with host={self.host!r}: everybody who reaches this machine "
+                f"could change what is served. Set {KEYS}, or listen on 127.0.0.1."
+            )
 
     @property
     def is_local(self) -> bool:

@@ -98,6 +98,8 @@ class _Writer:
         ends = set(self.options["eos_token_id"] or ())
         stop = next((place for place, token in enumerate(row) if token in ends), None)
         count = len(row) if stop is None else stop + 1
+        if stop is not None and self._stopped(row[:stop]):
+            count = stop  # it ended before, and is padded with the end token
         while stop is None and count and row[count - 1] == self.options["pad_token_id"]:
             count -= 1
         cut = stop is None and count >= self.options["max_new_tokens"] and not self._stopped(row[:count])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from asked import reason
+from asked import reason, wait_for
 
 import lightadapt as la
+from lightadapt.serving.queue import Ask, Job
+from lightadapt.serving.writing import write
 
 MESSAGES = [{"role": "user", "content": "Where is my parcel?"}]
 
@@ -66,6 +68,15 @@ def test_a_stop_string_ends_the_text(client):
     assert choice == {"index": 0, "text": whole.split(stop)[0].strip(), "logprobs": None, "finish_reason": "stop"}
 
 
+def test_tokens_are_counted_alike_alone_and_with_others(client):
+    asked = {"model": "writer", "max_tokens": 12, "stop": " not"}
+    prompts = ["I want", "Tuesday", "Hello"]
+    counts = [client.post("/v1/completions", json={**asked, "prompt": each}).json()["usage"] for each in prompts]
+    together = client.post("/v1/completions", json={**asked, "prompt": prompts}).json()["usage"]
+    assert counts[0]["completion_tokens"] < counts[1]["completion_tokens"]
+    assert together == {name: sum(count[name] for count in counts) for name in together}
+
+
 @pytest.mark.parametrize("stop", [None, "te", ["order", " t", "cra"]])
 @pytest.mark.parametrize("prompt", ["refund order", "I want", "Please send it to"])
 def test_pieces_make_the_text_that_comes_whole(client, prompt, stop):
@@ -89,6 +100,20 @@ def test_pieces_make_the_text_that_comes_whole(client, prompt, stop):
 def test_pieces_come_before_the_end(client):
     asked = {"model": "writer", "prompt": "Tuesday", "max_tokens": 24, "stream": True}
     assert len(events(client.post("/v1/completions", json=asked))) > 3
+
+
+def test_a_streamed_answer_that_takes_too_long_is_504(start):
+    client, catalogue = start("writer", timeout=0.001)
+    answer = client.post("/v1/completions", json={"model": "writer", "prompt": "Tuesday", "stream": True})
+    assert answer.status_code == 504
+    wait_for(lambda: catalogue.waiting == 0)
+
+
+def test_what_is_given_up_is_written_no_further(saved):
+    jobs = [Job("default", [{"prompt": prompt}], Ask(written=True)) for prompt in ("Tuesday", "Hello")]
+    jobs[0].given_up.set()
+    left, kept = write(la.load(saved / "writer"), jobs, {"max_new_tokens": 12})
+    assert left.tokens < kept.tokens == 12
 
 
 def test_a_sampled_text_is_asked_for_by_its_temperature(client):
