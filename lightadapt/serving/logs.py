@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +30,8 @@ class Lines(logging.Formatter):
 
 
 @contextmanager
-def logging_to(stream: TextIO | None) -> Iterator[None]:
-    """Write the log of serving and uvicorn, and warnings, to a stream for the time of a block; None: nowhere."""
-    if stream is None:
-        yield
-        return
+def logging_to(stream: TextIO) -> Iterator[None]:
+    """Write the log of serving and uvicorn, and warnings, to a stream for the time of a block."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Lines())
     loggers = [logging.getLogger(name) for name in NAMES]
@@ -57,8 +53,3 @@ def logging_to(stream: TextIO | None) -> Iterator[None]:
 
 def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     log.warning("warning", extra={"facts": {"kind": category.__name__, "message": str(message)}})
-
-
-def standard_error() -> TextIO:
-    """Where the log goes by default."""
-    return sys.stderr
