@@ -163,7 +163,7 @@ class Adapted:
 
     @contextmanager
     def computing(self, name: str) -> Iterator[Runner]:
-        """The runner of an adaptation, for a forward pass of your own, for the time of a `with` block.
+        """The runner of an adaptation, for a forward pass of your own, inside a `with` block.
 
         Inside it the shared modules compute with that adaptation, and other threads wait.
 

@@ -31,7 +31,7 @@ class Lines(logging.Formatter):
 
 @contextmanager
 def logging_to(stream: TextIO) -> Iterator[None]:
-    """Write the log of serving and uvicorn, and warnings, to a stream for the time of a block."""
+    """Write the log of serving and uvicorn, and warnings, to a stream inside a block."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Lines())
     loggers = [logging.getLogger(name) for name in NAMES]

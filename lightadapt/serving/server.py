@@ -93,7 +93,7 @@ def serve(
 
 @contextmanager
 def running(adaptations: Mapping[str, str | Path], settings: Settings | None = None, **how: Any) -> Iterator[str]:
-    """A server in a thread of this process for the time of a `with` block, which is given its address.
+    """A server in a thread of this process inside a `with` block, which is given its address.
 
     Args:
         settings: None: those of `serve`, on a port that is free.

@@ -50,7 +50,7 @@ def test_one_comes_and_goes(start, folder):
         ("a", "qa\0", 404, "there is no such folder"),
         ("a", "qaa", 404, "there is no such folder"),
         ("a b", "qa", 422, "'a b' cannot be used"),
-        ("train", "qa", 422, "torch has a use of its own"),
+        ("train", "qa", 422, "torch uses this name itself"),
         ("a", "writer", 409, "another base than those in memory"),
         ("ner", "qa", 409, "'ner' is taken"),
     ],
