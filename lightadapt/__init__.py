@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 HOMES = {
     "adapt": "api",
     "load": "api",
+    "serve": "serving.server",
     "inspect": "base.inspection",
     "split": "data.splitting",
     "Adapted": "adapted",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.methods.prefix import Prefix as Prefix
     from lightadapt.methods.probe import Probe as Probe
     from lightadapt.methods.prompt import Prompt as Prompt
+    from lightadapt.serving.server import serve as serve
     from lightadapt.tasks.classification import Classification as Classification
     from lightadapt.tasks.dialogue import Dialogue as Dialogue
     from lightadapt.tasks.generation import Generation as Generation

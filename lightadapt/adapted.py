@@ -161,6 +161,18 @@ class Adapted:
         with self._several.disabled():
             yield self
 
+    @contextmanager
+    def computing(self, name: str) -> Iterator[Runner]:
+        """The runner of an adaptation, for a forward pass of your own, inside a `with` block.
+
+        Inside it the shared modules compute with that adaptation, and other threads wait.
+
+        Raises:
+            LightAdaptError: there is none of that name.
+        """
+        with self._several.computing(self._several.named(name)) as runner:
+            yield runner
+
     # ---- learning and predicting
 
     @explained(FIT, also=as_trainer_knows)

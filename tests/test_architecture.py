@@ -28,7 +28,7 @@ LAYERS = [
     {"training", "export"},
     {"adapted"},
     {"api"},
-    {"demo", "experiments"},
+    {"demo", "experiments", "serving"},
     {"cli", "comparison"},
     {"__main__"},
 ]
