@@ -13,6 +13,7 @@ from lightadapt.cli.compare import compare
 from lightadapt.cli.demo import demo
 from lightadapt.cli.env import env
 from lightadapt.cli.evaluate import evaluate
+from lightadapt.cli.export import export
 from lightadapt.cli.helping import Command, Group
 from lightadapt.cli.inspect import inspect
 from lightadapt.cli.merge import merge
@@ -45,6 +46,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     evaluate: (USE, "lightadapt evaluate my-ner test.conll --json scores.json"),
     predict: (USE, 'echo "Angela Merkel visited Paris" | lightadapt predict my-ner'),
     merge: (USE, "lightadapt merge my-ner --out my-ner-merged"),
+    export: (USE, "lightadapt export my-ner --to onnx --out my-ner-onnx --quantize int8 --check test.conll"),
     preview: (LOOK, "lightadapt preview bert-base-cased train.conll --task ner"),
     check: (LOOK, "lightadapt check bert-base-cased train.conll --task ner --method lora"),
     inspect: (LOOK, "lightadapt inspect bert-base-cased --method lora"),
