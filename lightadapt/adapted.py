@@ -509,7 +509,7 @@ class Adapted:
         quantize: str | None = None,
         check: Data | None = None,
         max_loss: float | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | int] | None = None,
     ) -> Exported:
         """Write the adaptation in use in a form that others read, and compare what that gives with what this gives.
 

@@ -68,7 +68,7 @@ def export(
     quantize: str | None,
     check: Data | None,
     max_loss: float | None,
-    columns: Mapping[str, str] | None,
+    columns: Mapping[str, str | int] | None,
 ) -> Exported:
     """Write an adaptation in a format of others; see `Adapted.export`."""
     format = resolve_format(chosen, quantize)
@@ -97,7 +97,7 @@ def export(
             after=found.after,
             notes=tuple(notes),
         )
-        _write_manifest(folder, exported, runner)
+        _write_manifest(folder, exported, runner, format.facts(runner))
         put_in_place(target, folder, EXPORT_NAME)
     return exported
 
@@ -145,8 +145,8 @@ def _check(format: Format, runner: Runner, prover: Prover, found: Found, max_los
         if not found.difference <= allowed:
             raise LightAdaptError(
                 f"export({format.name!r}): what was written gives outputs that differ by {found.difference:.2g}, more "
-                f"than the {allowed:.1g} of rounding. Nothing was kept. Ship the artifact instead, and report this with "
-                f"the model {runner.adaptation.design.blueprint.source.name}."
+                f"than rounding explains ({allowed:.1g}). Nothing is kept. Ship the artifact instead, and report "
+                f"this with the model {runner.adaptation.design.blueprint.source.name}."
             )
     task = runner.task
     lost = 0.0
@@ -166,7 +166,7 @@ def _check(format: Format, runner: Runner, prover: Prover, found: Found, max_los
         warn(f"What was exported as {format.name!r} does not say quite the same.{share}{measured}")
 
 
-def _write_manifest(folder: Path, exported: Exported, runner: Runner) -> None:
+def _write_manifest(folder: Path, exported: Exported, runner: Runner, facts: Mapping[str, Any]) -> None:
     """Write lightadapt_export.json: what was found, what it was made of, and the files that are of the export."""
     source = runner.adaptation.design.blueprint.source
     files: Sequence[str] = sorted([*os.listdir(folder), EXPORT_NAME])
@@ -176,6 +176,7 @@ def _write_manifest(folder: Path, exported: Exported, runner: Runner) -> None:
         "task": runner.task.name,
         "method": runner.adaptation.design.method.as_json(),
         "versions": {name: version_of(name) for name in ("lightadapt", "torch", "transformers", "peft")},
+        **facts,
         "files": files,
     }
     (folder / EXPORT_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -70,6 +70,10 @@ class Format(ABC):
             LightAdaptError: the adaptation cannot be put into this form.
         """
 
+    def facts(self, runner: Runner) -> dict[str, Any]:
+        """What the folder's manifest says beside, as JSON values."""
+        return {}
+
     @abstractmethod
     def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:
         """Load what was written, by the means of whoever will use it, and compare what it gives with the adaptation.

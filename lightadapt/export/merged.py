@@ -52,9 +52,8 @@ class Merged(Format):
     def check(self, runner: Runner) -> None:
         if stock_class_of(runner) is None:
             raise LightAdaptError(
-                f"export('merged'): {type(runner.model).__name__}, with which task {runner.task.name!r} is done on this "
-                "base, is a class of lightadapt that transformers alone cannot load. Export to 'onnx', or save the "
-                "adaptation."
+                f"export('merged'): {type(runner.model).__name__}, with which task {runner.task.name!r} is done here, "
+                "is a class of lightadapt that transformers cannot load. Export to 'onnx', or save the adaptation."
             )
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:

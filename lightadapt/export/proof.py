@@ -42,7 +42,7 @@ class Prover:
         scores: of the adaptation on that data; none on the samples, whose answers mean nothing.
     """
 
-    def __init__(self, runner: Runner, data: Data | None, columns: Mapping[str, str] | None) -> None:
+    def __init__(self, runner: Runner, data: Data | None, columns: Mapping[str, str | int] | None) -> None:
         task = runner.task
         self.runner = runner
         self.labelled = data is not None
