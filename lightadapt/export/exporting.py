@@ -93,7 +93,7 @@ def export(
             records=len(prover.examples),
             difference=found.difference,
             equal=found.equal,
-            before=prover.scores,
+            before=prover.scores if found.after else {},
             after=found.after,
             notes=tuple(notes),
         )
@@ -148,18 +148,17 @@ def _check(format: Format, runner: Runner, prover: Prover, found: Found, max_los
                 f"than rounding explains ({allowed:.1g}). Nothing is kept. Ship the artifact instead, and report "
                 f"this with the model {runner.adaptation.design.blueprint.source.name}."
             )
-    task = runner.task
-    lost = 0.0
-    if task.headline in prover.scores:
-        lost = prover.scores[task.headline] - found.after[task.headline]
-        lost = lost if task.greater_is_better else -lost
-    measured = ""
-    if prover.scores:
-        measured = f" {task.headline} {prover.scores[task.headline]:.4f} became {found.after[task.headline]:.4f}."
+    task, lost, measured = runner.task, 0.0, ""
+    if task.headline in found.after:
+        before, after = prover.scores[task.headline], found.after[task.headline]
+        lost = before - after if task.greater_is_better else after - before
+        measured = f" {task.headline} {before:.4f} became {after:.4f}."
+    elif max_loss is not None:
+        raise LightAdaptError(f"export({format.name!r}) gives no answers to score. Leave max_loss out.")
     if max_loss is not None and not lost <= max_loss:
         raise LightAdaptError(
             f"export({format.name!r}) loses {lost:.4f} of {task.headline}, more than max_loss={max_loss:g}.{measured} "
-            "Nothing was kept. Leave quantize out, or allow more."
+            "Nothing is kept. Leave quantize out, or allow more."
         )
     if lost > NOTICED or (found.equal is not None and found.equal < 1):
         share = "" if found.equal is None else f" {1 - found.equal:.2%} of the answers changed."
