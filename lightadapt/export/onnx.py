@@ -41,7 +41,7 @@ class Onnx(Format):
     """
 
     name: ClassVar[str] = "onnx"
-    extra: ClassVar[str | None] = "onnx"
+    extra: ClassVar[str | None] = "export"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "onnxscript")
 
     quantize: str | None = None

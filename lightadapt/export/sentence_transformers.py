@@ -31,7 +31,7 @@ class SentenceTransformers(Format):
 
     name: ClassVar[str] = "sentence-transformers"
     aliases: ClassVar = {"sbert": {}}
-    extra: ClassVar[str | None] = "embed"
+    extra: ClassVar[str | None] = "export"
     packages: ClassVar[tuple[str, ...]] = ("sentence_transformers",)
 
     pooling: str = "mean"

@@ -87,7 +87,7 @@ class RuntimeTokenizer:
         if return_overflowing_tokens:
             owners = [owner for owner, each in enumerate(found) for _ in range(1 + len(each.overflowing))]
             found = [part for each in found for part in (each, *each.overflowing)]
-        columns = {"input_ids": [each.ids for each in found]}
+        columns: dict[str, Any] = {"input_ids": [each.ids for each in found]}
         if "token_type_ids" in self.model_input_names:
             columns["token_type_ids"] = [each.type_ids for each in found]
         if "attention_mask" in self.model_input_names:
