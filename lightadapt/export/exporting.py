@@ -38,8 +38,8 @@ def format_of(name: str, settings: Mapping[str, Any]) -> Format:
     names = [each.name for each in fields(kind)]
     for given in settings:
         if given not in names:
-            known = f"Settings: {', '.join(names)}." if names else "It has none."
-            raise LightAdaptError(f"Format {name!r} has no setting {shown(given)}. {nearest(given, names)}{known}")
+            listing = f"Settings: {', '.join(names)}." if names else "It has none."
+            raise LightAdaptError(f"Format {name!r} has no setting {shown(given)}. {nearest(given, names)}{listing}")
     return KNOWN_FORMATS.make(kind, {**own, **settings})
 
 
@@ -51,13 +51,12 @@ def resolve_format(chosen: Any, quantize: str | None) -> Format:
     """
     if isinstance(chosen, type) and issubclass(chosen, Format):
         chosen = KNOWN_FORMATS.make(chosen, {})
-    if not isinstance(chosen, Format):
-        chosen = format_of(str(chosen), {})
+    format: Format = chosen if isinstance(chosen, Format) else format_of(str(chosen), {})
     if quantize is None:
-        return chosen
-    if "quantize" not in {each.name for each in fields(chosen)}:
-        raise LightAdaptError(f"Format {chosen.name!r} has no quantize={shown(quantize)}. Leave it out.")
-    return replace(chosen, **{"quantize": quantize})
+        return format
+    if "quantize" not in {each.name for each in fields(format)}:
+        raise LightAdaptError(f"Format {format.name!r} has no quantize={shown(quantize)}. Leave it out.")
+    return replace(format, **{"quantize": quantize})
 
 
 def export(

@@ -103,7 +103,7 @@ class Prover:
         ]
         if any(isinstance(answer, float) for answer in shown[0]) or not shown[0]:
             return None
-        same = sum(without_scores(one) == without_scores(two) for one, two in zip(*shown, strict=True))
+        same: int = sum(without_scores(one) == without_scores(two) for one, two in zip(*shown, strict=True))
         return same / len(shown[0])
 
 

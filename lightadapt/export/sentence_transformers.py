@@ -90,5 +90,5 @@ class SentenceTransformers(Format):
         with torch.no_grad():
             hidden = model.eval().base_model(**inputs).last_hidden_state[0].double().cpu().numpy()  # (T, width)
         model.train(training)
-        vector = hidden.mean(0) if self.pooling == "mean" else hidden[0]
+        vector: np.ndarray = hidden.mean(0) if self.pooling == "mean" else hidden[0]
         return vector / np.linalg.norm(vector) if self.normalize else vector

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from safetensors import safe_open
 
@@ -24,7 +24,12 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for `--max-lora-rank`."""
 TENSOR = re.compile(r"base_model\.model\..+\.lora_[AB]\.weight")
 """The names of tensors that vLLM reads."""
-REFUSED = {"modules_to_save": (None,), "use_dora": (False, None), "bias": ("none",), "rank_pattern": ({}, None)}
+REFUSED: dict[str, tuple[Any, ...]] = {
+    "modules_to_save": (None,),
+    "use_dora": (False, None),
+    "bias": ("none",),
+    "rank_pattern": ({}, None),
+}
 """Fields of a LoRA's config that vLLM refuses, or passes over, unless they have one of these values."""
 
 

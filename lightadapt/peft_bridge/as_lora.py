@@ -103,15 +103,16 @@ def _change_of(layer: Any, name: str) -> torch.Tensor:
     if not weight.is_floating_point():
         raise NotImplementedError("its base is quantized, so that what it adds cannot be told from rounding")
     folded = copy.deepcopy(layer).to(device="cpu", dtype=torch.float64)
-    before = [None if each is None else each.detach().clone() for each in _tensors_of(folded)]
+    before, bias_before = (None if each is None else each.detach().clone() for each in _tensors_of(folded))
     try:
         folded.merge(adapter_names=[name])
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise NotImplementedError(str(error).partition("\n")[0] or "PEFT cannot fold it") from error
     weight, bias = _tensors_of(folded)
-    if bias is not None and not torch.equal(bias, before[1]):
+    if bias is not None and bias_before is not None and not torch.equal(bias, bias_before):
         raise NotImplementedError("it changes biases, which plain LoRA leaves alone")
-    return (weight - before[0]).detach()
+    change: torch.Tensor = (weight - before).detach()
+    return change
 
 
 def _tensors_of(layer: Any) -> tuple[Any, Any]:
