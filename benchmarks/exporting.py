@@ -59,12 +59,12 @@ def question(message: Record) -> Record | None:
 
 
 def relation(message: Record) -> Record | None:
-    """The types of the first two entities; none where there is one at most."""
+    """Whether the first two entities are of one type; none where there is one at most."""
     if len(message["entities"]) < 2:
         return None
     head, tail = message["entities"][:2]
     spans = {"head": [head["start"], head["end"]], "tail": [tail["start"], tail["end"]]}
-    return {"text": message["text"], **spans, "label": f"{head['label']}-{tail['label']}"}
+    return {"text": message["text"], **spans, "label": "same" if head["label"] == tail["label"] else "different"}
 
 
 def choice(message: Record) -> Record:
@@ -118,7 +118,7 @@ def measure(adapted: la.Adapted, name: str, test: list[Record]) -> dict[str, Any
 def as_row(facts: dict[str, Any]) -> str:
     """A line of the table."""
     if "refused" in facts:
-        return f"| {facts['task']} | {facts['format']} | refused | | | | | |"
+        return f"| {facts['task']} | {facts['format']} | refused | – | – | – | – | – |"
     shown = {
         name: "–" if facts[name] is None else form.format(facts[name])
         for name, form in (("difference", "{:.0e}"), ("equal", "{:.1%}"), ("before", "{:.4f}"), ("after", "{:.4f}"))

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation.artifact import trained_tensors
 from lightadapt.adaptation.manifest import task_type_of
 from lightadapt.adaptation.runner import Runner
+from lightadapt.adaptation.tensors import trained_tensors
 from lightadapt.errors import LightAdaptError
 from lightadapt.export.proof import Found, Prover
 from lightadapt.heads.outputs import fold_output_scales
