@@ -71,7 +71,7 @@ class Merged(Format):
         return found
 
     def tolerance(self, runner: Runner) -> float | None:
-        return 1e-5 if computes_exactly(runner) and self.dtype in ("auto", "float32") else None
+        return 1e-4 if computes_exactly(runner) and self.dtype in ("auto", "float32") else None
 
 
 def _try_pipeline(runner: Runner, model: PreTrainedModel, folder: Path, prover: Prover) -> None:
