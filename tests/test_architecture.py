@@ -25,6 +25,7 @@ LAYERS = [
     {"methods", "tasks"},
     {"base", "evaluation"},
     {"adaptation"},
+    {"runtime"},
     {"training", "export"},
     {"adapted"},
     {"api"},
