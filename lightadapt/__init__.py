@@ -13,10 +13,14 @@ __version__ = "0.1.0"
 HOMES = {
     "adapt": "api",
     "load": "api",
+    "serve": "serving.server",
+    "load_onnx": "runtime.model",
     "inspect": "base.inspection",
     "split": "data.splitting",
     "Adapted": "adapted",
     "History": "adaptation.history",
+    "Exported": "export.exported",
+    "OnnxModel": "runtime.model",
     "Inspection": "base.inspection",
     "Scores": "evaluation.scores",
     "LoRA": "methods.lora",
@@ -43,6 +47,9 @@ HOMES = {
 """The module of each public name, which is loaded on first use: torch and transformers take seconds, and
 `import lightadapt` should not. Methods and tasks are listed to users in this order."""
 
+WITHOUT_TORCH = ("load_onnx", "OnnxModel")
+"""The public names that work where neither torch nor transformers is installed."""
+
 if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.adaptation.history import History as History
     from lightadapt.adapted import Adapted as Adapted
@@ -52,6 +59,7 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.base.inspection import inspect as inspect
     from lightadapt.data.splitting import split as split
     from lightadapt.evaluation.scores import Scores as Scores
+    from lightadapt.export.exported import Exported as Exported
     from lightadapt.methods.bitfit import BitFit as BitFit
     from lightadapt.methods.bottleneck import Bottleneck as Bottleneck
     from lightadapt.methods.full import Full as Full
@@ -61,6 +69,9 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.methods.prefix import Prefix as Prefix
     from lightadapt.methods.probe import Probe as Probe
     from lightadapt.methods.prompt import Prompt as Prompt
+    from lightadapt.runtime.model import OnnxModel as OnnxModel
+    from lightadapt.runtime.model import load_onnx as load_onnx
+    from lightadapt.serving.server import serve as serve
     from lightadapt.tasks.classification import Classification as Classification
     from lightadapt.tasks.dialogue import Dialogue as Dialogue
     from lightadapt.tasks.generation import Generation as Generation
@@ -79,7 +90,8 @@ __all__ = sorted(["ArtifactError", "DataError", "LightAdaptError", *HOMES])
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'lightadapt' has no attribute {name!r}. {_nearest(name, __all__)}".rstrip())
-    import_module("lightadapt.machine.late").import_peft()
+    if name not in WITHOUT_TORCH:
+        import_module("lightadapt.machine.late").import_peft()
     value = getattr(import_module(f"lightadapt.{HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -26,6 +26,7 @@ from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.display import html
 from lightadapt.errors import LightAdaptError
 from lightadapt.evaluation.scores import Scores
+from lightadapt.export import Exported, Format, export
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method
@@ -166,6 +167,17 @@ class Adapted:
         """Other threads wait with whatever they would do on the base, inside a `with` block."""
         with self._several.backbone.lock:
             yield
+
+    def computing(self, name: str) -> Iterator[Runner]:
+        """The runner of an adaptation, for a forward pass of your own, inside a `with` block.
+
+        Inside it the shared modules compute with that adaptation, and other threads wait.
+
+        Raises:
+            LightAdaptError: there is none of that name.
+        """
+        with self._several.computing(self._several.named(name)) as runner:
+            yield runner
 
     # ---- learning and predicting
 
@@ -505,6 +517,43 @@ class Adapted:
         with self._several.computing(self.runner) as now:
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
+
+    def export(
+        self,
+        path: str | Path,
+        format: str | Format,
+        *,
+        quantize: str | None = None,
+        check: Data | None = None,
+        max_loss: float | None = None,
+        columns: Mapping[str, str | int] | None = None,
+    ) -> Exported:
+        """Write the adaptation in use in a form that others read, and compare what that gives with what this gives.
+
+        What is written is loaded again by the means of whoever will use it. The folder appears as a whole or not at
+        all; it holds `lightadapt_export.json`, which says what the comparison found.
+
+        Args:
+            path: the folder to write; an earlier export there is replaced.
+            format: a name, such as `"merged"` or `"onnx"`, or for its options a value: `lightadapt.export.Onnx(…)`.
+            quantize: for formats that can hold rounded weights, in which form: `"int8"`, for instance.
+            check: labelled data to compare on, which also gives the scores before and after; None: two short records
+                that come with the task.
+            max_loss: how much of the headline metric on `check` may be lost; None: any loss is warned of.
+            columns: `{field: column}` for fields that have another name in `check`.
+
+        Raises:
+            LightAdaptError: the format is unknown, a package for it is missing, it cannot hold this method or task, or
+                what it gives is not what this gives; nothing is written then.
+            ArtifactError: the folder holds other files, or cannot be written.
+        """
+        if is_sharded(self.model):
+            raise LightAdaptError(
+                "export(): the model is in parts, one in each process. Save it, and export what load gives."
+            )
+        self._several.check_enabled("export")
+        with self._several.computing(self.runner) as now:
+            return export(now, path, format, quantize=quantize, check=check, max_loss=max_loss, columns=columns)
 
     def __str__(self) -> str:
         own = self.runner.adaptation.name

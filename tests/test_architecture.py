@@ -25,10 +25,11 @@ LAYERS = [
     {"methods", "tasks"},
     {"base", "evaluation"},
     {"adaptation"},
+    {"runtime"},
     {"training", "export"},
     {"adapted"},
     {"api"},
-    {"demo", "experiments"},
+    {"demo", "experiments", "serving"},
     {"cli", "comparison"},
     {"__main__"},
 ]

@@ -90,7 +90,7 @@ def save(
                 manifest,
                 describe(runner),
                 runner.task.pipeline,
-                stock_class=_stock_class(runner),
+                stock_class=None if runner.task.output_scale is not None else stock_class_of(runner),
                 own_tuner=type(adaptation.design.plan.config).__module__.startswith("lightadapt."),
             ),
         )
@@ -102,10 +102,10 @@ def task_type_of(runner: Runner) -> str | None:
     return TASK_TYPES.get(runner.task.auto_classes.get(runner.family, ""))
 
 
-def _stock_class(runner: Runner) -> str | None:
+def stock_class_of(runner: Runner) -> str | None:
     """The Auto class of transformers that makes the very model that the task is done with; None where none does."""
     auto = runner.task.auto_classes.get(runner.family, "")
-    own = not type(runner.model).__module__.startswith("transformers.") or runner.task.output_scale is not None
+    own = not type(runner.model).__module__.startswith("transformers.")
     return None if own or not hasattr(transformers, auto) else auto
 
 

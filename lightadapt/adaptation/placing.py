@@ -20,6 +20,9 @@ except ImportError:  # pragma: no cover - there is none on Windows: names are un
     fcntl = None  # type: ignore[assignment]
 
 MANIFEST_NAME = "lightadapt.json"
+EXPORT_NAME = "lightadapt_export.json"
+KINDS = {MANIFEST_NAME: "a saved adaptation", EXPORT_NAME: "an export"}
+"""What a folder is, by the file in it that says what was written there."""
 PATIENCE = 20.0
 """Seconds to wait for a lock; then it goes on without one, for a save must not be lost to a process that hangs."""
 
@@ -67,8 +70,11 @@ def _let_go(held: int | None) -> None:
 
 
 @contextmanager
-def fresh_folder(target: Path) -> Iterator[Path]:
+def fresh_folder(target: Path, manifest: str = MANIFEST_NAME) -> Iterator[Path]:
     """A new folder beside the target, to be written and put in its place; gone after the block if it was not.
+
+    Args:
+        manifest: the file by which a folder that may be replaced is told.
 
     Raises:
         ArtifactError: the target holds something else.
@@ -76,8 +82,8 @@ def fresh_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target.parent, shared=False):
-        settle(target)
-        check_place(target)
+        settle(target, manifest)
+        check_place(target, manifest)
         for left in target.parent.glob(f".{glob.escape(target.name)}.????????.part"):
             _clear(left)
         fresh = target.with_name(f".{target.name}.{uuid4().hex[:8]}.part")
@@ -106,17 +112,18 @@ def _clear(left: Path) -> None:
         _let_go(held)
 
 
-def check_place(target: Path) -> None:
-    """Raise unless the target is free or an artifact.
+def check_place(target: Path, manifest: str = MANIFEST_NAME) -> None:
+    """Raise unless the target is free or holds a folder of its own kind.
 
     Raises:
         ArtifactError: it holds something else.
     """
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file()):
-        raise ArtifactError(f"{target} holds other files and is not a saved adaptation. Choose another folder.")
+    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not (target / manifest).is_file()):
+        kind = KINDS.get(manifest, manifest)
+        raise ArtifactError(f"{target} holds other files and is not {kind}. Choose another folder.")
 
 
-def put_in_place(target: Path, fresh: Path) -> None:
+def put_in_place(target: Path, fresh: Path, manifest: str = MANIFEST_NAME) -> None:
     """Put `fresh` in the place of `target`; files there that no save wrote stay.
 
     Raises:
@@ -124,9 +131,9 @@ def put_in_place(target: Path, fresh: Path) -> None:
         OSError: it cannot be renamed; the target is as it was.
     """
     with locked(target.parent, shared=False):
-        settle(target)
-        check_place(target)
-        _check_foreign(target, fresh)
+        settle(target, manifest)
+        check_place(target, manifest)
+        _check_foreign(target, fresh, manifest)
         if not target.is_dir():
             os.replace(fresh, target)
             return
@@ -137,12 +144,12 @@ def put_in_place(target: Path, fresh: Path) -> None:
         except BaseException:
             os.replace(previous, target)
             raise
-        _take_over(previous, target)
+        _take_over(previous, target, manifest)
 
 
-def _check_foreign(target: Path, fresh: Path) -> None:
+def _check_foreign(target: Path, fresh: Path, manifest: str) -> None:
     """Raise when a file of the user has a name that the save needs."""
-    ours = _files_of(target)
+    ours = _files_of(target, manifest)
     theirs = [] if ours is None or not target.is_dir() else [each.name for each in target.iterdir()]
     taken = sorted(name for name in theirs if name not in (ours or ()) and os.path.lexists(fresh / name))
     if taken:
@@ -152,7 +159,7 @@ def _check_foreign(target: Path, fresh: Path) -> None:
         )
 
 
-def settle(target: Path) -> None:
+def settle(target: Path, manifest: str = MANIFEST_NAME) -> None:
     """Finish what a crash in the middle of `put_in_place` left; to be called under the lock.
 
     The former artifact goes back to its place, or what is not ours in it to the new one.
@@ -160,8 +167,8 @@ def settle(target: Path) -> None:
     previous = previous_of(target)
     if not previous.is_dir():
         return
-    if (target / MANIFEST_NAME).is_file():
-        _take_over(previous, target)
+    if (target / manifest).is_file():
+        _take_over(previous, target, manifest)
     elif not target.exists() or not any(target.iterdir()):
         if target.exists():
             target.rmdir()
@@ -173,10 +180,10 @@ def previous_of(target: Path) -> Path:
     return target.with_name(f".{target.name}.previous")
 
 
-def _take_over(previous: Path, target: Path) -> None:
+def _take_over(previous: Path, target: Path, manifest: str) -> None:
     """Move what no save wrote from the former folder to the new one, and remove the rest."""
-    ours = _files_of(previous)
-    for entry in sorted(previous.iterdir(), key=lambda each: each.name == MANIFEST_NAME):  # the list of files last
+    ours = _files_of(previous, manifest)
+    for entry in sorted(previous.iterdir(), key=lambda each: each.name == manifest):  # the list of files last
         there = os.path.lexists(target / entry.name)
         if there if ours is None else entry.name in ours:
             _remove(entry)
@@ -195,9 +202,9 @@ def _remove(entry: Path) -> None:
         entry.unlink(missing_ok=True)
 
 
-def _files_of(folder: Path) -> set[str] | None:
+def _files_of(folder: Path, manifest: str) -> set[str] | None:
     """The names of the files that a save wrote there; None where the manifest does not say."""
     try:
-        return set(json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["files"])
+        return set(json.loads((folder / manifest).read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -1,49 +1,33 @@
-"""What a model gives for many features: sorted by length, in batches by token budget, order given back."""
+"""What a model gives for many features, in batches of like length, by one process or by several."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.adaptation.batches import (
+    BATCH_TOKENS_A_THREAD,
+    PIECE_BATCHES,
+    PIECE_TOKENS,
+    Sizes,
+    of_piece,
+    sorted_batches,
+    whole_examples,
+)
 from lightadapt.machine.processes import from_main, gather, is_sharded, meet, rank, share_of
 from lightadapt.tasks import Feature, ModelView, Task
 
 BATCH_TOKENS = 4096
 """The tokens of a batch on a GPU, padding included."""
-BATCH_TOKENS_A_THREAD = 512
-"""The same on a CPU: what a batch computes should stay in its caches (`benchmarks/predict_speed.py`)."""
-PIECE_TOKENS = 2**17
-"""The most tokens that are inferred before what was inferred becomes predictions: many batches, not much memory."""
-PIECE_BATCHES = 32
-"""As many batches are enough to sort by length."""
 SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 
 AnyFeature = TypeVar("AnyFeature")
-
-
-class Sizes:
-    """The example of each feature, and the tokens that inferring from it costs."""
-
-    def __init__(self) -> None:
-        self.owners = array("q")
-        self.costs = array("q")
-
-    def noted(self, features: Iterable[Feature], task: Task) -> Iterator[Feature]:
-        """The features as they come; what is asked of them by now is noted."""
-        for feature in features:
-            self.owners.append(feature.example)
-            self.costs.append(task.cost(feature))
-            yield feature
 
 
 def decoded(
@@ -68,7 +52,7 @@ def decoded(
     with adaptation.adapter.folded_if_it_pays(tokens), bar:
         most = piece_tokens(model, shared=shared)
         for chosen, places in whole_examples(sizes.owners, costs, len(examples), most):
-            mine = [_of_piece(features[place], chosen.start) for place in places]
+            mine = [of_piece(features[place], chosen.start) for place in places]
             inferred = run_model(
                 model,
                 mine,
@@ -80,11 +64,6 @@ def decoded(
             )
             bar.update(places.stop - bar.n)  # what other processes did
             yield from task.decode(examples[chosen.start : chosen.stop], mine, inferred, view)
-
-
-def _of_piece(feature: Feature, first: int) -> Feature:
-    """The feature as one of a piece that begins with this example."""
-    return replace(feature, example=feature.example - first) if first else feature
 
 
 def run_model(
@@ -140,40 +119,6 @@ def piece_tokens(model: PreTrainedModel, *, shared: bool) -> int:
     return PIECE_TOKENS if together else min(PIECE_TOKENS, PIECE_BATCHES * suitable_tokens(model.device))
 
 
-def whole_examples(
-    owners: Sequence[int], lengths: Sequence[int], examples: int, most: int
-) -> Iterator[tuple[range, range]]:
-    """The examples in pieces of about `most` tokens, each with the range of its features.
-
-    All is one piece where the features are not in the order of their examples.
-
-    Args:
-        owners: the example of each feature.
-    """
-    if any(one > other for one, other in pairwise(owners)):
-        yield range(examples), range(len(owners))
-        return
-    first, start, tokens = 0, 0, 0
-    for place, (owner, length) in enumerate(zip(owners, lengths, strict=True)):
-        if tokens >= most and owner != owners[place - 1]:
-            yield range(first, owner), range(start, place)
-            first, start, tokens = owner, place, 0
-        tokens += length
-    yield range(first, examples), range(start, len(owners))
-
-
 def suitable_tokens(device: torch.device) -> int:
     """The tokens of a batch that suit a device."""
     return BATCH_TOKENS_A_THREAD * torch.get_num_threads() if device.type == "cpu" else BATCH_TOKENS
-
-
-def sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Index lists, longest first, of at most `batch_tokens` tokens with padding (a longer record goes alone)."""
-    batch: list[int] = []
-    for index in np.argsort(-np.asarray(lengths), kind="stable").tolist():
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

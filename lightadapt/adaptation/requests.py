@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from lightadapt.adaptation.runner import Runner
+from lightadapt.adaptation.reader import Reader
 from lightadapt.data import Data, Records, is_collection, names_data
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
@@ -36,7 +36,7 @@ class Request:
         if self.batch_tokens is not None:
             check_whole("batch_tokens", self.batch_tokens)
 
-    def task_of(self, runner: Runner) -> Task:
+    def task_of(self, runner: Reader) -> Task:
         """The task of a runner, with what is asked of it here.
 
         Raises:
@@ -47,7 +47,7 @@ class Request:
 
 
 def answer(
-    runner: Runner, inputs: Any, request: Request, bad: BadRecords, *, numbers: Sequence[int] | None = None
+    runner: Reader, inputs: Any, request: Request, bad: BadRecords, *, numbers: Sequence[int] | None = None
 ) -> list[Any]:
     """The predictions, one an input; see `Adapted.predict`.
 
@@ -80,7 +80,7 @@ def answer(
 
 
 def _answers(
-    runner: Runner, records: Records, task: Task, request: Request, bad: BadRecords
+    runner: Reader, records: Records, task: Task, request: Request, bad: BadRecords
 ) -> Iterator[tuple[int, Any]]:
     """The answers to the records that can be used, each with the record's number."""
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
@@ -93,7 +93,7 @@ def _answers(
 
 
 def answer_by_name(
-    computing: Callable[[str], AbstractContextManager[Runner]],
+    computing: Callable[[str], AbstractContextManager[Reader]],
     inputs: Any,
     names: Sequence[str],
     request: Request,
@@ -123,7 +123,7 @@ def answer_by_name(
 
 
 def evaluate(
-    runner: Runner, data: Data, *, threshold: float | None, columns: Mapping[str, str | int] | None, bad: BadRecords
+    runner: Reader, data: Data, *, threshold: float | None, columns: Mapping[str, str | int] | None, bad: BadRecords
 ) -> Scores:
     """The task's metrics on labelled data; see `Adapted.evaluate`.
 
@@ -145,7 +145,7 @@ def evaluate(
 
 
 def stream(
-    runner: Runner,
+    runner: Reader,
     inputs: Any,
     answers: Callable[..., list[Any]],
     bad: BadRecords,
@@ -211,5 +211,5 @@ def _check_form(inputs: Any, call: str) -> None:
         raise DataError(f"{call} takes a list of inputs. Write {call}([{{…}}]).")
 
 
-def _read(runner: Runner, inputs: Any, columns: Mapping[str, str | int] | None, bad: BadRecords) -> Records:
+def _read(runner: Reader, inputs: Any, columns: Mapping[str, str | int] | None, bad: BadRecords) -> Records:
     return runner.task.read(inputs, split="test", columns=columns, labelled=False, bad=bad)

@@ -11,23 +11,18 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from lightadapt.adaptation import reader
 from lightadapt.adaptation.adaptation import Adaptation
+from lightadapt.adaptation.batches import Sizes
 from lightadapt.adaptation.history import LastRun
-from lightadapt.adaptation.prediction import Sizes, decoded
+from lightadapt.adaptation.prediction import decoded
+from lightadapt.adaptation.reader import Reader
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords, usable
-from lightadapt.data.stored import OnDisk, Stored, pieces, stored_like
-from lightadapt.errors import LightAdaptError, RecordError, warn
 from lightadapt.heads.outputs import LastTokenPooling
-from lightadapt.tasks import Count, Feature, Label, LabelledTask, ModelView, Task
-from lightadapt.tasks.encoding.features import as_notes
-from lightadapt.tasks.encoding.legibility import check_legible
-from lightadapt.tasks.encoding.parsing import read_examples
-
-PIECE = 250
-"""Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
+from lightadapt.tasks import Feature, Label, LabelledTask, ModelView, Task
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,7 @@ class Prepared:
     view: ModelView
 
 
-class Runner:
+class Runner(Reader):
     """Runs a task on an adaptation.
 
     Attributes:
@@ -58,7 +53,7 @@ class Runner:
         design = adaptation.design
         self.max_length = room_for_text(design.blueprint.anatomy, tokenizer, design.method)
         self.family = family_of(adaptation.model.config)
-        self._accepted = _arguments(adaptation.model)
+        self.accepted = _arguments(adaptation.model)
         self._agree_on_padding()
         self._scale_outputs()
         if adaptation.head.has_names_to_adopt and isinstance(task, LabelledTask):
@@ -91,17 +86,6 @@ class Runner:
             return None
         return list(self.task.labels)
 
-    def require_labels(self) -> None:
-        """Raise when the labels are not known yet.
-
-        Raises:
-            LightAdaptError: they are read from data first, or given.
-        """
-        if not self.task.ready:
-            raise LightAdaptError(
-                "The labels are not known yet: fit(…) reads them from its data, or give them: adapt(…, labels=[…])."
-            )
-
     @property
     def outputs(self) -> tuple[str, ...]:
         """The names of the head's outputs in order; none where the head is the model's own.
@@ -117,16 +101,6 @@ class Runner:
         outputs, known = task.outputs(), self.adaptation.head.outputs
         outputs = known if outputs and set(outputs) == set(known) else outputs  # a head keeps the order it has
         return ModelView(self.tokenizer, self.max_length, self.family, outputs)
-
-    @property
-    def view(self) -> ModelView:
-        """What the task knows of the model.
-
-        Raises:
-            LightAdaptError: the labels are not known yet.
-        """
-        self.require_labels()
-        return self.view_of(self.task)
 
     def _adopt_labels(self, task: LabelledTask) -> None:
         """Take over the labels of a head that came trained with the checkpoint, until data says otherwise."""
@@ -175,95 +149,6 @@ class Runner:
                 task = task.with_labels(found)
         return task.prepare(examples, fresh_head=head.is_fresh)
 
-    def read(
-        self, data: Data, task: Task, split: str, *, columns: Mapping[str, str | int] | None, bad: BadRecords
-    ) -> tuple[Sequence[Any], Records]:
-        """Labelled data to score a form of the task on: the checked examples, and their records.
-
-        Args:
-            split: the split of a hub data set when its id names none.
-            bad: takes the records that cannot be used.
-
-        Raises:
-            DataError: naming the record, the field and the remedy.
-        """
-        examples, records = read_examples(task, data, split=split, columns=columns, bad=bad)
-        examples, records = self.usable(examples, records, bad, targets=True, task=task)
-        bad.check_rest(len(examples))
-        return examples, records
-
-    def usable(
-        self, examples: Sequence[Any], records: Records, bad: BadRecords, *, targets: bool, task: Task | None = None
-    ) -> tuple[Sequence[Any], Records]:
-        """The examples that can be encoded, and their records; all, where none may be left out.
-
-        They are encoded to find out, so that what is left out is known before there are warnings about the others.
-        """
-
-        def check(examples: Sequence[Any], records: Records) -> None:
-            for _ in self._encode(examples, None, targets, task or self.task, []):
-                pass
-
-        return usable(examples, records, check, bad) if bad.skips else (examples, records)
-
-    def check_legible(self, examples: Sequence[Any], *, refuse: bool = False) -> None:
-        """Warn when the tokenizer cannot read much of the examples, or raise where hardly anything is left of them.
-
-        Raises:
-            LightAdaptError: with `refuse`, nothing could be learned.
-        """
-        check_legible(examples, self.task.answer_fields, self.tokenizer, refuse=refuse)
-
-    def encode(
-        self,
-        examples: Sequence[Any],
-        records: Records | None = None,
-        *,
-        targets: bool,
-        task: Task | None = None,
-        in_file: bool = False,
-        sizes: Sizes | None = None,
-    ) -> Sequence[Feature]:
-        """The examples as the model reads them, with a warning for what had to be cut; in a file when they are in one.
-
-        Args:
-            records: what the examples were parsed from, so that an error can name file and line.
-            task: another form of the task than the present one.
-            in_file: keep them in a file in any case.
-            sizes: takes those of the features, so that a file need not be read for them.
-
-        Raises:
-            DataError: a record cannot be encoded.
-        """
-        counts: list[Count] = []
-        encoded = self._encode(examples, records, targets, task or self.task, counts)
-        encoded = encoded if sizes is None else sizes.noted(encoded, task or self.task)
-        features = Stored(encoded) if in_file else stored_like(examples, encoded)
-        for note in as_notes(counts, len(examples)):
-            warn(note)
-        return features
-
-    def _encode(
-        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]
-    ) -> Iterator[Feature]:
-        """The features one by one; `counts` takes what has to be warned of."""
-        view = self.view_of(task)
-        # An encoder-decoder wants as many end tokens in every text, which is seen of all of them together only.
-        whole = view.family == "encoder-decoder" and not isinstance(examples, OnDisk)
-        size = max(1, len(examples)) if whole else PIECE
-        for number, piece in enumerate(pieces(examples, size)):
-            try:
-                encoded = task.encode(piece, view, targets=targets)
-            except RecordError as error:
-                place = error.index + number * size
-                raise RecordError(place, error.reason) if records is None else error.at(records.place(place)) from None
-            counts += encoded.counts
-            for feature in encoded.features:
-                feature.example += number * size
-                if "token_type_ids" not in self._accepted:  # tokenizers say more than some models want to hear
-                    feature.inputs.pop("token_type_ids", None)
-                yield feature
-
     def collate(self, features: Sequence[Feature]) -> dict[str, torch.Tensor]:
         """The features as one padded batch."""
         return self.task.collate(features, self.view)
@@ -307,7 +192,7 @@ class Runner:
             self.check_legible(examples)
         sizes = Sizes()
         features = self.encode(
-            examples, records, targets=targets, task=task, in_file=len(examples) > PIECE, sizes=sizes
+            examples, records, targets=targets, task=task, in_file=len(examples) > reader.PIECE, sizes=sizes
         )
         return decoded(
             self.adaptation, task or self.task, self.view, examples, features, sizes, batch_tokens=batch_tokens

@@ -13,11 +13,13 @@ from lightadapt.cli.compare import compare
 from lightadapt.cli.demo import demo
 from lightadapt.cli.env import env
 from lightadapt.cli.evaluate import evaluate
+from lightadapt.cli.export import export
 from lightadapt.cli.helping import Command, Group
 from lightadapt.cli.inspect import inspect
 from lightadapt.cli.merge import merge
 from lightadapt.cli.predict import predict
 from lightadapt.cli.preview import preview
+from lightadapt.cli.serve import serve
 from lightadapt.cli.train import train
 
 app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -45,6 +47,8 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     evaluate: (USE, "lightadapt evaluate my-ner test.conll --json scores.json"),
     predict: (USE, 'echo "Angela Merkel visited Paris" | lightadapt predict my-ner'),
     merge: (USE, "lightadapt merge my-ner --out my-ner-merged"),
+    export: (USE, "lightadapt export my-ner --to onnx --out my-ner-onnx --quantize int8 --check test.conll"),
+    serve: (USE, "lightadapt serve my-ner my-intents --port 8000"),
     preview: (LOOK, "lightadapt preview bert-base-cased train.conll --task ner"),
     check: (LOOK, "lightadapt check bert-base-cased train.conll --task ner --method lora"),
     inspect: (LOOK, "lightadapt inspect bert-base-cased --method lora"),

@@ -41,6 +41,29 @@ def parse_columns(pairs: Sequence[str] | None) -> dict[str, str] | None:
     return {field: column for field, _, column in (pair.partition("=") for pair in pairs)} if pairs else None
 
 
+def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """`{name: value}` of texts such as `opset=20`, whose values are YAML.
+
+    Raises:
+        LightAdaptError: a text is no such pair, or its value cannot be read.
+
+    >>> parse_settings(["opset=20", "dtype=float32"])
+    {'opset': 20, 'dtype': 'float32'}
+    """
+    from lightadapt.cli import yaml_file
+
+    found = {}
+    for pair in pairs or ():
+        name, separator, text = pair.partition("=")
+        if not separator or not name:
+            raise LightAdaptError(f"--set {pair}: write name=value, such as opset=20.")
+        try:
+            found[name] = yaml_file.parse(text)
+        except ValueError as error:
+            raise LightAdaptError(f"--set {pair}: the value is not YAML ({error}). Quote a text.") from error
+    return found
+
+
 def parse_share(text: str | None) -> Any:
     """Validation data: a number is a share of the training data, anything else names the data.
 

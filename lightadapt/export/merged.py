@@ -2,30 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from copy import copy, deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from transformers import PreTrainedModel
+import transformers
+from transformers import AutoTokenizer, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.assembly import build
+from lightadapt.adaptation.damage import reason_of
+from lightadapt.adaptation.manifest import stock_class_of
 from lightadapt.adaptation.runner import Runner
 from lightadapt.base.blueprint import Blueprint, make_blueprint
 from lightadapt.base.four_bits import computed_alone, keep_trainable
 from lightadapt.base.quantization import Quantization, quantization_of
 from lightadapt.base.quantized_modules import dequantize_modules, dequantized, is_quantized
 from lightadapt.errors import LightAdaptError, nearest, warn
+from lightadapt.export.format import Format, computes_exactly
+from lightadapt.export.proof import Found, Prover, outputs_of
 from lightadapt.heads.outputs import fold_output_scales
 from lightadapt.machine.hardware import choose_dtype
+from lightadapt.machine.quiet import quiet
 from lightadapt.numbers import check_number
+from lightadapt.tasks.encoding.legibility import sample_texts
 
 BASES = ("reload", "dequantize", "quantized")
+PIPELINES = ("text-classification", "token-classification", "text-generation")
+"""Pipelines of transformers that take a text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged(Format):
+    """A plain transformers model with its tokenizer, generation config, chat template and the names of its labels."""
+
+    name: ClassVar[str] = "merged"
+    aliases: ClassVar = {"transformers": {}, "safetensors": {}}
+
+    base: str = "reload"
+    """What a quantized base is folded into, as in `Adapted.merge`."""
+    dtype: str = "auto"
+    """Number format of the weights, as in `Adapted.merge`."""
+
+    def check(self, runner: Runner) -> None:
+        if stock_class_of(runner) is None:
+            raise LightAdaptError(
+                f"export('merged'): {type(runner.model).__name__}, with which task {runner.task.name!r} is done here, "
+                "is a class of lightadapt that transformers cannot load. Export to 'onnx', or save the adaptation."
+            )
+
+    def write(self, runner: Runner, folder: Path) -> Sequence[str]:
+        merged = merge(runner, base=self.base, dtype=self.dtype, max_drift=0.25)
+        with quiet():
+            merged.save_pretrained(folder)
+        runner.tokenizer.save_pretrained(folder)
+        return [f'AutoModel: {stock_class_of(runner)}.from_pretrained("{{folder}}")']
+
+    def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:
+        with quiet():
+            model = getattr(transformers, stock_class_of(runner) or "").from_pretrained(folder, dtype="auto")
+        found = prover.compare_model(model)
+        _try_pipeline(runner, model, folder, prover)
+        return found
+
+    def tolerance(self, runner: Runner) -> float | None:
+        return 1e-4 if computes_exactly(runner) and self.dtype in ("auto", "float32") else None
+
+
+def _try_pipeline(runner: Runner, model: PreTrainedModel, folder: Path, prover: Prover) -> None:
+    """Ask transformers' own pipeline once, where there is one that takes a text.
+
+    Raises:
+        LightAdaptError: it fails on the folder.
+    """
+    name = runner.task.pipeline
+    if name not in PIPELINES:
+        return
+    text = next(iter(sample_texts(prover.examples, runner.task.answer_fields)), "a")
+    try:
+        options = {"max_new_tokens": 2} if name == "text-generation" else {}
+        transformers.pipeline(name, model=model, tokenizer=AutoTokenizer.from_pretrained(folder))(text, **options)
+    except Exception as error:  # whatever goes wrong there would go wrong for the user
+        raise LightAdaptError(
+            f"export('merged'): transformers' pipeline {name!r} fails on what was written ({reason_of(error)}). "
+            "Nothing was kept."
+        ) from error
 
 
 def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrainedModel:
@@ -47,6 +113,8 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
         adaptation.adapter.check_foldable(onto_these=in_place)
         given = runner if in_place else _on_plain_base(runner, base, chosen or torch.bfloat16)
         model = deepcopy(given.model) if in_place else given.model
+        if in_place and chosen == torch.float32:
+            model.float()  # before the adapter is added, which 16 bits would round
         peft_bridge.Adapter(model, adaptation.name).fold()
     except NotImplementedError as error:
         onto = f"{quantization.name} weights" if in_place and quantization else "the weights"
@@ -173,16 +241,7 @@ def drift(runner: Runner, other: PreTrainedModel) -> float:
     task = runner.task
     examples = task.parse(task.read(task.samples(), columns={}))
     batch = runner.collate(runner.encode(examples, targets=True))
-    ours, theirs = (_outputs(model, batch) for model in (runner.model, other))
+    ours, theirs = (outputs_of(model, batch) for model in (runner.model, other))
     mean = 0.0 if task.output_scale is None else task.output_scale[0]  # however large, it says nothing of the weights
     difference = sum(float((one - two).square().sum()) for one, two in zip(theirs, ours, strict=True))
     return float((difference / sum(float((one - mean).square().sum()) for one in ours)) ** 0.5)
-
-
-def _outputs(model: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-    inputs = {name: value.to(model.device) for name, value in batch.items()}
-    with torch.no_grad():
-        given = model(**inputs)
-    logits = [value.float() for name, value in given.items() if "logits" in name and torch.is_tensor(value)]
-    mask = inputs["attention_mask"].bool()
-    return [each[mask] if each.shape[: mask.ndim] == mask.shape else each for each in logits]

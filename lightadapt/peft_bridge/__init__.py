@@ -5,6 +5,14 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 
 from lightadapt.peft_bridge.active import activate, active_in
 from lightadapt.peft_bridge.adapter import Adapter
+from lightadapt.peft_bridge.as_lora import (
+    Factors,
+    Update,
+    lora_config,
+    lora_tensors,
+    updates_of,
+    with_stock_adapter,
+)
 from lightadapt.peft_bridge.configs import (
     CONFIG_NAME,
     PREFIX,
@@ -17,6 +25,7 @@ from lightadapt.peft_bridge.configs import (
     register_tuner,
     targets_of,
     tuner_kind,
+    write_config,
 )
 from lightadapt.peft_bridge.insertion import insert, without_weights
 from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, original_name
@@ -33,7 +42,9 @@ __all__ = [
     "Adapter",
     "BaseTuner",
     "BaseTunerLayer",
+    "Factors",
     "PeftConfig",
+    "Update",
     "activate",
     "active_in",
     "base_layer",
@@ -43,6 +54,8 @@ __all__ = [
     "insert",
     "is_marked",
     "keeps_state_apart",
+    "lora_config",
+    "lora_tensors",
     "make_config",
     "marked",
     "original_name",
@@ -53,6 +66,9 @@ __all__ = [
     "try_on",
     "tuner_kind",
     "unwrap_empty",
+    "updates_of",
     "values_of",
+    "with_stock_adapter",
     "without_weights",
+    "write_config",
 ]

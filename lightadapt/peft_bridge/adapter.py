@@ -53,7 +53,7 @@ class Adapter:
     @property
     def modules(self) -> list[str]:
         """The paths of the modules that it works on."""
-        return [path for path, _ in self._named_layers()]
+        return [path for path, _ in self.named_layers()]
 
     @property
     def parameters(self) -> set[str]:
@@ -148,12 +148,12 @@ class Adapter:
 
     # ---- the details
 
-    def _named_layers(self) -> list[tuple[str, Any]]:
+    def named_layers(self) -> list[tuple[str, Any]]:
         return [(path, layer) for path, layer in named_layers(self.model) if holds(layer, self.name)]
 
     def _tensors_in_place(self) -> dict[str, torch.Tensor]:
         """Its tensors as PEFT names them, with the layers of other adapters in their paths."""
-        layers = self._named_layers()
+        layers = self.named_layers()
         if not layers:
             return {}
         if number_of_processes() > 1:

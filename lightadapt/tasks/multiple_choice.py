@@ -140,13 +140,11 @@ class MultipleChoice(Task):
                 cut[index] = lost
         return Encoded(features, count_cut(cut, view, self.overflow))
 
-    def collate(self, features: Sequence[Choices], view: ModelView) -> dict[str, torch.Tensor]:
+    def arrays(self, features: Sequence[Choices], view: ModelView) -> dict[str, np.ndarray]:
         """A batch: of an encoder `(B, C, T)`, where a choice that a record lacks is one padding token; else one row a
         choice, with `labels` that mark its tokens. Where records have different numbers of choices, `choices` `(B,)`
         holds them.
         """
-        import torch
-
         counts = [len(feature.inputs["input_ids"]) for feature in features]
         most = max(counts)
         flat = view.family != "encoder"
@@ -158,11 +156,13 @@ class MultipleChoice(Task):
                 feature.inputs[name] + empty * (0 if flat else most - len(feature.inputs[name])) for feature in features
             ]
             padded = pad(list(chain.from_iterable(rows)), padding)
-            batch[name] = padded if flat else padded.view(len(features), most, -1)
+            batch[name] = padded if flat else padded.reshape(len(features), most, -1)
         if flat or min(counts) < most:
-            batch["choices"] = torch.tensor(counts)
+            batch["choices"] = np.array(counts, dtype=np.int64)
         if features[0].targets:
-            batch["answer" if flat else "labels"] = torch.tensor([feature.targets["answer"] for feature in features])
+            batch["answer" if flat else "labels"] = np.array(
+                [each.targets["answer"] for each in features], dtype=np.int64
+            )
         return batch
 
     def objective(self, examples: Sequence[ChoiceExample], view: ModelView) -> Objective | None:
@@ -183,8 +183,12 @@ class MultipleChoice(Task):
     def infer(self, model: PreTrainedModel, features: Sequence[Choices], view: ModelView) -> list[np.ndarray]:
         """The score of each choice `(C,)`."""
         batch = self.collate([Choices(feature.inputs, feature.example) for feature in features], view)
-        scores = _scores(model, {name: value.to(model.device) for name, value in batch.items()}, view).cpu().numpy()
-        return [row[: len(feature.inputs["input_ids"])].copy() for row, feature in zip(scores, features, strict=True)]
+        scores = _scores(model, {name: value.to(model.device) for name, value in batch.items()}, view)
+        return self.rows(scores.cpu().numpy(), features)
+
+    def rows(self, logits: np.ndarray, features: Sequence[Choices]) -> list[np.ndarray]:
+        """The scores of each feature, without those of choices that it lacks."""
+        return [row[: len(feature.inputs["input_ids"])].copy() for row, feature in zip(logits, features, strict=True)]
 
     def decode(
         self,

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightadapt.anatomy import Family
 from lightadapt.data import Data, Record, Records, is_collection
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError, shown
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from lightadapt.anatomy import Family
 
 EVERY_FAMILY: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
 
@@ -199,12 +200,18 @@ class Task(ABC):
     def encode(self, examples: Sequence[Any], view: ModelView, *, targets: bool) -> Encoded:
         """The features of the examples, with targets or without."""
 
-    def collate(self, features: Sequence[Any], view: ModelView) -> dict[str, torch.Tensor]:
+    def arrays(self, features: Sequence[Any], view: ModelView) -> dict[str, np.ndarray]:
         """The features as one batch: `(B, T)` for what is a list, padded on the right, and `(B,)` for numbers."""
         first = features[0]
         batch = {name: [feature.inputs[name] for feature in features] for name in first.inputs}
         batch |= {name: [feature.targets[name] for feature in features] for name in first.targets}
         return {name: pad(values, filler(name, view.tokenizer)) for name, values in batch.items()}
+
+    def collate(self, features: Sequence[Any], view: ModelView) -> dict[str, torch.Tensor]:
+        """The features as one batch of tensors, as `arrays` makes it."""
+        import torch
+
+        return {name: torch.from_numpy(array) for name, array in self.arrays(features, view).items()}
 
     def first_outputs(self, examples: Sequence[Any], view: ModelView) -> np.ndarray | None:
         """The outputs `(K,)` that an untrained head should start with for these examples; None: as they come."""
@@ -226,7 +233,10 @@ class Task(ABC):
         """What the model gives for a batch of features, one each: logits `(K,)`, or `(T, K)` for one row a token."""
         batch = self.collate([replace(feature, targets={}) for feature in features], view)
         given = model(**{name: value.to(model.device) for name, value in batch.items()})
-        logits = self.logits_of(given).float().cpu().numpy()
+        return self.rows(self.logits_of(given).float().cpu().numpy(), features)
+
+    def rows(self, logits: np.ndarray, features: Sequence[Any]) -> list[np.ndarray]:
+        """The logits of each feature of a batch, without those of padding."""
         return unpad(logits, features)
 
     def logits_of(self, given: Any) -> torch.Tensor:

@@ -6,13 +6,14 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightadapt.anatomy import Family
 from lightadapt.errors import LightAdaptError
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.generation import Generation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from lightadapt.anatomy import Family
 
 
 @dataclass(frozen=True)

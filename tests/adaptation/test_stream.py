@@ -12,8 +12,8 @@ from learned import near
 from task_records import RECORDS
 
 import lightadapt as la
-from lightadapt.adaptation import prediction, runner
-from lightadapt.adaptation.prediction import whole_examples
+from lightadapt.adaptation import prediction, reader
+from lightadapt.adaptation.batches import whole_examples
 
 WRITES = ("generation", "summarization", "translation", "dialogue")
 TASKS = [("llama" if name in WRITES else "bert", name) for name in RECORDS]
@@ -34,7 +34,7 @@ def test_pieces_and_streams_answer_as_the_whole_does(settled, monkeypatch, name,
     again = adapted.predict_stream(iter(inputs), scores=True, options=options, at_once=3)
     assert near(list(again), whole)
     monkeypatch.setattr(prediction, "PIECE_TOKENS", 40)
-    monkeypatch.setattr(runner, "PIECE", 2)  # features in a file
+    monkeypatch.setattr(reader, "PIECE", 2)  # features in a file
     assert near(adapted.predict(inputs, scores=True, options=options), whole)
     scores = adapted.evaluate(inputs)
     monkeypatch.undo()

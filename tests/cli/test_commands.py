@@ -316,3 +316,20 @@ def test_a_reader_that_leaves_early_is_no_error(saved):
         run.stdout.close()
         _, said = run.communicate(b"where is it\n" * 3)
     assert b"Traceback" not in said
+
+
+def test_export_prints_what_was_found_and_refuses_in_a_line(saved, data, tmp_path):
+    done = call("export", saved, "--to", "merged", "--out", tmp_path / "out", "--check", data, "--set", "dtype=float32")
+    assert done.exit_code == 0, done.output
+    assert "of the answers" in done.output
+    assert "accuracy" in done.output
+    assert (tmp_path / "out" / "config.json").is_file()
+    for words, phrase in (
+        (["--to", "onyx"], "Did you mean 'onnx'"),
+        (["--to", "merged", "--set", "dtpe=float32"], "Did you mean 'dtype'"),
+        (["--to", "merged", "--max-loss", 0.1], "--check"),
+    ):
+        refused = call("export", saved, "--out", tmp_path / "other", *words)
+        assert refused.exit_code == 1
+        assert phrase in refused.output
+    assert not (tmp_path / "other").exists()

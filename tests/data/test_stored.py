@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import lightadapt as la
-from lightadapt.adaptation import runner
+from lightadapt.adaptation import reader
 from lightadapt.data import read
 from lightadapt.data.stored import Stored, pieces, stored_like
 
@@ -95,7 +95,7 @@ def test_a_stream_is_learned_as_a_list_is(tiny, messages, monkeypatch, task):
     model = "gpt2" if task == "generation" else "bert"
     losses, scores = [], []
     for data, piece in ((records, 1_000), (stream(records), 7)):
-        monkeypatch.setattr(runner, "PIECE", piece)
+        monkeypatch.setattr(reader, "PIECE", piece)
         adapted = la.adapt(tiny(model), task)
         history = adapted.fit(data, validation=None if task == "generation" else data, epochs=2, args=QUIET)
         losses.append([loss for _, loss in history.losses])
@@ -106,7 +106,7 @@ def test_a_stream_is_learned_as_a_list_is(tiny, messages, monkeypatch, task):
 
 @pytest.mark.parametrize("form", [list, stream])
 def test_what_had_to_be_cut_is_said_once_for_all_pieces(tiny, monkeypatch, form):
-    monkeypatch.setattr(runner, "PIECE", 7)
+    monkeypatch.setattr(reader, "PIECE", 7)
     longest = la.adapt(tiny("bert"), "ner", labels=["LOC"]).runner.max_length
     texts = form([{"text": "so " * (2 * longest if n % 5 == 0 else 3), "label": "ab"[n % 2]} for n in range(20)])
     cut = [
@@ -123,7 +123,7 @@ def test_what_had_to_be_cut_is_said_once_for_all_pieces(tiny, monkeypatch, form)
 
 
 def test_a_bad_record_of_a_stream_is_named(tiny, monkeypatch):
-    monkeypatch.setattr(runner, "PIECE", 7)
+    monkeypatch.setattr(reader, "PIECE", 7)
     records = [{"tokens": ["a"], "tags": ["O"]} for _ in range(20)]
     records[15]["tags"] = ["O", "O"]
     with pytest.raises(la.DataError, match="Record 15: tags has 2 items but tokens has 1"):

@@ -11,7 +11,7 @@ from learned import state_of
 from transformers import TrainingArguments
 
 import lightadapt as la
-from lightadapt.adaptation import runner
+from lightadapt.adaptation import reader
 from lightadapt.training import arguments as arguments_module
 from lightadapt.training.arguments import _keep_on, training_arguments
 from lightadapt.training.settings import read_settings
@@ -190,7 +190,7 @@ def test_arguments_that_cannot_be_are_refused(classifier, messages, args, messag
 
 def test_end_tokens_are_compared_over_all_records(tiny, monkeypatch):
     """One odd record far behind, which an encoder-decoder could not read in a batch with the others."""
-    monkeypatch.setattr(runner, "PIECE", 3)
+    monkeypatch.setattr(reader, "PIECE", 3)
     records = [{"text": f"o {n}", "label": "ab"[n % 2]} for n in range(6)]
     records.append({"text": "o", "text_pair": "p", "label": "a"})
     with pytest.raises(la.DataError, match=r"Record 6: it holds \d end tokens .* record 0 \d"):

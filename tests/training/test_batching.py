@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lightadapt.adaptation.prediction import sorted_batches
+from lightadapt.adaptation.batches import sorted_batches
 from lightadapt.training.batching import TokenBudgetBatches
 
 LENGTHS = [5 + (7 * number) % 60 for number in range(500)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightadapt.anatomy import positions_of
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.numbers import check_whole, is_number, wrong_number
 from lightadapt.tasks.encoding.features import filler
@@ -116,6 +115,8 @@ def generation_options(
         most: the most tokens to write.
         ends: the tokens with which a sequence can end, beside those that the model itself names.
     """
+    from lightadapt.anatomy import positions_of
+
     sampled = any(chosen.get(name) is not None for name in ("temperature", "top_p", "top_k", "min_p"))
     own = model.generation_config.eos_token_id if model.generation_config is not None else None
     ends = set(ends) | set(own if isinstance(own, list) else [own]) - {None}

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
@@ -75,19 +74,17 @@ def filler(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
     return known.get(name, 0)
 
 
-def pad(rows: Sequence[Any], filler: int) -> torch.Tensor:
+def pad(rows: Sequence[Any], filler: int) -> np.ndarray:
     """Rows of numbers as `(B, T)`, the shorter ones filled up on the right; single numbers as `(B,)`."""
-    import torch
-
-    if not isinstance(rows[0], (list, np.ndarray)):
-        return torch.tensor(rows)
-    if isinstance(rows[0][0], float):  # one number a label
-        return torch.tensor(rows)
+    single = not isinstance(rows[0], (list, np.ndarray))
+    if single or isinstance(rows[0][0], float):  # one number a label
+        array = np.asarray(rows)
+        return array.astype(np.float32) if array.dtype.kind == "f" else array.astype(np.int64)
     length = max(map(len, rows))
     padded = np.full((len(rows), length), filler, dtype=np.int64)
     for number, row in enumerate(rows):
         padded[number, : len(row)] = row
-    return torch.from_numpy(padded)
+    return padded
 
 
 def unpad(rows: Iterable[np.ndarray], features: Sequence[Any]) -> list[np.ndarray]:

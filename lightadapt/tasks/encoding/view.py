@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lightadapt.anatomy import Family
-
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from lightadapt.anatomy import Family
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""An adapted encoder as a model of sentence-transformers: texts in, vectors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from lightadapt.adaptation.runner import Runner
+from lightadapt.errors import LightAdaptError, nearest, shown
+from lightadapt.export.format import Format, computes_exactly
+from lightadapt.export.merged import merge
+from lightadapt.export.proof import Found, Prover
+from lightadapt.machine.quiet import quiet
+from lightadapt.tasks.encoding.legibility import sample_texts
+
+POOLINGS = ("mean", "cls")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceTransformers(Format):
+    """The backbone of an encoder, without the head of its task, with pooling: for search and clustering.
+
+    The vectors are those of the adapted backbone, whatever the task was that it learned.
+    """
+
+    name: ClassVar[str] = "sentence-transformers"
+    aliases: ClassVar = {"sbert": {}}
+    extra: ClassVar[str | None] = "export"
+    packages: ClassVar[tuple[str, ...]] = ("sentence_transformers",)
+
+    pooling: str = "mean"
+    """`"mean"` of the tokens, or `"cls"`, the first one."""
+    normalize: bool = True
+    """Whether vectors get the length one."""
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise LightAdaptError(
+                f"pooling={shown(self.pooling)}: {nearest(self.pooling, POOLINGS)}Give one of: {', '.join(POOLINGS)}."
+            )
+
+    def check(self, runner: Runner) -> None:
+        if runner.family != "encoder":
+            raise LightAdaptError(
+                f"export({self.name!r}): {type(runner.model).__name__} is of the kind {runner.family}, and a pooled "
+                "encoder is needed. Export to 'merged'."
+            )
+
+    def write(self, runner: Runner, folder: Path) -> Sequence[str]:
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.models import Normalize, Pooling, Transformer
+
+        merged = merge(runner, base="reload", dtype="auto", max_drift=0.25)
+        plain = folder / "backbone"
+        with quiet():
+            merged.base_model.save_pretrained(plain)
+            runner.tokenizer.save_pretrained(plain)
+            first: Any = Transformer(str(plain), max_seq_length=runner.max_length)
+            width = first.get_embedding_dimension()
+            modules = [first, Pooling(width, pooling_mode=self.pooling), *([Normalize()] if self.normalize else [])]
+            SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
+        for file in plain.iterdir():
+            file.unlink()
+        plain.rmdir()
+        return ['Use: sentence_transformers.SentenceTransformer("{folder}").encode([…])']
+
+    def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:
+        from sentence_transformers import SentenceTransformer
+
+        texts = sample_texts(prover.examples, runner.task.answer_fields)
+        with quiet():
+            model = SentenceTransformer(str(folder), device=str(runner.model.device))
+        theirs = np.asarray(model.encode(texts, convert_to_numpy=True, show_progress_bar=False), dtype=np.float64)
+        ours = np.stack([self._vector(runner.model, runner.tokenizer, text, runner.max_length) for text in texts])
+        return Found(difference=float(np.abs(ours - theirs).max()), scale=float(np.abs(ours).max()))
+
+    def tolerance(self, runner: Runner) -> float | None:
+        return 1e-4 if computes_exactly(runner) else None
+
+    def _vector(self, model: PreTrainedModel, tokenizer: Any, text: str, longest: int) -> np.ndarray:
+        """The vector of a text `(width,)`, by the adapted model itself."""
+        inputs = tokenizer(text, truncation=True, max_length=longest, return_tensors="pt").to(model.device)
+        training = model.training
+        with torch.no_grad():
+            hidden = model.eval().base_model(**inputs).last_hidden_state[0].double().cpu().numpy()  # (T, width)
+        model.train(training)
+        vector: np.ndarray = hidden.mean(0) if self.pooling == "mean" else hidden[0]
+        return vector / np.linalg.norm(vector) if self.normalize else vector

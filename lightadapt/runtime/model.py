@@ -1,0 +1,161 @@
+"""An exported model behind `predict` and `evaluate`, without torch and transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME
+from lightadapt.adaptation.requests import Request, answer, evaluate
+from lightadapt.adaptation.stored import read_json
+from lightadapt.data import Data
+from lightadapt.data.skipping import BadRecords
+from lightadapt.errors import ArtifactError, LightAdaptError
+from lightadapt.evaluation.scores import Scores
+from lightadapt.numbers import check_whole, is_whole
+from lightadapt.tasks import Label, Task
+
+if TYPE_CHECKING:
+    from lightadapt.runtime.onnx_runner import OnnxRunner
+
+SCHEMA = 1
+"""Version of what is written for the runtime; raised when an older lightadapt could not read it right."""
+
+
+class OnnxModel:
+    """An adaptation that was exported to ONNX; made by `load_onnx`. It may be called from many threads."""
+
+    def __init__(self, path: Path, runner: OnnxRunner) -> None:
+        self.path = path
+        self._runner = runner
+
+    @property
+    def task(self) -> Task:
+        """The task, with its labels."""
+        return self._runner.task
+
+    @property
+    def labels(self) -> list[Label] | None:
+        """The names of the classes; None for a task without."""
+        labels = getattr(self.task, "labels", None)
+        return None if labels is None else list(labels)
+
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        scores: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        threshold: float | None = None,
+        batch_tokens: int | None = None,
+        on_error: str = "raise",
+    ) -> list[Any]:
+        """The predictions, as many as inputs and in their order.
+
+        Args:
+            inputs: as in `Adapted.predict`.
+            scores: for the classification kinds, give `{label: probability}`.
+            columns: `{field: column}` for fields that have another name in the data.
+            threshold: of task multilabel, another probability from which a label is predicted.
+            batch_tokens: tokens of a batch, padding included; None: 512 for each thread.
+            on_error: as in `Adapted.predict`.
+
+        Raises:
+            DataError: an input cannot be used.
+        """
+        bad = BadRecords(on_error)
+        request = Request(scores=scores, columns=columns, threshold=threshold, batch_tokens=batch_tokens)
+        found = answer(self._runner, inputs, request, bad)
+        bad.tell(len(found) - bad.count)
+        return found
+
+    def evaluate(
+        self,
+        data: Data,
+        *,
+        threshold: float | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Scores:
+        """The task's metrics on labelled data, as `Adapted.evaluate` gives them.
+
+        Args:
+            data: any form of data (see `lightadapt.data.read`).
+            threshold: as in `predict`.
+            columns: as in `predict`.
+            on_error: as in `predict`.
+
+        Raises:
+            DataError: a record cannot be used, or has a label that the model does not know.
+        """
+        return evaluate(self._runner, data, threshold=threshold, columns=columns, bad=BadRecords(on_error))
+
+    def __str__(self) -> str:
+        labels = "" if self.labels is None else f", {len(self.labels)} labels"
+        return f"OnnxModel({str(self.path)!r}: {self.task.name}{labels})"
+
+    __repr__ = __str__
+
+
+def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequence[str] = ()) -> OnnxModel:
+    """A model that `export(…, "onnx")` wrote, read without torch and transformers, in well under a second.
+
+    It needs `onnxruntime`, `tokenizers` and `numpy`: the extra `runtime`.
+
+    Args:
+        path: the folder.
+        threads: of onnxruntime; None: one for each core.
+        providers: execution providers of onnxruntime, such as `["CUDAExecutionProvider"]`; none: the CPU.
+
+    Raises:
+        ArtifactError: it holds no such model, or is damaged.
+        LightAdaptError: a package is missing.
+    """
+    if threads is not None:
+        check_whole("threads", threads)
+    missing = [package for package in ("onnxruntime", "tokenizers") if find_spec(package) is None]
+    if missing:
+        raise LightAdaptError(
+            f"load_onnx needs {' and '.join(missing)}, not installed here: pip install 'lightadapt[runtime]'"
+        )
+    folder = Path(path)
+    facts = _facts(folder)
+    from lightadapt.runtime.onnx_runner import OnnxRunner
+
+    try:
+        runner = OnnxRunner(folder, facts, threads=threads, providers=providers)
+    except LightAdaptError:
+        raise
+    except Exception as error:  # onnxruntime and tokenizers raise kinds of their own
+        reason = " ".join(str(error).split())[:200]
+        raise ArtifactError(
+            f"{folder} cannot be used ({type(error).__name__}: {reason}). Export or copy it again."
+        ) from error
+    return OnnxModel(folder, runner)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What the export wrote for the runtime.
+
+    Raises:
+        ArtifactError: nothing, or what this version cannot read.
+    """
+    file = folder / EXPORT_NAME
+    if not file.is_file():
+        hint = ""
+        if (folder / MANIFEST_NAME).is_file():
+            hint = " It is a saved adaptation: load(…), then export(…, 'onnx')."
+        raise ArtifactError(f"{folder} holds no exported model: it has no {EXPORT_NAME}.{hint}")
+    content = read_json(file)
+    facts: Any = content.get("runtime")
+    if not isinstance(facts, dict):
+        raise ArtifactError(f"{folder} is an export of format {content.get('format')!r}, and load_onnx reads 'onnx'.")
+    schema: Any = facts.get("schema")
+    if not is_whole(schema) or schema > SCHEMA:
+        raise ArtifactError(
+            f"{file} has the schema {str(schema)[:20]}, and this lightadapt reads up to {SCHEMA}. Upgrade: pip install "
+            "-U lightadapt"
+        )
+    return facts

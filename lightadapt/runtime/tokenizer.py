@@ -1,0 +1,117 @@
+"""A tokenizer as the tasks call it, on the library `tokenizers` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from tokenizers import Encoding, Tokenizer
+
+FACTS = (
+    "pad_token_id",
+    "pad_token_type_id",
+    "bos_token_id",
+    "eos_token_id",
+    "sep_token_id",
+    "unk_token_id",
+    "eos_token",
+    "model_input_names",
+)
+"""What tokenizer.json does not say: attributes of transformers' tokenizers."""
+FILE = "tokenizer.json"
+
+
+class Encodings(dict[str, Any]):
+    """The columns of a batch of texts, as transformers' tokenizers give them: a list a text, or one list for one."""
+
+    def __init__(self, columns: Mapping[str, Any], encodings: Sequence[Encoding]) -> None:
+        super().__init__(columns)
+        self.encodings = encodings
+
+    def sequence_ids(self, row: int) -> list[int | None]:
+        """Which text of a pair each token is of; None for special tokens."""
+        return list(self.encodings[row].sequence_ids)
+
+
+class RuntimeTokenizer:
+    """The tokenizer that lies beside an exported model; it gives what the one of transformers gave.
+
+    It may be called from many threads.
+    """
+
+    is_fast = True
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Read tokenizer.json of a folder; `facts` are the values of `FACTS`."""
+        self.backend_tokenizer = Tokenizer.from_file(str(folder / FILE))
+        self.backend_tokenizer.no_padding()
+        self.backend_tokenizer.no_truncation()
+        self.pad_token_id: int | None = facts["pad_token_id"]
+        self.pad_token_type_id: int = facts["pad_token_type_id"]
+        self.bos_token_id: int | None = facts["bos_token_id"]
+        self.eos_token_id: int | None = facts["eos_token_id"]
+        self.sep_token_id: int | None = facts["sep_token_id"]
+        self.unk_token_id: int | None = facts["unk_token_id"]
+        self.eos_token: str | None = facts["eos_token"]
+        self.model_input_names: list[str] = list(facts["model_input_names"])
+        self._lock = Lock()  # how texts are cut is a state of the tokenizer
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        text_pair: str | Sequence[str] | None = None,
+        *,
+        add_special_tokens: bool = True,
+        truncation: bool | str = False,
+        max_length: int | None = None,
+        stride: int = 0,
+        return_overflowing_tokens: bool = False,
+        return_offsets_mapping: bool = False,
+        return_special_tokens_mask: bool = False,
+        verbose: bool = False,
+    ) -> Encodings:
+        """The tokens of a text, or of several; the arguments are those of transformers' tokenizers."""
+        single = isinstance(text, str)
+        texts = [text] if single else list(text)
+        pairs = None if text_pair is None else [text_pair] if single else list(text_pair)
+        given: list[Any] = texts if pairs is None else list(zip(texts, pairs, strict=True))
+        with self._lock:
+            if truncation and max_length is not None:
+                strategy = "longest_first" if truncation is True else str(truncation)
+                self.backend_tokenizer.enable_truncation(max_length, stride=stride, strategy=strategy)
+            found = self.backend_tokenizer.encode_batch(given, add_special_tokens=add_special_tokens)
+            self.backend_tokenizer.no_truncation()
+        owners = list(range(len(found)))
+        if return_overflowing_tokens:
+            owners = [owner for owner, each in enumerate(found) for _ in range(1 + len(each.overflowing))]
+            found = [part for each in found for part in (each, *each.overflowing)]
+        columns: dict[str, Any] = {"input_ids": [each.ids for each in found]}
+        if "token_type_ids" in self.model_input_names:
+            columns["token_type_ids"] = [each.type_ids for each in found]
+        if "attention_mask" in self.model_input_names:
+            columns["attention_mask"] = [each.attention_mask for each in found]
+        if return_special_tokens_mask:
+            columns["special_tokens_mask"] = [each.special_tokens_mask for each in found]
+        if return_offsets_mapping:
+            columns["offset_mapping"] = [each.offsets for each in found]
+        if return_overflowing_tokens:
+            return Encodings({**columns, "overflow_to_sample_mapping": owners}, found)
+        return Encodings({name: column[0] for name, column in columns.items()} if single else columns, found)
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens it sets around a text, or a pair of texts."""
+        return int(self.backend_tokenizer.num_special_tokens_to_add(pair))
+
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        """The tokens of these numbers."""
+        return [self.backend_tokenizer.id_to_token(number) or "" for number in ids]
+
+    def get_vocab(self) -> dict[str, int]:
+        """The number of each token."""
+        return dict(self.backend_tokenizer.get_vocab())
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens of a text, without special ones."""
+        return list(self.backend_tokenizer.encode(text, add_special_tokens=False).tokens)

@@ -1,0 +1,1 @@
+"""Adaptations behind HTTP: one file a concern; FastAPI and uvicorn are imported by what needs them."""

@@ -1,0 +1,94 @@
+"""The thread that computes for one base: it takes what waits, and each request gets its own predictions or error."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from lightadapt.adapted import Adapted
+from lightadapt.serving.metrics import Metrics
+from lightadapt.serving.queue import Job, Queue
+from lightadapt.serving.settings import Settings
+from lightadapt.serving.writing import write
+
+
+class Engine:
+    """Computes for the adaptations of one base, one batch after the other."""
+
+    def __init__(self, adapted: Adapted, settings: Settings, metrics: Metrics) -> None:
+        self.adapted = adapted
+        self.queue = Queue(settings)
+        self._settings = settings
+        self._metrics = metrics
+        self._thread = threading.Thread(target=self._run, name="lightadapt-engine", daemon=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it computes, or waits for something to compute."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to compute."""
+        self._thread.start()
+
+    def stop(self, patience: float | None = None) -> None:
+        """Compute what waits, for so many seconds at most, and end."""
+        self.queue.close()
+        if self._thread.is_alive():
+            self._thread.join(patience)
+
+    def _run(self) -> None:
+        while waiting := self.queue.take():
+            jobs = [job for job in waiting if job.answer.set_running_or_notify_cancel()]
+            if jobs:
+                self._compute(jobs)
+
+    def _compute(self, jobs: Sequence[Job]) -> None:
+        started, together = time.monotonic(), sum(len(job.inputs) for job in jobs)
+        for job in jobs:
+            job.started, job.together = started, together
+        outcomes = self._outcomes(jobs)
+        self._metrics.note_batch(jobs, self._settings.batch_records)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                job.answer.set_exception(outcome)
+            else:
+                job.answer.set_result(outcome)
+
+    def _outcomes(self, jobs: Sequence[Job]) -> list[list[Any] | Exception]:
+        """The predictions for each job, or what is wrong with it.
+
+        What goes wrong for several at once is found by halving, so that it is told to one request alone. Records are
+        refused before anything of them is inferred, so what is wrong with one request costs the others little.
+        """
+        try:
+            found = self._found(jobs)
+        except Exception as error:  # what any model, tokenizer or device raises has to reach whoever asked
+            if len(jobs) > 1:
+                middle = len(jobs) // 2
+                return self._outcomes(jobs[:middle]) + self._outcomes(jobs[middle:])
+            jobs[0].ended = time.monotonic()
+            return [error]
+        ended, parts = time.monotonic(), iter(found)
+        for job in jobs:
+            job.ended = ended
+        return [[next(parts) for _ in job.inputs] for job in jobs]
+
+    def _found(self, jobs: Sequence[Job]) -> list[Any]:
+        """The predictions for the inputs of all jobs, which ask in the same way."""
+        ask, inputs = jobs[0].ask, [item for job in jobs for item in job.inputs]
+        if ask.written:
+            written = write(self.adapted, jobs, ask.options or {})
+            self._metrics.tokens.labels(jobs[0].name).inc(sum(each.tokens for each in written))
+            return list(written)
+        names = [job.name for job in jobs for _ in job.inputs]
+        same = len(set(names)) == 1
+        return self.adapted.predict(
+            inputs,
+            adapter=names[0] if same else names,
+            scores=ask.scores,
+            options=ask.options,
+            threshold=ask.threshold,
+        )

@@ -1,0 +1,72 @@
+"""`GET /v1/models` and `POST /predict/{name}`: what is served, and predictions as `Adapted.predict` gives them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+
+from lightadapt.errors import LightAdaptError
+from lightadapt.serving.asking import answered, as_failure
+from lightadapt.serving.catalogue import Catalogue, Served
+from lightadapt.serving.gate import timing_of, trace_of
+from lightadapt.serving.options import check_options
+from lightadapt.serving.queue import Ask, Job
+from lightadapt.serving.responses import Answer
+from lightadapt.serving.settings import Settings
+
+
+class Inputs(BaseModel):
+    """What is to be predicted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: list[Any] = Field(
+        description="Texts, pairs, lists of tokens or messages, or records, as predict takes them."
+    )
+    scores: bool = Field(False, description="Give the probability of each label.")
+    options: dict[str, Any] | None = Field(None, description="Of generation, such as max_new_tokens.")
+    threshold: float | None = Field(None, description="Of task multilabel, another probability.")
+
+
+def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:
+    """Add the routes of this file."""
+
+    async def models() -> Answer:
+        return Answer({"object": "list", "data": [card_of(served) for served in catalogue]})
+
+    async def predict(request: Request, name: str, asked: Annotated[Inputs, Body()]) -> Answer:
+        served = catalogue.named(name)
+        trace_of(request.scope).adapter = name
+        try:
+            options = None if asked.options is None else check_options(asked.options, settings.max_new_tokens)
+        except LightAdaptError as error:
+            raise as_failure(error) from error
+        if not asked.inputs:
+            return Answer({"predictions": []})
+        job = Job(name, asked.inputs, Ask(scores=asked.scores, options=options, threshold=asked.threshold))
+        predictions = await answered(request, served, job, settings)
+        timing = timing_of(job)
+        told = f"queue;dur={timing['queue_ms']}, compute;dur={timing['compute_ms']}"
+        return Answer({"predictions": predictions}, headers={"Server-Timing": told})
+
+    app.add_api_route("/v1/models", models, methods=["GET"], summary="What is served")
+    app.add_api_route("/predict/{name}", predict, methods=["POST"], summary="Predict")
+
+
+def card_of(served: Served) -> dict[str, Any]:
+    """What is told of an adaptation; the first four fields are those of OpenAI's clients."""
+    return {
+        "id": served.name,
+        "object": "model",
+        "created": served.created,
+        "owned_by": "lightadapt",
+        "task": served.task.name,
+        "fields": [name for name in served.task.fields if name not in served.task.answer_fields],
+        "labels": served.labels,
+        "generates": served.generates,
+        "method": served.method,
+        "base": served.base,
+    }

@@ -1,0 +1,172 @@
+"""Dynamic batching: requests that wait are taken together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightadapt.serving.failures import RequestError
+from lightadapt.serving.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """How records are to be answered; those of requests that ask the same way can be computed together."""
+
+    scores: bool = False
+    options: Mapping[str, Any] | None = None
+    threshold: float | None = None
+    written: bool = False
+    """Whether the texts that are generated are wanted with their tokens, as OpenAI's clients count them."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A request in the queue.
+
+    Attributes:
+        name: the adaptation that answers.
+        tell: takes pieces of a text while it is generated; None: all is wanted at the end.
+        answer: the predictions; cancelled when nobody waits for them any more.
+        given_up: set at the same time, for what is being generated already.
+    """
+
+    name: str
+    inputs: Sequence[Any]
+    ask: Ask = field(default_factory=Ask)
+    tell: Callable[[str], None] | None = None
+    answer: Future[list[Any]] = field(default_factory=Future)
+    given_up: threading.Event = field(default_factory=threading.Event)
+    arrived: float = field(default_factory=time.monotonic)
+    started: float = 0.0
+    ended: float = 0.0
+    together: int = 0
+    """The records that were computed together with those of this request, itself included."""
+
+    def __post_init__(self) -> None:
+        self.characters = sum(map(characters_of, self.inputs))
+        self.key = self._key()
+
+    def _key(self) -> Hashable:
+        """Equal for jobs that one call of `predict` can answer as if each came alone.
+
+        Records of other fields are kept apart: what is a slip in the name of a field depends on the fields around it.
+        """
+        if self.tell is not None:
+            return id(self)
+        mappings = [item for item in self.inputs if isinstance(item, dict)]
+        fields = frozenset(key for item in mappings for key in item) if len(mappings) == len(self.inputs) else None
+        ask = self.ask
+        return (self.name if ask.written else None, ask.scores, repr(ask.options), ask.threshold, fields)
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more: what has not begun is dropped, what is being generated stops."""
+        self.given_up.set()
+        self.answer.cancel()
+
+
+def characters_of(value: Any) -> int:
+    """How long the texts in an input are, a stand-in for tokens that costs next to nothing.
+
+    >>> characters_of({"question": "Who?", "context": ["Ada", "Bea"]})
+    10
+    """
+    found, rest = 0, [value]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            found += len(value)
+        elif isinstance(value, dict):
+            rest += value.values()
+        elif isinstance(value, list):
+            rest += value
+    return found
+
+
+class Queue:
+    """The requests that wait for one base, first come, first served; safe to use from many threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._jobs: list[Job] = []
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """The records that wait."""
+        with self._changed:
+            self._drop()
+            return self._records()
+
+    def put(self, job: Job) -> None:
+        """Let a request wait.
+
+        Raises:
+            RequestError: 429 when there is no room for it, 503 when the server stops.
+        """
+        with self._changed:
+            if self._closed:
+                raise RequestError(503, "The server is stopping. Ask another one, or later.", {"Retry-After": "5"})
+            self._drop()
+            waiting = self._records()
+            if waiting + len(job.inputs) > self._settings.queue_records:
+                raise RequestError(
+                    429,
+                    f"{waiting:,} records are waiting, and {self._settings.queue_records:,} is the most. Ask again in "
+                    "a second.",
+                    {"Retry-After": "1"},
+                )
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def take(self) -> list[Job]:
+        """The next requests to be computed together, the oldest first; none when the queue is closed and empty.
+
+        It waits for more until there are enough, or the oldest has waited long enough.
+        """
+        with self._changed:
+            while True:
+                self._drop()
+                if not self._jobs:
+                    if self._closed:
+                        return []
+                    self._changed.wait()
+                    continue
+                chosen, full = self._fitting()
+                left = self._jobs[0].arrived + self._settings.max_wait_ms / 1_000 - time.monotonic()
+                if full or left <= 0 or self._closed:
+                    taken = {id(job) for job in chosen}
+                    self._jobs = [job for job in self._jobs if id(job) not in taken]
+                    return chosen
+                self._changed.wait(left)
+
+    def close(self) -> None:
+        """Take no more requests; those that wait are still computed."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _records(self) -> int:
+        return sum(len(job.inputs) for job in self._jobs)
+
+    def _drop(self) -> None:
+        """Forget what nobody waits for any more."""
+        self._jobs = [job for job in self._jobs if not job.answer.cancelled()]
+
+    def _fitting(self) -> tuple[list[Job], bool]:
+        """The oldest request and those like it, as many as fit; and whether there is no point in waiting for more."""
+        first = self._jobs[0]
+        chosen, records, characters = [first], len(first.inputs), first.characters
+        most, longest = self._settings.batch_records, self._settings.batch_characters
+        for job in self._jobs[1:]:
+            if job.key != first.key:
+                continue
+            if records + len(job.inputs) > most or characters + job.characters > longest:
+                return chosen, True
+            chosen.append(job)
+            records, characters = records + len(job.inputs), characters + job.characters
+        return chosen, records >= most or characters >= longest or first.tell is not None

@@ -1,0 +1,210 @@
+"""ONNX: the graph gives what the model gives, and is used without torch and transformers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from task_records import RECORDS
+from tiny_models import build_tokenizer
+
+import lightadapt as la
+from lightadapt.adaptation.placing import EXPORT_NAME
+from lightadapt.export import Onnx
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+HEAVY = ["torch", "transformers", "peft", "datasets", "pandas", "sklearn", "scipy", "pyarrow", "huggingface_hub"]
+LONG = "where is the parcel of my friend, and who has it? " * 12
+
+
+def given(task):
+    """The records of a task without their answers."""
+    return [{name: value for name, value in each.items() if name in FIELDS[task]} for each in RECORDS[task]]
+
+
+FIELDS = {
+    "classification": ("text", "text_pair"),
+    "ner": ("text",),
+    "qa": ("question", "context"),
+    "relation": ("text", "head", "tail"),
+    "multiple-choice": ("question", "premise", "choices"),
+}
+CELLS = [
+    ("roberta", "ner", "lora"),
+    ("distilbert", "qa", "bottleneck"),
+    ("electra", "relation", "prompt"),
+    ("bert", "multiple-choice", "prefix"),
+]
+
+
+def rounded(value):
+    """An answer with its probabilities to four digits."""
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "task", "method"), CELLS)
+def test_graph_of_every_kind_of_task_gives_the_same(moved, tmp_path, name, task, method):
+    adapted = moved(name, task, method)
+    exported = adapted.export(tmp_path / "out", "onnx", check=RECORDS[task])
+    assert exported.difference < 1e-5
+    assert exported.equal == 1.0
+    model = la.load_onnx(tmp_path / "out", threads=1)
+    records = given(task)
+    for chosen in (records, records[:1], records * 3):  # batches and lengths of other sizes than the traced one
+        assert rounded(model.predict(chosen, batch_tokens=64)) == rounded(adapted.predict(chosen))
+    assert dict(model.evaluate(RECORDS[task])) == pytest.approx(dict(adapted.evaluate(RECORDS[task])), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def pair(tiny, messages, tmp_path_factory):
+    """A classifier and the folder of its export, made once."""
+    adapted = la.adapt(tiny("bert"), la.MultiLabel(labels=["a", "b"], overflow="windows"), dtype="float32")
+    with torch.no_grad():
+        adapted.model.classifier.weight.mul_(30)
+    folder = tmp_path_factory.mktemp("onnx") / "out"
+    adapted.export(folder, "onnx")
+    return adapted, folder
+
+
+def test_runtime_answers_without_torch_and_transformers(pair):
+    adapted, folder = pair
+    texts = ["my order is late", LONG, "hello"]
+    script = (
+        "import json, sys\n"
+        f"sys.modules.update(dict.fromkeys({HEAVY!r}))\n"  # as if none of them were installed
+        "import lightadapt as la\n"
+        f"model = la.load_onnx({str(folder)!r}, threads=1)\n"
+        f"print(json.dumps(model.predict({texts!r}, scores=True)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert rounded(json.loads(done.stdout)) == rounded(adapted.predict(texts, scores=True))
+
+
+def test_runtime_takes_what_predict_takes(pair, write):
+    adapted, folder = pair
+    model = la.load_onnx(folder, threads=1)
+    assert model.labels == ["a", "b"]
+    assert "multilabel, 2 labels" in str(model)
+    file = write("in.csv", "sentence\nhello\nmy order\n")
+    columns = {"text": "sentence"}
+    assert model.predict(str(file), columns=columns) == adapted.predict(str(file), columns=columns)
+    assert model.predict(["hello"], threshold=0.0001) == [["a", "b"]]
+    assert model.predict([]) == []
+    with pytest.warns(UserWarning, match="1 of 2"):
+        assert model.predict(["hello", {"text": 3}], on_error="skip")[1] is None
+    with pytest.raises(la.DataError, match="takes a list"):
+        model.predict("hello")
+
+
+def test_runtime_scores_as_evaluate_does(pair):
+    adapted, folder = pair
+    records = RECORDS["multilabel"]
+    scores = la.load_onnx(folder, threads=1).evaluate(records)
+    assert scores == pytest.approx(adapted.evaluate(records), abs=1e-4)
+    assert str(scores.report)
+
+
+@pytest.mark.slow
+def test_eight_bits_are_smaller_and_their_loss_can_be_refused(moved, tmp_path):
+    adapted = moved("bert", "classification")
+    whole = adapted.export(tmp_path / "whole", Onnx(opset=20))
+    small = adapted.export(tmp_path / "out", "onnx", quantize="int8")
+    assert small.size < whole.size
+    assert 1e-4 < small.difference < 1
+    assert json.loads((tmp_path / "out" / EXPORT_NAME).read_text())["settings"] == {"quantize": "int8"}
+    assert sorted(each.name for each in (tmp_path / "out").glob("*.onnx*")) == ["model.onnx"]
+    assert len(la.load_onnx(tmp_path / "out").predict(["hello"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "phrase"),
+    [({"quantize": "int4"}, "Did you mean 'int8'"), ({"quantize": "fp16"}, "knows 'int8'"), ({"opset": 9}, "opset=9")],
+    ids=str,
+)
+def test_options_are_checked(options, phrase):
+    with pytest.raises(la.LightAdaptError, match=phrase):
+        Onnx(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "task"), [("gpt2", "generation"), ("t5", "summarization"), ("gpt2", "multiple-choice")]
+)
+def test_what_is_written_token_by_token_is_refused(settled, tmp_path, name, task):
+    adapted, _ = settled(name, task)
+    with pytest.raises(la.LightAdaptError, match="token by token"):
+        adapted.export(tmp_path / "out", "onnx")
+
+
+def test_a_quantized_base_is_refused(tiny, messages, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    adapted = la.adapt(tiny("bert"), "classification", labels=messages, quantize="8bit")
+    with pytest.raises(la.LightAdaptError, match=r"8bit weights .* quantize='none'"):
+        adapted.export(tmp_path / "out", "onnx")
+
+
+def test_a_folder_that_is_none_or_damaged_says_so(pair, classifier, tmp_path):
+    _, folder = pair
+    with pytest.raises(la.ArtifactError, match="holds no exported model"):
+        la.load_onnx(tmp_path)
+    classifier().save(tmp_path / "saved")
+    with pytest.raises(la.ArtifactError, match="is a saved adaptation"):
+        la.load_onnx(tmp_path / "saved")
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "model.onnx").write_bytes(b"no graph")
+    with pytest.raises(la.ArtifactError, match="cannot be used"):
+        la.load_onnx(tmp_path / "copy")
+    content = json.loads((folder / EXPORT_NAME).read_text())
+    for changed, phrase in (
+        ({**content, "runtime": {**content["runtime"], "schema": 9}}, "Upgrade"),
+        ({**content, "runtime": {"schema": 1}}, "cannot be used"),
+        ({"format": "merged"}, "format 'merged'"),
+    ):
+        (tmp_path / "copy" / EXPORT_NAME).write_text(json.dumps(changed))
+        with pytest.raises(la.ArtifactError, match=phrase):
+            la.load_onnx(tmp_path / "copy")
+
+
+TEXTS = ["Hello, world", "", "a  b\tc", "Zażółć 北京 🙂", LONG]
+
+
+@pytest.mark.parametrize("kind", ["word", "byte", "metaspace", "gpt2", "t5"])
+def test_tokenizer_gives_what_that_of_transformers_gives(tmp_path, kind):
+    from lightadapt.runtime.tokenizer import FACTS, RuntimeTokenizer
+
+    theirs = build_tokenizer(kind)
+    theirs.save_pretrained(tmp_path)
+    ours = RuntimeTokenizer(tmp_path, {name: getattr(theirs, name) for name in FACTS})
+    cut = {"max_length": 20, "return_overflowing_tokens": True, "return_offsets_mapping": True}
+    calls = [
+        ((TEXTS,), {}),
+        ((TEXTS[0],), {}),
+        ((TEXTS[0], TEXTS[3]), {"return_special_tokens_mask": True}),
+        ((TEXTS, TEXTS[::-1]), {"add_special_tokens": False}),
+        ((TEXTS[4],), {"truncation": True, "max_length": 12}),
+        ((TEXTS[4], LONG[10:]), {"truncation": "longest_first", "max_length": 12}),
+        ((TEXTS,), {"truncation": True, "stride": 3, **cut}),
+        ((["who", "what"], [LONG, "it"]), {"truncation": "only_second", "stride": 5, **cut}),
+        ((TEXTS[4],), {"truncation": True, "stride": 3, **cut}),
+    ]
+    for words, options in calls:
+        one, two = ours(*words, **options), theirs(*words, **options)
+        assert dict(one) == dict(two)
+        assert [one.sequence_ids(row) for row in range(len(one.encodings))] == [
+            two.sequence_ids(row) for row in range(len(two.encodings))
+        ]
+    assert ours.num_special_tokens_to_add(pair=True) == theirs.num_special_tokens_to_add(pair=True)
+    assert ours.tokenize("Hello") == theirs.tokenize("Hello")
+    assert ours.get_vocab() == theirs.get_vocab()
+    ids = ours("Hello")["input_ids"]
+    assert ours.convert_ids_to_tokens(ids) == theirs.convert_ids_to_tokens(ids)

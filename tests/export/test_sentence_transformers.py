@@ -1,0 +1,49 @@
+"""An adapted encoder for sentence-transformers: the same vectors there."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import lightadapt as la
+from lightadapt.export import SentenceTransformers
+
+pytest.importorskip("sentence_transformers")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("name", "task", "options"),
+    [("bert", "classification", {}), ("roberta", "ner", {"pooling": "cls", "normalize": False})],
+)
+def test_vectors_are_those_of_the_adapted_backbone(moved, tmp_path, name, task, options):
+    from sentence_transformers import SentenceTransformer
+
+    adapted = moved(name, task)
+    exported = adapted.export(tmp_path / "out", SentenceTransformers(**options))
+    assert exported.difference < 1e-5
+    assert exported.equal is None
+    kinds = [each["type"].rpartition(".")[2] for each in json.loads((tmp_path / "out" / "modules.json").read_text())]
+    assert kinds == ["Transformer", "Pooling"] + ([] if options else ["Normalize"])
+    texts = ["my order is late", "hello"]
+    given = SentenceTransformer(str(tmp_path / "out"), device="cpu").encode(texts)
+    for text, vector in zip(texts, given, strict=True):
+        with torch.no_grad():
+            inputs = adapted.tokenizer(text, return_tensors="pt")
+            hidden = adapted.model.base_model(**inputs).last_hidden_state[0].numpy()
+        expected = hidden[0] if options else hidden.mean(0) / np.linalg.norm(hidden.mean(0))
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+
+
+def test_what_is_no_pooled_encoder_is_refused(moved, tmp_path):
+    with pytest.raises(la.LightAdaptError, match="of the kind decoder"):
+        moved("llama", "classification").export(tmp_path / "out", "sentence-transformers")
+    with pytest.raises(la.LightAdaptError, match="Did you mean 'mean'"):
+        SentenceTransformers(pooling="meen")
+    with pytest.raises(la.LightAdaptError, match="no answers to score"):
+        moved("bert", "classification").export(
+            tmp_path / "out", "sentence-transformers", check=[{"text": "a", "label": "b"}], max_loss=0.1
+        )

@@ -1,0 +1,98 @@
+"""A server as a process of its own, and over a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import httpx2
+import pytest
+from asked import wait_for
+
+import lightadapt as la
+from lightadapt.serving.server import _bind, running
+from lightadapt.serving.settings import Settings
+
+TEXT = "Please send it to Cape Town"
+
+
+@pytest.mark.slow
+def test_the_command_serves_until_it_is_told_to_stop(saved):
+    command = [sys.executable, "-m", "lightadapt", "serve", str(saved / "ner"), f"intents={saved / 'intents'}"]
+    environment = {**os.environ, "LIGHTADAPT_API_KEYS": "one"}
+    with subprocess.Popen(
+        [*command, "--port", "0", "--max-wait-ms", "300"], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            lines = map(json.loads, process.stderr)
+            ready = next(line for line in lines if line["event"] == "ready")
+            assert ready["adapters"] == ["ner", "intents"]
+            client = httpx2.Client(base_url=ready["address"], timeout=30, headers={"Authorization": "Bearer one"})
+            assert client.get("/ready").status_code == 200
+            assert client.post("/predict/ner", json={"inputs": [TEXT]}).status_code == 200
+            answers = []
+            late = threading.Thread(
+                target=lambda: answers.append(client.post("/predict/intents", json={"inputs": [TEXT]}))
+            )
+            late.start()
+            wait_for(lambda: client.get("/ready").json()["waiting"] == 1)
+            process.send_signal(signal.SIGTERM)  # while one waits, which is finished
+            late.join()
+            assert answers[0].status_code == 200
+            log = list(lines)
+        finally:
+            process.kill()
+    asked = [line for line in log if line["event"] == "request" and line["route"] == "/predict/{name}"]
+    assert [line["adapter"] for line in asked] == ["ner", "intents"]
+    assert asked[0]["request_id"]
+    assert asked[0]["records"] == 1
+    assert TEXT not in json.dumps(log)
+
+
+def test_what_a_client_that_has_left_asked_for_is_not_computed(saved, monkeypatch):
+    computed, going, predict = [], threading.Event(), la.Adapted.predict
+
+    def slowly(self, inputs, **how):
+        computed.append(inputs)
+        going.wait(30)
+        return predict(self, inputs, **how)
+
+    with running({"ner": saved / "ner"}, Settings(port=0, max_wait_ms=0)) as address:
+        monkeypatch.setattr(la.Adapted, "predict", slowly)
+        host, port = address.removeprefix("http://").split(":")
+        sockets = []
+        for text in ("first", "left"):
+            body = json.dumps({"inputs": [text]}).encode()
+            head = f"POST /predict/ner HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            sockets.append(socket.create_connection((host, int(port))))
+            sockets[-1].sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            wait_for(lambda: computed)
+        waiting = lambda: httpx2.get(f"{address}/ready").json()["waiting"]  # noqa: E731
+        wait_for(lambda: waiting() == 1)
+        sockets[1].close()
+        wait_for(lambda: waiting() == 0)
+        going.set()
+        assert sockets[0].recv(100).startswith(b"HTTP/1.1 200")
+        sockets[0].close()
+    assert computed == [["first"]]
+
+
+def test_answers_are_sent_at_once():
+    """Else each waits for the client to acknowledge what came before, for 40 ms."""
+    with _bind(Settings(port=0)) as bound:
+        bound.listen()
+        with socket.create_connection(bound.getsockname()), bound.accept()[0] as accepted:
+            assert accepted.proto == socket.IPPROTO_TCP
+
+
+def test_two_servers_in_one_process_have_ports_and_counts_of_their_own(saved):
+    with running({"ner": saved / "ner"}) as one, running({"ner": saved / "ner"}) as other:
+        assert one != other
+        assert httpx2.post(f"{one}/predict/ner", json={"inputs": [TEXT]}).status_code == 200
+        assert 'lightadapt_records_total{adapter="ner"} 1.0' in httpx2.get(f"{one}/metrics").text
+        assert "lightadapt_records_total{" not in httpx2.get(f"{other}/metrics").text
