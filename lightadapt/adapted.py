@@ -168,6 +168,7 @@ class Adapted:
         with self._several.backbone.lock:
             yield
 
+    @contextmanager
     def computing(self, name: str) -> Iterator[Runner]:
         """The runner of an adaptation, for a forward pass of your own, inside a `with` block.
 

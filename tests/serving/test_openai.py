@@ -103,7 +103,7 @@ def test_pieces_come_before_the_end(client):
 
 
 def test_a_streamed_answer_that_takes_too_long_is_504(start):
-    client, catalogue = start("writer", timeout=0.001)
+    client, catalogue = start("writer", timeout=1e-6)
     answer = client.post("/v1/completions", json={"model": "writer", "prompt": "Tuesday", "stream": True})
     assert answer.status_code == 504
     wait_for(lambda: catalogue.waiting == 0)
