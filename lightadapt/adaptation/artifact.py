@@ -177,8 +177,16 @@ def read_unreplaced(read: Callable[[], Read]) -> Read:
 def _place_of(folder: Path) -> Path:
     """The folder, or the former one where a save ended between taking it away and putting the new one there."""
     previous = previous_of(folder)
-    empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-    return previous if empty and (previous / MANIFEST_NAME).is_file() else folder
+    return previous if _holds_nothing(folder) and (previous / MANIFEST_NAME).is_file() else folder
+
+
+def _holds_nothing(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:  # also when it is taken away at this very moment
+        return True
+    except (OSError, ValueError):  # a file, or what cannot be looked into: reading it says so
+        return False
 
 
 def _state_of(folder: Path) -> tuple[Any, ...]:
