@@ -12,7 +12,8 @@ import numpy as np
 from lightadapt.tasks import Feature, Task
 
 BATCH_TOKENS_A_THREAD = 512
-"""The same on a CPU: what a batch computes should stay in its caches (`benchmarks/predict_speed.py`)."""
+"""The tokens of a batch for each thread of a CPU, padding included: what a batch computes should stay in its caches
+(`benchmarks/predict_speed.py`)."""
 PIECE_TOKENS = 2**17
 """The most tokens that are inferred before what was inferred becomes predictions: many batches, not much memory."""
 PIECE_BATCHES = 32

@@ -116,27 +116,38 @@ class Reader(ABC):
         *,
         targets: bool,
         task: Task | None = None,
-        in_file: bool = False,
-        sizes: Sizes | None = None,
     ) -> Sequence[Feature]:
         """The examples as the model reads them, with a warning for what had to be cut; in a file when they are in one.
 
         Args:
             records: what the examples were parsed from, so that an error can name file and line.
             task: another form of the task than the present one.
-            in_file: keep them in a file in any case.
-            sizes: takes those of the features, so that a file need not be read for them.
 
         Raises:
             DataError: a record cannot be encoded.
         """
+        return stored_like(examples, self._encode_and_tell(examples, records, targets, task or self.task))
+
+    def encode_for_prediction(
+        self, examples: Sequence[Any], records: Records, *, targets: bool = False, task: Task | None = None
+    ) -> tuple[Sequence[Feature], Sizes]:
+        """As `encode`, but the features of many examples are in a file, with their sizes, so that it is read once.
+
+        Raises:
+            DataError: a record cannot be encoded.
+        """
+        sizes, task = Sizes(), task or self.task
+        encoded = sizes.noted(self._encode_and_tell(examples, records, targets, task), task)
+        return Stored(encoded) if len(examples) > PIECE else stored_like(examples, encoded), sizes
+
+    def _encode_and_tell(
+        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task
+    ) -> Iterator[Feature]:
+        """The features one by one, and behind the last of them the warnings."""
         counts: list[Count] = []
-        encoded = self._encode(examples, records, targets, task or self.task, counts)
-        encoded = encoded if sizes is None else sizes.noted(encoded, task or self.task)
-        features = Stored(encoded) if in_file else stored_like(examples, encoded)
+        yield from self._encode(examples, records, targets, task, counts)
         for note in as_notes(counts, len(examples)):
             warn(note)
-        return features
 
     def _encode(
         self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lightadapt.adaptation import reader
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.batches import Sizes
 from lightadapt.adaptation.history import LastRun
@@ -190,10 +189,7 @@ class Runner(Reader):
             isinstance(records.numbers, range) and records.numbers.start
         ):  # of a stream, only the first piece is checked
             self.check_legible(examples)
-        sizes = Sizes()
-        features = self.encode(
-            examples, records, targets=targets, task=task, in_file=len(examples) > reader.PIECE, sizes=sizes
-        )
+        features, sizes = self.encode_for_prediction(examples, records, targets=targets, task=task)
         return decoded(
             self.adaptation, task or self.task, self.view, examples, features, sizes, batch_tokens=batch_tokens
         )

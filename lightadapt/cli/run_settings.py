@@ -10,6 +10,7 @@ from typing import Any
 from lightadapt.adapted import Adapted
 from lightadapt.api import adapt
 from lightadapt.cli import yaml_file
+from lightadapt.cli.values import parse_setting
 from lightadapt.errors import LightAdaptError, listed, nearest, shown, unquoted
 
 PLACES = ("out", "test")
@@ -77,13 +78,7 @@ def _check_names(found: Mapping[str, Any], where: str) -> None:
 
 def _set(found: dict[str, Any], pair: str) -> None:
     """Set one value, which may be of a setting that is a name so far: `method: lora` gets `rank`."""
-    path, separator, text = pair.partition("=")
-    if not separator or not path:
-        raise LightAdaptError(f"--set {unquoted(pair)}: write name=value, such as method.rank=16.")
-    try:
-        value = yaml_file.parse(text)
-    except ValueError as error:
-        raise LightAdaptError(f"--set {unquoted(pair)}: the value is not YAML ({error}). Quote a text.") from error
+    path, value = parse_setting(pair, "method.rank=16")
     first, *rest = path.split(".")
     _check_names({first: value}, f"--set {unquoted(pair)}")
     if not rest:

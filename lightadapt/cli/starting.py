@@ -8,6 +8,7 @@ from typing import Any
 from lightadapt.adaptation.placing import MANIFEST_NAME
 from lightadapt.adapted import Adapted
 from lightadapt.api import adapt, load
+from lightadapt.cli.values import given
 from lightadapt.errors import LightAdaptError
 
 
@@ -17,7 +18,7 @@ def load_adaptation(folder: Path | str, **how: Any) -> Adapted:
     Raises:
         LightAdaptError: there is none in it, or it cannot be loaded.
     """
-    return load(folder, **{name: value for name, value in how.items() if value is not None})
+    return load(folder, **given(**how))
 
 
 def start(model: str, *, device: str = "auto", **how: Any) -> Adapted:

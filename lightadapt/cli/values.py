@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, unquoted
 
 
 def parse_layers(text: str | None) -> str | list[int] | None:
@@ -50,18 +50,27 @@ def parse_settings(pairs: Sequence[str] | None) -> dict[str, Any]:
     >>> parse_settings(["opset=20", "dtype=float32"])
     {'opset': 20, 'dtype': 'float32'}
     """
+    return dict(parse_setting(pair, "opset=20") for pair in pairs or ())
+
+
+def parse_setting(pair: str, example: str) -> tuple[str, Any]:
+    """The name and the value of a text such as `opset=20`, whose value is YAML.
+
+    Args:
+        example: a right one, for the error.
+
+    Raises:
+        LightAdaptError: the text is no such pair, or its value cannot be read.
+    """
     from lightadapt.cli import yaml_file
 
-    found = {}
-    for pair in pairs or ():
-        name, separator, text = pair.partition("=")
-        if not separator or not name:
-            raise LightAdaptError(f"--set {pair}: write name=value, such as opset=20.")
-        try:
-            found[name] = yaml_file.parse(text)
-        except ValueError as error:
-            raise LightAdaptError(f"--set {pair}: the value is not YAML ({error}). Quote a text.") from error
-    return found
+    name, separator, text = pair.partition("=")
+    if not separator or not name:
+        raise LightAdaptError(f"--set {unquoted(pair)}: write name=value, such as {example}.")
+    try:
+        return name, yaml_file.parse(text)
+    except ValueError as error:
+        raise LightAdaptError(f"--set {unquoted(pair)}: the value is not YAML ({error}). Quote a text.") from error
 
 
 def parse_share(text: str | None) -> Any:

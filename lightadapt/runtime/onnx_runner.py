@@ -14,12 +14,11 @@ import onnxruntime
 from lightadapt.adaptation.batches import (
     BATCH_TOKENS_A_THREAD,
     PIECE_BATCHES,
-    Sizes,
     of_piece,
     sorted_batches,
     whole_examples,
 )
-from lightadapt.adaptation.reader import PIECE, Reader
+from lightadapt.adaptation.reader import Reader
 from lightadapt.data import Records
 from lightadapt.runtime.tokenizer import RuntimeTokenizer
 from lightadapt.tasks import Feature, ModelView, Task, task_of_json
@@ -80,11 +79,9 @@ class OnnxRunner(Reader):
         batch_tokens: int | None = None,
     ) -> Iterator[Any]:
         self.check_legible(examples)
-        task, sizes = task or self.task, Sizes()
+        task = task or self.task
         tokens = batch_tokens or BATCH_TOKENS_A_THREAD * self.threads
-        features = self.encode(
-            examples, records, targets=targets, task=task, in_file=len(examples) > PIECE, sizes=sizes
-        )
+        features, sizes = self.encode_for_prediction(examples, records, targets=targets, task=task)
         for chosen, places in whole_examples(sizes.owners, sizes.costs, len(examples), PIECE_BATCHES * tokens):
             mine = [of_piece(features[place], chosen.start) for place in places]
             inferred = self._run(mine, sizes.costs[places.start : places.stop], tokens)
