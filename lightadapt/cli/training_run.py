@@ -20,7 +20,6 @@ from lightadapt.cli.placing import check_free
 from lightadapt.cli.run_settings import KNOWN, OF_ADAPT, OF_FIT, put_together
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError
-from lightadapt.tasks.encoding.parsing import read_examples
 
 SETTLED = ("epochs", "learning_rate", "batch_tokens")
 """Arguments of `fit` whose defaults follow from the data; the file of a run holds what they came to."""
@@ -55,7 +54,7 @@ def run_training(
     typer.echo(str(adapted))
     columns, on_error = settings.get("columns"), settings.get("on_error", "raise")
     if settings.get("test") is not None:  # what is wrong with it is not to be found after hours of training
-        read_examples(adapted.task, settings["test"], split="test", columns=columns, bad=BadRecords(on_error))
+        adapted.task.read_examples(settings["test"], split="test", columns=columns, bad=BadRecords(on_error))
     parts = {"task": described(adapted.task), "method": described(adapted.method)}
     try:
         history = adapted.fit(

@@ -14,7 +14,7 @@ from lightadapt.metrics import Confusion, LabelConfusion, Report
 from lightadapt.registry import Registry
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.encoding.features import Encoded, filler, pad, unpad
-from lightadapt.tasks.encoding.parsing import parse_usable, read_records
+from lightadapt.tasks.encoding.parsing import parse_usable, read_examples, read_records
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.fitted import Fitted
@@ -115,6 +115,19 @@ class Task(ABC):
             DataError: a record cannot be used, and none may be left out; or a column is misspelt.
         """
         return parse_usable(self, records, bad, labelled=labelled)
+
+    def read_examples(
+        self, source: Data, *, split: str, columns: Mapping[str, str | int] | None, bad: BadRecords | None = None
+    ) -> tuple[Sequence[Any], Records]:
+        """The checked examples of labelled data, whose answers the task can learn, and the records behind them.
+
+        Args:
+            bad: takes the records that cannot be used; None: they are refused.
+
+        Raises:
+            DataError: naming the record, the field and the remedy.
+        """
+        return read_examples(self, source, split=split, columns=columns, bad=bad or BadRecords())
 
     def known_fields(self, records: Records, *, labelled: bool) -> list[str]:
         """The fields that count for these records; a column with nearly such a name is taken for a slip."""

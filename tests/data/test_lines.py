@@ -15,7 +15,6 @@ import lightadapt as la
 from lightadapt.data import lines, read
 from lightadapt.data.lines import FileLines
 from lightadapt.data.stored import OnDisk, Stored
-from lightadapt.tasks.encoding.parsing import read_examples
 
 LINE = '{"text": "café", "label": "a"}'
 FILES = {
@@ -133,7 +132,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path, monkeypatch, kind):
         path = tmp_path / f"{count}.{kind}"
         path.write_text(header + f"{record}\n" * count)
         tracemalloc.start()
-        examples, _ = read_examples(task, path, split="train", columns=None)
+        examples, _ = task.read_examples(path, split="train", columns=None)
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(examples) == count

@@ -20,7 +20,6 @@ from lightadapt.data.spans import Span, best_tags, read_tags, split_words, trans
 from lightadapt.errors import DataError
 from lightadapt.metrics import entity_scores
 from lightadapt.tasks import NER, ModelView
-from lightadapt.tasks.encoding.parsing import read_examples
 from lightadapt.tasks.ner import FittedWords
 
 SCHEMES = {
@@ -214,13 +213,13 @@ BIO, BIOES, IOB1 = ["B-A", "I-A", "O", "B-A"], ["B-A", "E-A", "O", "S-A"], ["I-A
 def test_tags_that_mix_schemes_have_two_readings(sequences, said):
     task = NER(labels=["A", "B"])
     with pytest.warns(UserWarning, match=said):
-        read_examples(task, [{"tokens": list("abcd"), "tags": tags} for tags in sequences], split="train", columns=None)
+        task.read_examples([{"tokens": list("abcd"), "tags": tags} for tags in sequences], split="train", columns=None)
 
 
 @pytest.mark.parametrize("tags", [BIO, BIOES, IOB1, ["B-A", "L-A", "U-A", "O"], ["I-A", "E-A", "O", "E-A"], ["O"] * 4])
 def test_tags_of_one_scheme_are_taken_without_a_word(tags, recwarn):
     records = [{"tokens": list("abcd"), "tags": tags}, {"text": "a b", "entities": []}]
-    read_examples(NER(labels=["A"]), records, split="train", columns=None)
+    NER(labels=["A"]).read_examples(records, split="train", columns=None)
     assert not recwarn.list
 
 

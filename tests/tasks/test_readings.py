@@ -12,12 +12,11 @@ import torch
 
 import lightadapt as la
 from lightadapt.tasks import NER, QA, Classification, MultiLabel, MultipleChoice, Regression, Relation
-from lightadapt.tasks.encoding.parsing import read_examples
 from lightadapt.tasks.generation import Generation
 
 
 def examples(task, records):
-    return read_examples(task, records, split="train", columns=None)[0]
+    return task.read_examples(records, split="train", columns=None)[0]
 
 
 # ---- labels

@@ -64,17 +64,9 @@ def _check_renaming(task: Task, columns: Mapping[str, str | int]) -> None:
 
 
 def read_examples(
-    task: Task, source: Data, *, split: str, columns: Mapping[str, str | int] | None, bad: BadRecords | None = None
+    task: Task, source: Data, *, split: str, columns: Mapping[str, str | int] | None, bad: BadRecords
 ) -> tuple[Sequence[Any], Records]:
-    """The checked examples of labelled data, whose answers the task can learn, and the records behind them.
-
-    Args:
-        bad: takes the records that cannot be used; None: they are refused.
-
-    Raises:
-        DataError: naming the record, the field and the remedy.
-    """
-    bad = bad or BadRecords()
+    """The checked examples of labelled data, and the records behind them; see `Task.read_examples`."""
     records = task.read(source, split=split, columns=columns, bad=bad)
     if split == "validation" and records.source == "data":
         records = replace(records, source="validation data")
