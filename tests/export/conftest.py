@@ -14,7 +14,7 @@ def moved(settled):
         adapted, _ = settled(name, task, method=method, dtype="float32", **options)
         torch.manual_seed(0)
         with torch.no_grad():
-            for parameter in adapted.runner.adaptation.all_trained:
+            for parameter in sorted(adapted.runner.adaptation.all_trained):  # a set has another order in each process
                 place = adapted.model.get_parameter(parameter)
                 place += 0.1 * torch.randn_like(place)
         return adapted

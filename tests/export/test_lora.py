@@ -81,7 +81,7 @@ def test_what_is_no_lora_is_refused_with_the_reason(moved, tmp_path, method, phr
 
 @pytest.mark.parametrize(
     ("name", "method", "rank"),
-    [("llama", la.LoRA(rank=5, alpha=7, rslora=True), 8), ("qwen3", la.LoRA(rank=1), 1), ("gpt2", "dora", 32)],
+    [("llama", la.LoRA(rank=5, alpha=7, rslora=True), 8), ("qwen3", la.LoRA(rank=1, alpha=1), 1), ("gpt2", "dora", 32)],
     ids=str,
 )
 def test_vllm_gets_a_rank_that_it_takes_and_the_same_update(moved, tiny, tmp_path, name, method, rank):
