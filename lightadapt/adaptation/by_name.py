@@ -34,7 +34,7 @@ def answer_by_name(several: Several, inputs: Any, names: Sequence[str], request:
     for name in names:
         several.named(name)
     places = {name: [place for place, each in enumerate(names) if each == name] for name in dict.fromkeys(names)}
-    with several.mixing():
+    with several.backbone.lock:
         asked = {
             name: read_asked(several.named(name), [items[place] for place in mine], request, bad, numbers=mine)
             for name, mine in places.items()
@@ -56,7 +56,7 @@ def answer_all(
     runners = {name: several.named(name) for name in names}
     bad = {name: BadRecords(on_error) for name in runners}
     items = list(inputs) if is_collection(inputs) else inputs
-    with several.mixing():
+    with several.backbone.lock:
         asked = {name: read_asked(runner, items, request, bad[name]) for name, runner in runners.items()}
         found = _answers(several, asked, request)
     for name, each in bad.items():
@@ -68,7 +68,8 @@ def _answers(several: Several, asked: Mapping[str, Asked], request: Request) -> 
     """The answers by name: of those that mix in one pass, of the others one after the other."""
     parts = {name: _encoded(several.named(name), each) for name, each in asked.items() if len(each.examples)}
     for together in _mixtures(several, list(parts.values())):
-        several.mixer.infer(together, request.batch_tokens)
+        with several.mixing():
+            several.mixer.infer(together, request.batch_tokens)
     found = {}
     for name, each in asked.items():
         predictions = _predictions(several, each, parts[name], request) if name in parts else ()

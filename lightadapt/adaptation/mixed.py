@@ -92,16 +92,25 @@ class Mixer:
     def infer(self, parts: Sequence[Part], batch_tokens: int | None) -> None:
         """Infer for parts that mix, all in batches of like length; each part gets what is its own.
 
+        Where adapters that mix alone get into each other's way, the parts stay as they are, to be computed alone.
+
         Args:
             batch_tokens: tokens of a batch; None: as many as suit the device.
         """
+        try:
+            self._infer(parts, batch_tokens)
+        except peft_bridge.NotMixedError:
+            for part in parts:
+                part.inferred = []
+
+    def _infer(self, parts: Sequence[Part], batch_tokens: int | None) -> None:
         rows = [(part, place) for part in parts for place in range(len(part.features))]
         costs = [part.sizes.costs[place] for part, place in rows]
         for part in parts:
             part.inferred = [None] * len(part.features)
-        model = parts[0].runner.model
+        tokens = batch_tokens or suitable_tokens(parts[0].runner.model.device)
         with _evaluating([part.runner for part in parts]), torch.no_grad():
-            for batch in sorted_batches(costs, batch_tokens or suitable_tokens(model.device)):
+            for batch in sorted_batches(costs, tokens):
                 chosen = [rows[index] for index in sorted(batch)]  # by part, and within it by place
                 groups = [
                     (part, [place for _, place in each]) for part, each in groupby(chosen, key=lambda row: row[0])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers.activations import ACT2FN
 
-from lightadapt.peft_bridge import PeftConfig, each_group, register_tuner, tuner_kind
+from lightadapt.peft_bridge import NotMixedError, PeftConfig, each_group, register_tuner, tuner_kind
 from lightadapt.tuners.attached import AttachedLayer, AttachingTuner
 
 PEFT_TYPE = "LIGHTADAPT_BOTTLENECK"
@@ -85,6 +85,8 @@ class BottleneckLayer(AttachedLayer):
             return output
         hidden = output[0] if isinstance(output, tuple) else output
         if source is None and self._reads_inputs:
+            if self.mixing is not None and self._elsewhere:
+                raise NotMixedError("A layer around this one takes its rows in parts, and their input is gone.")
             source = _first(args, kwargs)
         hidden = each_group(self, self._added, hidden, source)
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden

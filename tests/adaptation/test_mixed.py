@@ -100,9 +100,18 @@ def test_what_cannot_be_mixed_computes_alone(several, together, model, method):
 
 
 def test_kinds_that_mix_do_so_beside_those_that_do_not(several, together):
-    adapted = several("bert", ("classification", "lora"), ("classification", "prompt"), ("ner", "lora"))
-    check(adapted)
-    assert together == [2]
+    for alone in (0, 1, 2):  # the first one is in use, and computes last what was computed together
+        parts = [("classification", "lora"), ("ner", "lora")]
+        parts.insert(alone, ("classification", "prompt"))
+        check(several("bert", *parts))
+    assert together == [2, 2, 2]
+
+
+def test_kinds_that_get_into_each_others_way_compute_alone(several, together):
+    """A parallel bottleneck reads what goes into its block, while LoHa gives what is below it a part of the rows."""
+    parts = [("classification", method) for method in ("parallel", "loha", "houlsby", "loha", "parallel")]
+    check(several("electra", *parts))
+    check(several("bert", *parts[:2], ("ner", "houlsby")))
 
 
 def test_adapters_of_several_kinds_on_the_same_modules(several, together):
