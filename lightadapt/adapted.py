@@ -99,7 +99,7 @@ class Adapted:
         *,
         method: Any = "lora",
         task: str | Task | None = None,
-        labels: Sequence[Label] | Data | None = None,
+        labels: Sequence[Label] | Mapping[str, str | Sequence[str]] | Data | None = None,
         layers: Layers = None,
     ) -> None:
         """Give the base another adaptation, with a method, a task and a head of its own; `use(name)` switches to it.

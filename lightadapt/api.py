@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def adapt(
     task: str | Task,
     method: str | Method = "lora",
     *,
-    labels: Sequence[Label] | Data | None = None,
+    labels: Sequence[Label] | Mapping[str, str | Sequence[str]] | Data | None = None,
     quantize: Any = None,
     layers: Layers = None,
     tokenizer: Any = None,
@@ -50,7 +50,8 @@ def adapt(
         model: hub id, folder, or a `PreTrainedModel` (which may carry the task's head already).
         task: a name (`"classification"`, `"ner"`, `"qa"`, `"generation"`, …) or a task object such as `QA(window=256)`.
         method: a name (`"lora"`, `"prefix"`, `"full"`, …), a method object such as `LoRA(rank=16)`, or a `PeftConfig`.
-        labels: the names of the classes, or data to read them from; None: read from the data of the first `fit`.
+        labels: the names of the classes; or `{name: what it means}`, which helps before there is data; or data to read
+            them from; None: read from the data of the first `fit`.
         quantize: how the frozen projections of the blocks are kept: None (in `dtype`), `"4bit"` (NF4 with double
             quantization), `"8bit"` (LLM.int8), or a `BitsAndBytesConfig`. A checkpoint that is quantized stays so.
         layers: the blocks to adapt: None (all), `"last:4"`, `"first:4"`, or indices.

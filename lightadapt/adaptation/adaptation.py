@@ -125,17 +125,19 @@ class Adaptation:
             meet("save")
         return trained_tensors(self.adapter, self.trained, self.modules)
 
-    def restore(self, tensors: Mapping[str, torch.Tensor], where: Path) -> None:
+    def restore(self, tensors: Mapping[str, torch.Tensor], where: Path, *, learned: bool = True) -> None:
         """Write saved tensors into the model.
 
         Args:
             where: the folder that they come from, for an error.
+            learned: whether the head had learned something by then.
 
         Raises:
             ArtifactError: they are not exactly the tensors that this model trains.
         """
         restore(self.adapter, self.trained, self.modules, tensors, where)
-        self.head.mark_learned()
+        if learned:
+            self.head.mark_learned()
 
     # ---- sizes
 

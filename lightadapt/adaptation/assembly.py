@@ -84,7 +84,8 @@ def restore(runner: Runner, artifact: Artifact) -> None:
     Raises:
         ArtifactError: they are not exactly the tensors that this model trains.
     """
-    runner.adaptation.restore(artifact.tensors, artifact.path)
+    learned = not artifact.manifest.get("untrained", False)
+    runner.adaptation.restore(artifact.tensors, artifact.path, learned=learned)
     runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
 
 

@@ -88,7 +88,7 @@ def _mixtures(several: Several, parts: Sequence[Part]) -> list[list[Part]]:
     if several.is_disabled or len(parts) < 2:
         return []
     for part in parts:
-        if sum(part.sizes.costs) >= FOLD_FROM:
+        if sum(part.sizes.costs) >= FOLD_FROM or part.runner.zero_shot is not None:
             continue
         with several.computing(part.runner) if not several.mixer.knows(part) else nullcontext():
             if several.mixer.mixes(part):
@@ -105,6 +105,13 @@ def _predictions(several: Several, asked: Asked, part: Part, request: Request) -
     with several.computing(runner):
         tokens = request.batch_tokens
         found = decoded(
-            runner.adaptation, asked.task, view, asked.examples, part.features, part.sizes, batch_tokens=tokens
+            runner.adaptation,
+            asked.task,
+            view,
+            asked.examples,
+            part.features,
+            part.sizes,
+            batch_tokens=tokens,
+            infer=runner.infer_for(asked.task),
         )
         return list(found)

@@ -45,7 +45,7 @@ def write_card(
     if stock_class is not None:
         sections.append(_stock_use(facts, base, stock_class, own_tuner=own_tuner))
     if facts["labels"]:
-        sections.append("## Labels\n\n" + ", ".join(f"`{label}`" for label in facts["labels"]))
+        sections.append("## Labels\n\n" + _labels(facts))
     if facts["metrics"]:
         rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in facts["metrics"].items())
         sections.append(f"## Scores on the validation data\n\n| metric | value |\n|---|---|\n{rows}")
@@ -55,6 +55,14 @@ def write_card(
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     sections.append(f"## Versions\n\n{versions}")
     return "\n".join(metadata) + "\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _labels(facts: Mapping[str, Any]) -> str:
+    """The labels in a row; as a list, where it is said what they mean."""
+    meant = facts["task"]["settings"].get("descriptions")
+    if not meant:
+        return ", ".join(f"`{label}`" for label in facts["labels"])
+    return "\n".join(f"- `{label}`: {'; '.join(meant.get(str(label), ('–',)))}" for label in facts["labels"])
 
 
 def _base_name(base: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from tqdm.auto import tqdm
@@ -28,6 +28,8 @@ SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 
 AnyFeature = TypeVar("AnyFeature")
+Infer: TypeAlias = Callable[[PreTrainedModel, Sequence[Feature], ModelView], Sequence[Any]]
+"""What a model gives for a batch of features, as `Task.infer`."""
 
 
 def decoded(
@@ -40,13 +42,16 @@ def decoded(
     *,
     batch_tokens: int | None = None,
     shared: bool = False,
+    infer: Infer | None = None,
 ) -> Iterator[Any]:
     """The predictions one by one; what was inferred is kept for a piece of the examples only.
 
     Args:
         batch_tokens: tokens of a batch; None: as many as suit the device.
         shared: whether all processes call this together, so that each can do its share.
+        infer: what infers from a batch of features; None: the task.
     """
+    infer = infer or task.infer
     model, costs, tokens = adaptation.model, sizes.costs, sum(sizes.costs)
     bar = progress(len(costs), tokens)
     with adaptation.adapter.folded_if_it_pays(tokens), bar:
@@ -57,7 +62,7 @@ def decoded(
                 model,
                 mine,
                 costs[places.start : places.stop],
-                lambda batch: task.infer(model, batch, view),
+                lambda batch: infer(model, batch, view),
                 done=bar.update,
                 batch_tokens=batch_tokens or suitable_tokens(model.device),
                 shared=shared,

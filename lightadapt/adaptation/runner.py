@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,14 +14,17 @@ from transformers import PreTrainedModel
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.batches import Sizes
 from lightadapt.adaptation.history import LastRun
-from lightadapt.adaptation.prediction import decoded
+from lightadapt.adaptation.prediction import Infer, decoded
 from lightadapt.adaptation.reader import Reader
+from lightadapt.adaptation.zero_shot import ZeroShot
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
+from lightadapt.base.pooling import Pooling, pooling_of
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.heads.outputs import LastTokenPooling
 from lightadapt.tasks import Feature, Label, LabelledTask, ModelView, Task
+from lightadapt.tasks.classification import Classification
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Runner(Reader):
         self.task = task
         self.tokenizer = tokenizer
         self.last_run = LastRun()
+        self._pooling: tuple[Pooling | None] | None = None
+        """How the base makes vectors that can be compared, if it does, once that was looked up."""
+        self._zero_shot: ZeroShot | None = None
         design = adaptation.design
         self.max_length = room_for_text(design.blueprint.anatomy, tokenizer, design.method)
         self.family = family_of(adaptation.model.config)
@@ -164,7 +170,34 @@ class Runner(Reader):
         """
         sizes = Sizes()
         deque(sizes.noted(features, task or self.task), maxlen=0)
-        return list(decoded(self.adaptation, task or self.task, self.view, examples, features, sizes, shared=shared))
+        task = task or self.task
+        found = decoded(
+            self.adaptation, task, self.view, examples, features, sizes, shared=shared, infer=self.infer_for(task)
+        )
+        return list(found)
+
+    def infer_for(self, task: Task) -> Infer:
+        """What infers for a form of the task: a stand-in where the head has learned nothing and there is one."""
+        stand_in = self.zero_shot
+        if stand_in is None or not isinstance(task, Classification):
+            return task.infer
+        return replace(stand_in, task=task).infer if task is not self.task else stand_in.infer
+
+    @property
+    def zero_shot(self) -> ZeroShot | None:
+        """What stands in for a head that has learned nothing; None where it has, or where nothing can."""
+        if type(self.task) is not Classification or not self.task.ready or not self.adaptation.head.is_fresh:
+            return None
+        if self.family != "encoder":
+            return None
+        if self._pooling is None:
+            self._pooling = (pooling_of(self.adaptation.design.blueprint.source),)
+        pooling = self._pooling[0]
+        if pooling is None:
+            return None
+        if self._zero_shot is None or self._zero_shot.task != self.task:
+            self._zero_shot = ZeroShot(self.task, pooling)
+        return self._zero_shot
 
     def predict(
         self,
@@ -186,8 +219,16 @@ class Runner(Reader):
             DataError: a record cannot be encoded; before anything is inferred.
         """
         features, sizes = self.encode_checked(examples, records, targets=targets, task=task)
+        task = task or self.task
         return decoded(
-            self.adaptation, task or self.task, self.view, examples, features, sizes, batch_tokens=batch_tokens
+            self.adaptation,
+            task,
+            self.view,
+            examples,
+            features,
+            sizes,
+            batch_tokens=batch_tokens,
+            infer=self.infer_for(task),
         )
 
     def encode_checked(

@@ -3,7 +3,7 @@
 from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 
-from lightadapt.peft_bridge.active import activate, active_in
+from lightadapt.peft_bridge.active import activate, active_in, switched_off
 from lightadapt.peft_bridge.adapter import Adapter
 from lightadapt.peft_bridge.as_lora import (
     Factors,
@@ -71,6 +71,7 @@ __all__ = [
     "read_config",
     "register_tuner",
     "rows_of",
+    "switched_off",
     "targets_of",
     "try_on",
     "tuner_kind",

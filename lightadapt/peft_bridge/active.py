@@ -6,7 +6,8 @@ trained, which is another question: what is set here leaves `requires_grad` as i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.ln_tuning.layer import LNTuningLayer
@@ -32,6 +33,19 @@ def activate(model: nn.Module, names: Sequence[str]) -> None:
         if names:  # transformers asks the first layer that it meets which adapters are active
             layer._active_adapter = held or list(names)
         layer._disable_adapters = not held
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """The base alone inside a `with` block, whatever computes before and behind it."""
+    before = [(layer, layer._disable_adapters) for layer in layers_in(model)]
+    for layer, _ in before:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer, disabled in before:
+            layer._disable_adapters = disabled
 
 
 def active_in(layer: Any) -> tuple[str, ...]:

@@ -86,14 +86,26 @@ def task_of_json(saved: Mapping[str, Any], labels: Sequence[Label] | None = None
 
 
 def give_labels(task: Task, labels: Any) -> LabelledTask:
-    """The task with these labels: a list of names, or data to read them from.
+    """The task with these labels: a list of names, names with what they mean, or data to read them from.
 
     Raises:
-        LightAdaptError: the task has no labels.
+        LightAdaptError: the task has no labels, or a description is no text.
     """
     if not isinstance(task, LabelledTask):
         raise LightAdaptError(f"Task {task.name!r} has no labels. Leave labels out.")
+    if _describes(task, labels):
+        return replace(task, labels=None, descriptions=labels).with_labels(tuple(labels))
     return task.with_labels(_read_labels(task, labels))
+
+
+def _describes(task: LabelledTask, labels: Any) -> bool:
+    """Whether labels come with what they mean, `{label: description}`; else a mapping is a table of data."""
+    if not isinstance(labels, Mapping) or not labels:
+        return False
+    values = list(labels.values())
+    if all(isinstance(value, str) for value in values):
+        return True
+    return not set(labels) & set(task.fields) and all(isinstance(value, (str, list, tuple)) for value in values)
 
 
 def _read_labels(task: LabelledTask, labels: Any) -> Sequence[Label]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from unicodedata import category, normalize
 
-from lightadapt.data import Records
+from lightadapt.data import Records, is_collection
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown, warn
 from lightadapt.tasks.encoding.fields import check_characters, plain
 from lightadapt.tasks.task import Task
@@ -26,10 +26,18 @@ class LabelledTask(Task):
 
     labels: Sequence[Label] | None = None
     """The names of the classes; None: read from the data of the first `fit`."""
+    descriptions: Mapping[str, Sequence[str]] | None = field(default=None, kw_only=True)
+    """What labels mean, in one or several wordings each: `{label: description}` or `{label: [description, …]}`. It may
+    be given in the place of `labels`."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.labels, Mapping):
+            object.__setattr__(self, "descriptions", self.labels)
+            object.__setattr__(self, "labels", tuple(self.labels))
         if self.labels is not None:
             object.__setattr__(self, "labels", self.clean_labels(self.labels))
+        if self.descriptions is not None:
+            object.__setattr__(self, "descriptions", clean_descriptions(self.descriptions, self.labels))
 
     @property
     def ready(self) -> bool:
@@ -66,6 +74,11 @@ class LabelledTask(Task):
     def outputs(self) -> tuple[str, ...]:
         return tuple(map(str, self.labels or ()))
 
+    def meanings(self) -> list[tuple[str, ...]]:
+        """What stands for each label where texts are compared with it: its descriptions, or its name in words."""
+        known = self.descriptions or {}
+        return [tuple(known.get(str(label), ())) or (in_words(str(label)),) for label in self.labels or ()]
+
     @abstractmethod
     def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
         """The labels that occur, sorted."""
@@ -91,6 +104,43 @@ class LabelledTask(Task):
             f"{place}: label {shown(label)} is not among the labels. {nearest(str(label), known)}"
             f"Labels: {listed(known, 20)}. Correct the record, or adapt with labels=[…] that include it."
         )
+
+
+def clean_descriptions(given: Any, labels: Sequence[Label] | None) -> dict[str, tuple[str, ...]]:
+    """The descriptions of labels by the names of their outputs, checked.
+
+    Raises:
+        LightAdaptError: there is no such label, or a description is no text.
+    """
+    if not isinstance(given, Mapping):
+        raise LightAdaptError(f"descriptions={shown(given)}: give {{label: description}}.")
+    found: dict[str, tuple[str, ...]] = {}
+    for label, meant in given.items():
+        texts = (meant,) if isinstance(meant, str) else tuple(meant) if is_collection(meant) else ()
+        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise LightAdaptError(
+                f"The description of label {shown(label)} is {shown(meant)}. Give a text, or a list of texts that mean "
+                "the same."
+            )
+        if labels is not None and str(label) not in map(str, labels):
+            known = list(map(str, labels))
+            raise LightAdaptError(
+                f"There is a description of {shown(label)}, which is no label. {nearest(str(label), known)}"
+                f"Labels: {listed(known, 20)}."
+            )
+        found[str(label)] = texts
+    return found
+
+
+def in_words(name: str) -> str:
+    """The name of a label as a text: `card_arrival`, `card-arrival` and `CardArrival` become `card arrival`.
+
+    >>> in_words("card_arrival"), in_words("CardArrival"), in_words("NUM")
+    ('card arrival', 'card arrival', 'NUM')
+    """
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", name)
+    words = re.sub(r"[\s_-]+", " ", parted).strip()
+    return words.lower() if parted != name else words
 
 
 def clean_label(records: Records, index: int, name: str, label: Any, known: Sequence[Label] | None) -> Label:

@@ -51,6 +51,13 @@ def test_the_recipes_of_the_card_work(tiny, tmp_path, name, task, method, option
         assert list(found["model"].config.id2label.values()) == list(model.runner.outputs)
 
 
+def test_the_card_says_what_labels_mean(tiny, tmp_path):
+    meant = {"refund": ["money back", "a refund"], "delivery": "where is my parcel"}
+    la.adapt(tiny("bert"), "classification", labels=meant).save(tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "- `refund`: money back; a refund\n- `delivery`: where is my parcel" in card
+
+
 def test_the_card_names_no_folder_of_this_machine(tiny, tmp_path):
     la.adapt(tiny("bert"), "classification", labels=["yes", "no"]).save(tmp_path / "saved")
     card = (tmp_path / "saved" / "README.md").read_text()

@@ -1,0 +1,58 @@
+"""How the vectors of texts are made by an encoder that was trained so that they can be compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from transformers.utils import cached_file
+
+from lightadapt.base.source import Source
+
+Pooling: TypeAlias = str
+"""`"mean"` of the tokens, or `"cls"`, the first one."""
+MODULES = "modules.json"
+"""Where sentence-transformers says what a model is made of."""
+POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+"""Its older names of the ways that there are here; it has others, which few models use."""
+
+
+def pooling_of(source: Source) -> Pooling | None:
+    """How an encoder makes vectors that can be compared; None where nothing says that it does.
+
+    That is said by the files that sentence-transformers writes beside a model.
+    """
+    modules = _read(source, MODULES)
+    if not isinstance(modules, list):
+        return None
+    for module in modules:
+        if isinstance(module, dict) and str(module.get("type", "")).endswith("Pooling"):
+            return _way_of(_read(source, f"{module.get('path', '1_Pooling')}/config.json"))
+    return None
+
+
+def _way_of(config: Any) -> Pooling | None:
+    if not isinstance(config, dict):
+        return None
+    named = config.get("pooling_mode")
+    ways = [way for name, way in POOLINGS.items() if config.get(name) or way == named]
+    return ways[0] if len(ways) == 1 else None
+
+
+def _read(source: Source, name: str) -> Any:
+    """The JSON file of that name beside the model; None where there is none that can be read."""
+    if source.id is None:
+        return None
+    found = cached_file(
+        source.id,
+        name,
+        revision=source.revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    try:
+        return None if found is None else json.loads(Path(found).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
