@@ -1,0 +1,120 @@
+"""A decoder run step by step: on prompts, on the next tokens of many rows, and whether it gives the same as whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from lightadapt.adaptation.runner import Runner
+from lightadapt.errors import LightAdaptError
+from lightadapt.serving.rows import Part, Rows, mask_of, plain_layers
+from lightadapt.tasks.encoding.features import filler
+from lightadapt.tasks.generation import Generation
+
+OF_ALL_ROWS = frozenset({"dynamic", "longrope"})
+"""Rotary positions whose angles depend on the longest row of a batch, so that a row would depend on the others."""
+TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
+"""The largest difference of logits that is rounding, as a share of the largest logit; of shorter formats 5 %."""
+
+
+class Stepper:
+    """Runs the decoder of an adaptation, which has to be the one that computes.
+
+    Attributes:
+        runner: the adaptation's.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self._padding = filler("input_ids", runner.tokenizer)
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in runner.accepted else {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.runner.model.device  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def read(self, model: PreTrainedModel, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, Part]:
+        """What may follow each prompt, (prompts, vocabulary), and their keys and values.
+
+        Raises:
+            LightAdaptError: the model keeps something else.
+        """
+        lengths = [len(prompt) for prompt in prompts]
+        columns = max(lengths)
+        ids = [[self._padding] * (columns - len(prompt)) + prompt for prompt in prompts]
+        mask = mask_of(lengths, columns, self.device)
+        cache = DynamicCache(config=model.config)
+        logits = self._logits(model, ids, mask, (mask.cumsum(-1) - 1).clamp(min=0), cache)
+        layers = plain_layers(cache, columns)
+        if layers is None:
+            raise LightAdaptError(f"{type(model).__name__} keeps more than keys and values of its tokens.")
+        return logits, Part(layers, range(len(prompts)), lengths)
+
+    @torch.no_grad()
+    def go_on(self, model: PreTrainedModel, rows: Rows, which: slice, tokens: Sequence[int]) -> torch.Tensor:
+        """What may follow the last token of each of these rows, (rows, vocabulary), which is written into them."""
+        places = torch.tensor(rows.lengths[which], device=self.device)[:, None]
+        ids = [[token] for token in tokens]
+        return self._logits(model, ids, rows.mask(which, self.device), places, rows.cache(which))
+
+    def _logits(
+        self, model: PreTrainedModel, ids: list[list[int]], mask: torch.Tensor, places: torch.Tensor, cache: Any
+    ) -> torch.Tensor:
+        given = {"position_ids": places} if "position_ids" in self.runner.accepted else {}
+        tokens = torch.tensor(ids, device=self.device)
+        found = model(
+            input_ids=tokens, attention_mask=mask, past_key_values=cache, use_cache=True, **given, **self._last
+        )
+        return found.logits[:, -1]  # type: ignore[no-any-return]
+
+
+def stepper_of(runner: Runner) -> Stepper | None:
+    """What runs an adaptation's decoder step by step; None where that would not give what the model gives.
+
+    It is asked by a trial and not by its name: prompts of unlike lengths are read together, one leaves, one joins, and
+    the rows go on. Their logits have to be those of the same tokens read one row at a time and whole. The adaptation
+    has to be the one that computes.
+    """
+    if not isinstance(runner.task, Generation) or runner.family != "decoder":
+        return None
+    if not {"past_key_values", "attention_mask", "use_cache"} <= runner.accepted or _angles_of_all_rows(runner):
+        return None
+    stepper = Stepper(runner)
+    try:
+        return stepper if _agrees(stepper) else None
+    except Exception:  # a model that cannot be run so says it in its own way, and is then run by `generate`
+        return None
+
+
+def _angles_of_all_rows(runner: Runner) -> bool:
+    """Whether the positions of a row depend on the rows beside it, which short prompts would not show."""
+    settings = getattr(runner.model.config.get_text_config(), "rope_parameters", None) or {}
+    kinds = [settings, *(each for each in settings.values() if isinstance(each, dict))]
+    return any(each.get("rope_type") in OF_ALL_ROWS for each in kinds)
+
+
+@torch.no_grad()
+def _agrees(stepper: Stepper) -> bool:
+    model, size = stepper.runner.model, stepper.runner.model.get_input_embeddings().num_embeddings
+    model.eval()
+    texts = [[(place * 7 + length) % min(size, 1_000) for place in range(length)] for length in (4, 9, 12)]
+    rows = Rows()
+    _, both = stepper.read(model, texts[:2])
+    rows.lay_out([both], [0, 1])
+    stepper.go_on(model, rows, slice(0, 2), [3, 3])
+    rows.advance()
+    _, third = stepper.read(model, texts[2:])
+    rows.lay_out([rows.part([1]), third], [1, 0])
+    followed = [[*texts[2], 4], [*texts[1], 3, 5]]
+    found = stepper.go_on(model, rows, slice(0, 2), [4, 5])
+    for row, text in zip(found, followed, strict=True):
+        whole = model(input_ids=torch.tensor([text], device=stepper.device)).logits[0, -1]
+        allowed = TOLERANCE.get(whole.dtype, 0.05) * float(whole.abs().max())
+        if not float((row - whole).abs().max()) <= allowed:
+            return False
+    return True
