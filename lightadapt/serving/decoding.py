@@ -101,7 +101,7 @@ class Decoding:
         for draft in (*self._drafts, *self._waiting):
             draft.drafts.fail(error)
         self._waiting.clear()
-        self._keep([])
+        self._drafts, self._rows = [], Rows()
 
     def _leave(self) -> None:
         """Let go of what nobody waits for any more."""
