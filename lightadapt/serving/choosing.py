@@ -11,7 +11,6 @@ from transformers import (
     MinNewTokensLengthLogitsProcessor,
     MinPLogitsWarper,
     NoRepeatNGramLogitsProcessor,
-    PreTrainedModel,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -30,11 +29,6 @@ HEEDED = frozenset(
 """Options that are followed here, or say nothing: the length that a number of new tokens replaces, and those of beams."""
 NEUTRAL = {"num_beams": 1, "num_return_sequences": 1, "use_cache": True, "min_length": 0, "typical_p": 1.0}
 """Others, with the values that change nothing; those that are off change nothing either."""
-
-
-def of_checkpoint(model: PreTrainedModel) -> dict[str, Any]:
-    """The options of generation that come with a model."""
-    return {} if model.generation_config is None else dict(model.generation_config.to_diff_dict())
 
 
 def are_heeded(options: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightadapt.adapted import Adapted
-from lightadapt.serving.choosing import Chooser, are_heeded, of_checkpoint
+from lightadapt.serving.choosing import Chooser, are_heeded
 from lightadapt.serving.queue import Job
 from lightadapt.serving.stepping import Stepper
 from lightadapt.serving.writing import Pieces, Written, as_refusal, options_of, prompts_of, stops_of
@@ -117,8 +117,7 @@ def can_be_stepped(stepper: Stepper, job: Job) -> bool:
     ask, task = job.ask, stepper.runner.task
     if ask.scores or ask.threshold is not None or not isinstance(task, Generation):
         return False
-    own = {**of_checkpoint(stepper.runner.model), **(task.options or {}), **(ask.options or {})}
-    return are_heeded(own)
+    return are_heeded({**stepper.options, **(task.options or {}), **(ask.options or {})})
 
 
 def drafts_of(adapted: Adapted, stepper: Stepper, job: Job, done: Callable[[Job, int], object]) -> list[Draft]:
@@ -130,7 +129,7 @@ def drafts_of(adapted: Adapted, stepper: Stepper, job: Job, done: Callable[[Job,
     runner = stepper.runner
     with adapted.held():  # tokenizers have a state, and others use them, too
         task, prompts = prompts_of(runner, [job], job.ask.options or {})
-        options = {**of_checkpoint(runner.model), **options_of(runner, task)}
+        options = {**stepper.options, **options_of(runner, task)}
     drafts = Drafts(job, len(prompts), done)
     try:
         return [Draft(drafts, place, prompt, stepper, task, options) for place, prompt in enumerate(prompts)]

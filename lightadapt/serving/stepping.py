@@ -25,10 +25,13 @@ class Stepper:
 
     Attributes:
         runner: the adaptation's.
+        options: those of generation that come with the model.
     """
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        config = runner.model.generation_config
+        self.options: dict[str, Any] = {} if config is None else dict(config.to_diff_dict())
         self._padding = filler("input_ids", runner.tokenizer)
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in runner.accepted else {}
 

@@ -74,7 +74,8 @@ def prompts_of(runner: Runner, jobs: Sequence[Job], options: Mapping[str, Any]) 
     given = Records([task.as_record(item) for job in jobs for item in job.inputs])
     records = task.read(given, split="test", columns={}, labelled=False)
     examples = task.parse(records, labelled=False)
-    runner.check_legible(examples)
+    if not jobs[0].ask.written:  # as `predict` does; it takes as long as all else here
+        runner.check_legible(examples)
     features = runner.encode(examples, records, targets=False, task=task)
     return task, [feature.prompt or [] for feature in features if isinstance(feature, GenerationFeature)]
 
