@@ -26,7 +26,7 @@ HEEDED = frozenset(
         *("max_length", "length_penalty", "early_stopping", "transformers_version", "_from_model_config"),
     }
 )
-"""Options that are followed here, or say nothing: the length that a number of new tokens replaces, and those of beams."""
+"""Options that are followed here, or say nothing: the length that new tokens replace, and those of beams."""
 NEUTRAL = {"num_beams": 1, "num_return_sequences": 1, "use_cache": True, "min_length": 0, "typical_p": 1.0}
 """Others, with the values that change nothing; those that are off change nothing either."""
 
@@ -37,9 +37,7 @@ def are_heeded(options: Mapping[str, Any]) -> bool:
     >>> are_heeded({"temperature": 0.7, "stop_strings": ["."]}), are_heeded({"num_beams": 4})
     (True, False)
     """
-    return all(
-        name in HEEDED or value == NEUTRAL.get(name, False) or value is None for name, value in options.items()
-    )
+    return all(name in HEEDED or value == NEUTRAL.get(name, False) or value is None for name, value in options.items())
 
 
 class Chooser:

@@ -85,7 +85,8 @@ def stepper_of(runner: Runner) -> Stepper | None:
     """
     if not isinstance(runner.task, Generation) or runner.family != "decoder":
         return None
-    if not {"past_key_values", "attention_mask", "use_cache"} <= runner.accepted or _angles_of_all_rows(runner):
+    takes_cache = all(name in runner.accepted for name in ("past_key_values", "attention_mask", "use_cache"))
+    if not takes_cache or _angles_of_all_rows(runner):
         return None
     stepper = Stepper(runner)
     try:

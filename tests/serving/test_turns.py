@@ -1,4 +1,4 @@
-"""The thread that computes for a base: texts token by token and all else take turns, and neither waits for the other."""
+"""The thread that computes for a base: texts and all else take turns, and neither waits for the other."""
 
 from __future__ import annotations
 
