@@ -13,18 +13,19 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from lightadapt.adaptation.adding import add, hang
 from lightadapt.adaptation.artifact import Artifact
+from lightadapt.adaptation.by_name import answer_all, answer_by_name
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.on_hub import check_pushed, push
 from lightadapt.adaptation.preview import preview
-from lightadapt.adaptation.requests import Request, answer, answer_by_name, evaluate, stream
+from lightadapt.adaptation.requests import Request, answer, evaluate, stream
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.several import Several
 from lightadapt.anatomy import Layers
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.display import html
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
 from lightadapt.export.merged import merge
@@ -394,13 +395,45 @@ class Adapted:
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
                 found = answer(now, inputs, request, bad)
         elif is_collection(adapter):
-            names = list(adapter)
-            runners = {name: self._several.named(name) for name in names}
-            found = answer_by_name(lambda name: self._several.computing(runners[name]), inputs, names, request, bad)
+            found = answer_by_name(self._several, inputs, list(adapter), request, bad)
         else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         bad.tell(len(found) - bad.count)
         return found
+
+    def predict_all(
+        self,
+        inputs: Any,
+        adapters: Sequence[str] | None = None,
+        *,
+        scores: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        batch_tokens: int | None = None,
+        on_error: str = "raise",
+    ) -> dict[str, list[Any]]:
+        """The predictions of several adaptations for the same inputs, by their names; in one pass where possible.
+
+        Blocks that none of them adapts are computed once for all (as in AdapterDrop, Rücklé et al. 2021).
+
+        Args:
+            inputs: as in `predict`, in a form that each of the tasks takes.
+            adapters: the adaptations that answer; None: all.
+            scores: as in `predict`.
+            columns: as in `predict`.
+            batch_tokens: as in `predict`.
+            on_error: as in `predict`; an input is left out where it cannot be used.
+
+        Raises:
+            DataError: an input cannot be used.
+            LightAdaptError: there is no such adaptation, or the labels of one are not known yet.
+        """
+        names = self.names if adapters is None else adapters
+        if not is_collection(names) or isinstance(names, Mapping) or not list(names):
+            raise LightAdaptError(
+                f"adapters={adapters!r}: give a list of names, or None for all: {listed(self.names)}."
+            )
+        request = Request(scores=scores, columns=columns, batch_tokens=batch_tokens)
+        return answer_all(self._several, inputs, list(names), request, on_error)
 
     @explained(PREDICT)
     def predict_stream(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,7 +12,7 @@ from lightadapt.data import Data, Records, is_collection, names_data
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
 from lightadapt.data.tables import is_table
-from lightadapt.errors import DataError, LightAdaptError, warn
+from lightadapt.errors import DataError, warn
 from lightadapt.evaluation.scores import Evidence, Scores
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Task
@@ -46,6 +45,31 @@ class Request:
         return task if self.threshold is None else task.with_threshold(self.threshold)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What an adaptation is asked, read and checked.
+
+    Attributes:
+        task: with what is asked of it here.
+        examples: those that can be used.
+        records: what the examples were parsed from.
+        numbers: of all inputs.
+    """
+
+    task: Task
+    examples: Sequence[Any]
+    records: Records
+    numbers: Sequence[int]
+
+    def answers(self, predictions: Iterable[Any], *, scores: bool) -> list[Any]:
+        """The answers to all inputs, from the predictions for the examples; None to what cannot be used."""
+        found = {
+            self.records.number(index): self.task.present(example, prediction, scores=scores)
+            for index, (example, prediction) in enumerate(zip(self.examples, predictions, strict=True))
+        }
+        return [found.get(number) for number in self.numbers]
+
+
 def answer(
     runner: Reader, inputs: Any, request: Request, bad: BadRecords, *, numbers: Sequence[int] | None = None
 ) -> list[Any]:
@@ -60,66 +84,41 @@ def answer(
         DataError: an input cannot be used.
         LightAdaptError: the labels are not known yet.
     """
+    asked = read_asked(runner, inputs, request, bad, numbers=numbers)
+    predictions: Iterable[Any] = ()
+    if len(asked.examples):
+        tokens = request.batch_tokens
+        predictions = runner.predict(asked.examples, asked.records, task=asked.task, batch_tokens=tokens)
+    return asked.answers(predictions, scores=request.scores)
+
+
+def read_asked(
+    runner: Reader, inputs: Any, request: Request, bad: BadRecords, *, numbers: Sequence[int] | None = None
+) -> Asked:
+    """The inputs of `answer`, read and checked.
+
+    Raises:
+        DataError: an input cannot be used.
+        LightAdaptError: the labels are not known yet.
+    """
     runner.require_labels()
     task, columns = request.task_of(runner), request.columns
     _check_form(inputs, "predict")
     if is_collection(inputs) and not isinstance(inputs, Records):
         items = list(inputs)
-        if not items:
-            return []
         plain = not all(isinstance(item, Mapping) for item in items)
         columns = {} if plain else columns  # a bare text has no columns
         numbers = numbers or range(len(items))
+        if not items:
+            return Asked(task, (), Records([]), numbers)
         given = Records([runner.task.as_record(item) for item in items], numbers=numbers)
         records = _read(runner, given, columns, bad)
     else:
         records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad)
         numbers = numbers or range(len(records) + bad.count)
-    found = dict(_answers(runner, records, task, request, bad))
-    return [found.get(number) for number in numbers]
-
-
-def _answers(
-    runner: Reader, records: Records, task: Task, request: Request, bad: BadRecords
-) -> Iterator[tuple[int, Any]]:
-    """The answers to the records that can be used, each with the record's number."""
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
     examples, records = runner.usable(examples, records, bad, targets=False, task=task)
-    if not len(examples):
-        return
-    predictions = runner.predict(examples, records, task=task, batch_tokens=request.batch_tokens)
-    for index, (example, prediction) in enumerate(zip(examples, predictions, strict=True)):
-        yield records.number(index), task.present(example, prediction, scores=request.scores)
-
-
-def answer_by_name(
-    computing: Callable[[str], AbstractContextManager[Reader]],
-    inputs: Any,
-    names: Sequence[str],
-    request: Request,
-    bad: BadRecords,
-) -> list[Any]:
-    """The predictions where each input names the adaptation that answers: those of one name together.
-
-    Args:
-        computing: makes the adaptation of a name the one that computes.
-
-    Raises:
-        DataError: an input cannot be used.
-        LightAdaptError: there are not as many names as inputs, or the labels of one are not known yet.
-    """
-    if not is_collection(inputs):
-        raise LightAdaptError("predict(…, adapter=[…]) takes a list of inputs, with a name for each.")
-    items = list(inputs)
-    if len(names) != len(items):
-        raise LightAdaptError(f"predict: adapter has {len(names)} names for {len(items)} inputs. Give one for each.")
-    found: dict[int, Any] = {}
-    for name in dict.fromkeys(names):
-        places = [place for place, each in enumerate(names) if each == name]
-        with computing(name) as runner:
-            answers = answer(runner, [items[place] for place in places], request, bad, numbers=places)
-        found |= dict(zip(places, answers, strict=True))
-    return [found[place] for place in range(len(items))]
+    return Asked(task, examples, records, numbers)
 
 
 def evaluate(

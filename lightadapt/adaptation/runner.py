@@ -185,14 +185,23 @@ class Runner(Reader):
         Raises:
             DataError: a record cannot be encoded; before anything is inferred.
         """
-        if not (
-            isinstance(records.numbers, range) and records.numbers.start
-        ):  # of a stream, only the first piece is checked
-            self.check_legible(examples)
-        features, sizes = self.encode_for_prediction(examples, records, targets=targets, task=task)
+        features, sizes = self.encode_checked(examples, records, targets=targets, task=task)
         return decoded(
             self.adaptation, task or self.task, self.view, examples, features, sizes, batch_tokens=batch_tokens
         )
+
+    def encode_checked(
+        self, examples: Sequence[Any], records: Records, *, targets: bool = False, task: Task | None = None
+    ) -> tuple[Sequence[Feature], Sizes]:
+        """As `encode_for_prediction`, with a warning for what the tokenizer cannot read.
+
+        Raises:
+            DataError: a record cannot be encoded.
+        """
+        # Of a stream, only the first piece is checked.
+        if not (isinstance(records.numbers, range) and records.numbers.start):
+            self.check_legible(examples)
+        return self.encode_for_prediction(examples, records, targets=targets, task=task)
 
 
 def _arguments(model: PreTrainedModel) -> frozenset[str]:

@@ -14,6 +14,7 @@ from torch import nn
 from lightadapt import peft_bridge
 from lightadapt.adaptation.artifact import Artifact, tokenizer_digest
 from lightadapt.adaptation.assembly import build
+from lightadapt.adaptation.mixed import Mixer
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import load_saved_tokenizer
 from lightadapt.anatomy import family_of
@@ -44,6 +45,8 @@ class Several:
         self._owner = threading.current_thread()
         self._tokenizers: dict[str, Any] = {}
         """Those that artifacts brought, by their files: one with a large vocabulary takes more than an adapter."""
+        self.mixer = Mixer()
+        """What computes several of them in one pass."""
         self._disabled = 0
         """How many `disabled` blocks are open."""
         first.adaptation.prepare_training()
@@ -228,6 +231,20 @@ class Several:
                 if self._computing is not before:
                     before.adaptation.activate()
                     self._computing = before
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether the base is to compute without adapters."""
+        return self._disabled > 0
+
+    @contextmanager
+    def mixing(self) -> Iterator[None]:
+        """The shared modules for this thread alone, inside a `with` block that may leave any adapters computing."""
+        with self.backbone.lock:
+            try:
+                yield
+            finally:
+                self._computing.adaptation.activate(enabled=not self._disabled)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:

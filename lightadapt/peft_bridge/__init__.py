@@ -30,6 +30,7 @@ from lightadapt.peft_bridge.configs import (
 from lightadapt.peft_bridge.insertion import insert, without_weights
 from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, original_name
 from lightadapt.peft_bridge.marks import is_marked, marked
+from lightadapt.peft_bridge.mixing import Group, Mixing, NotMixedError, can_mix, each_group, each_rows, mixing, rows_of
 from lightadapt.peft_bridge.one_layer import try_on
 from lightadapt.peft_bridge.patterns import paths_of, values_of
 from lightadapt.peft_bridge.removal import unwrap_empty
@@ -43,14 +44,20 @@ __all__ = [
     "BaseTuner",
     "BaseTunerLayer",
     "Factors",
+    "Group",
+    "Mixing",
+    "NotMixedError",
     "PeftConfig",
     "Update",
     "activate",
     "active_in",
     "base_layer",
     "base_tensors",
+    "can_mix",
     "config_types",
     "draws_for_the_whole_model",
+    "each_group",
+    "each_rows",
     "insert",
     "is_marked",
     "keeps_state_apart",
@@ -58,10 +65,12 @@ __all__ = [
     "lora_tensors",
     "make_config",
     "marked",
+    "mixing",
     "original_name",
     "paths_of",
     "read_config",
     "register_tuner",
+    "rows_of",
     "targets_of",
     "try_on",
     "tuner_kind",

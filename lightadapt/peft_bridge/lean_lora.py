@@ -55,16 +55,21 @@ def lean_adapter(layer: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str,
     if x.dtype == torch.float16:  # B is small, and B' times a small gradient is 0 in this format; PEFT uses float32
         return None
     active = active_in(layer)
-    if args or kwargs or len(active) != 1:
+    if args or kwargs or len(active) != 1 or _autocasts(x.device.type):
         return None
     name = active[0]
-    if name not in layer.lora_A or name in layer.lora_variant or _autocasts(x.device.type):
+    if layer.training and name in layer.lora_dropout and not isinstance(layer.lora_dropout[name], nn.Identity):
         return None
-    dropout, a, b = layer.lora_dropout[name], layer.lora_A[name], layer.lora_B[name]
-    if layer.training and not isinstance(dropout, nn.Identity):
-        return None
+    return name if is_lean(layer, name) else None
+
+
+def is_lean(layer: Any, name: str) -> bool:
+    """Whether what the layer does with an adapter is the plain formula, dropout aside."""
+    if name not in layer.lora_A or name in layer.lora_variant:
+        return False
+    a, b = layer.lora_A[name], layer.lora_B[name]
     plain = type(a) is nn.Linear and type(b) is nn.Linear and b.bias is None and not (_has_hooks(a) or _has_hooks(b))
-    return name if plain and not isinstance(a.weight, DTensor) else None  # a shard is gathered by its module's call
+    return plain and not isinstance(a.weight, DTensor)  # a shard is gathered by its module's call
 
 
 def _is_plain(base: Any) -> bool:

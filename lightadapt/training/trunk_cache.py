@@ -9,14 +9,14 @@ them, and that they read each record for itself, is tried before the first step.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from lightadapt.adaptation.passing import form_of, hands_on_more, hidden_of, standing_in, watching
 from lightadapt.errors import LightAdaptError
 from lightadapt.training.hidden_states import HiddenStates, real_tokens
 
@@ -125,27 +125,26 @@ class TrunkCache:
 
     def _find(self, rows: list[int], mask: Tensor, compute: Callable[[], Tensor]) -> str:
         """Choose the blocks that are read; why there are none, or "" when there are some."""
-        order: list[int] = []
-        outputs: list[Any] = []
-        with self._watching(order, outputs):
+        with watching(self.blocks) as seen:
             compute()
-        if order != list(range(len(self.blocks))):
+        if [number for number, _ in seen] != list(range(len(self.blocks))):
             return "The model does not run its blocks one after the other, each once."
-        depends = [_first(output).requires_grad for output in outputs]
+        outputs = [output for _, output in seen]
+        depends = [hidden_of(output).requires_grad for output in outputs]
         self.cached_blocks = depends.index(True) if True in depends else len(depends)
         if not self.cached_blocks:
             return (
                 "Every hidden state changes with each step, because what is trained begins at the first block. Adapt "
                 "the upper ones only: adapt(…, layers='last:2')."
             )
-        if any(isinstance(output, tuple) and any(each is not None for each in output[1:]) for output in outputs):
+        if any(map(hands_on_more, outputs)):
             return "The blocks hand on more than hidden states."
-        if any(_first(output).shape[:-1] != _shape(mask) for output in outputs[: self.cached_blocks]):
+        if any(hidden_of(output).shape[:-1] != _shape(mask) for output in outputs[: self.cached_blocks]):
             return "The blocks do not give one hidden state for each token."
         if any(count > self.lengths[row] for row, count in zip(rows, real_tokens(rows, mask), strict=True)):
             return "The records are longer in a batch than in the data."
-        self._forms = [len(output) if isinstance(output, tuple) else 0 for output in outputs]
-        last = _first(outputs[self.cached_blocks - 1])
+        self._forms = [form_of(output) for output in outputs]
+        last = hidden_of(outputs[self.cached_blocks - 1])
         self._computed, self._width = last.dtype, last.shape[-1]
         return self._compare(mask, compute)
 
@@ -197,57 +196,25 @@ class TrunkCache:
     # ---- what the blocks do meanwhile
 
     @contextmanager
-    def _watching(self, order: list[int], outputs: list[Any]) -> Iterator[None]:
-        """Note the numbers of the blocks as they run, and what they give."""
-
-        def note(number: int, block: nn.Module, args: Any, output: Any) -> None:
-            order.append(number)
-            outputs.append(output)
-
-        with ExitStack() as stack:
-            for number, block in enumerate(self.blocks):
-                stack.callback(block.register_forward_hook(partial(note, number)).remove)
-            yield
-
-    @contextmanager
     def _keeping(self) -> Iterator[dict[str, Tensor]]:
         """What the last of the frozen blocks gives, under `hidden`."""
         kept: dict[str, Tensor] = {}
         last = self.blocks[self.cached_blocks - 1]
-        handle = last.register_forward_hook(lambda _, args, output: kept.update(hidden=_first(output).detach()))
+        handle = last.register_forward_hook(lambda _, args, output: kept.update(hidden=hidden_of(output).detach()))
         try:
             yield kept
         finally:
             handle.remove()
 
-    @contextmanager
-    def _reading(self, hidden: Tensor) -> Iterator[None]:
+    def _reading(self, hidden: Tensor) -> AbstractContextManager[None]:
         """Let the frozen blocks give what they are given, and the last of them these hidden states."""
-        with ExitStack() as stack:
-            for number, form in enumerate(self._forms[: self.cached_blocks]):
-                block: Any = self.blocks[number]
-                own = vars(block).get("forward")  # of one module alone, as of accelerate's hooks
-                undo = partial(delattr, block, "forward") if own is None else partial(setattr, block, "forward", own)
-                stack.callback(undo)
-                block.forward = partial(_stand_in, hidden if number == self.cached_blocks - 1 else None, form)
-            yield
+        count = self.cached_blocks
+        return standing_in(self.blocks[:count], self._forms[:count], hidden)
 
 
 def _shape(mask: Tensor) -> tuple[int, int]:
     """Number and length of the sequences of a batch."""
     return mask.numel() // mask.shape[-1], mask.shape[-1]
-
-
-def _first(output: Any) -> Tensor:
-    """The hidden states among what a block gives."""
-    hidden: Tensor = output[0] if isinstance(output, tuple) else output
-    return hidden
-
-
-def _stand_in(hidden: Tensor | None, form: int, *args: Any, **options: Any) -> Any:
-    """What a block gives that computes nothing: `form` values, of which the first is `hidden`; 0: that alone."""
-    given = next(iter((*args, *options.values()))) if hidden is None else hidden
-    return (given, *[None] * (form - 1)) if form else given
 
 
 def _is_close(one: Tensor, other: Tensor, within: float = TOLERANCE) -> bool:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.peft_bridge import BaseTuner, BaseTunerLayer, PeftConfig, active_in
+from lightadapt.peft_bridge import BaseTuner, BaseTunerLayer, Mixing, PeftConfig, active_in
 
 
 class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
@@ -32,6 +32,8 @@ class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         """The module beside the host that an adapter works through, by the adapter's name."""
         self._handles_elsewhere: list[tuple[nn.Module, list[RemovableHandle]]] = []
         self._disable_adapters = False
+        self.mixing: Mixing | None = None
+        """Which adapters compute which rows, while several do in one pass; `each_group` reads it."""
         self.merged_adapters: list[str] = []
         host.add_module(self.attribute, self)
 
@@ -42,6 +44,11 @@ class AttachedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
 
     def get_base_layer(self) -> nn.Module:
         return self.host
+
+    @property
+    def computes_by_row(self) -> bool:
+        """Whether it can compute some rows of a batch with one adapter and some with another."""
+        return True
 
     @property
     def running(self) -> tuple[str, ...]:

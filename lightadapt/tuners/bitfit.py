@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
+from lightadapt.peft_bridge import PeftConfig, each_group, register_tuner, tuner_kind
 from lightadapt.tuners.attached import AttachedLayer, AttachingTuner
 
 PEFT_TYPE = "LIGHTADAPT_BITFIT"
@@ -41,6 +41,9 @@ class BitFitLayer(AttachedLayer):
         self._handles.append(host.register_forward_hook(self._add))
 
     def _add(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return each_group(self, self._added, output)  # type: ignore[no-any-return]
+
+    def _added(self, output: Tensor) -> Tensor:
         for name in self.running:
             output = output + self.change[name].to(output.dtype)
         return output

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers.activations import ACT2FN
 
-from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
+from lightadapt.peft_bridge import NotMixedError, PeftConfig, each_group, register_tuner, tuner_kind
 from lightadapt.tuners.attached import AttachedLayer, AttachingTuner
 
 PEFT_TYPE = "LIGHTADAPT_BOTTLENECK"
@@ -76,22 +76,34 @@ class BottleneckLayer(AttachedLayer):
         return [source.register_forward_pre_hook(self._keep_input, with_kwargs=True)]
 
     def _keep_input(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if any(self.settings[name].parallel for name in self.running):
+        if self._reads_inputs and (self.mixing is not None or self.running):
             self._input = _first(args, kwargs)
 
     def _add(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-        names = self.running
-        if not names:
+        source, self._input = self._input, None
+        if self.mixing is None and not self.running:
             return output
         hidden = output[0] if isinstance(output, tuple) else output
-        source, self._input = self._input, None
-        for name in names:  # each reads what the one before it gives, or in parallel the input
+        if source is None and self._reads_inputs:
+            if self.mixing is not None and self._elsewhere:
+                raise NotMixedError("A layer around this one takes its rows in parts, and their input is gone.")
+            source = _first(args, kwargs)
+        hidden = each_group(self, self._added, hidden, source)
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    @property
+    def _reads_inputs(self) -> bool:
+        """Whether one of the adapters is parallel."""
+        return any(settings.parallel for settings in self.settings.values())
+
+    def _added(self, hidden: Tensor, source: Tensor | None) -> Tensor:
+        for name in self.running:  # each reads what the one before it gives, or in parallel the input
             if self.settings[name].parallel:
-                source = _first(args, kwargs) if source is None else source
+                assert source is not None
                 hidden = hidden + self(source, name).reshape(hidden.shape)
             else:
                 hidden = hidden + self(hidden, name)
-        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+        return hidden
 
     def forward(self, inputs: Tensor, name: str) -> Tensor:
         """S U f(D x): (..., hidden) to (..., hidden), in the number format of the inputs."""

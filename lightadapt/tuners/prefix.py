@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lightadapt.anatomy import attention
 from lightadapt.errors import LightAdaptError
-from lightadapt.peft_bridge import PeftConfig, register_tuner, tuner_kind
+from lightadapt.peft_bridge import PeftConfig, each_rows, register_tuner, rows_of, tuner_kind
 from lightadapt.tuners.attached import AttachedLayer, AttachingTuner
 from lightadapt.tuners.prefix_attention import Interception, causal_mask, extend, widen
 
@@ -76,6 +76,10 @@ class PrefixLayer(AttachedLayer):
             start = torch.randn(heads, config.num_virtual_tokens, width) * config.deviation
             prefix[name] = nn.Parameter(start.to(place))
 
+    @property
+    def computes_by_row(self) -> bool:
+        return self.through_interface  # what is intercepted takes one prefix at a time
+
     def current(self) -> tuple[Tensor, Tensor] | None:
         """The prefix to apply now: keys and values, (heads, length, width)."""
         names = self.running
@@ -123,6 +127,33 @@ def _attend(
 ) -> Any:
     """The host's own attention function with the prefix in front of its keys and values."""
     layer: PrefixLayer = getattr(module, PrefixLayer.attribute)
+    if layer.mixing is None:
+        return _attend_with_prefix(layer, query, key, value, attention_mask, *args, **kwargs)
+    found = [
+        _attend_with_prefix(
+            layer,
+            query[rows],
+            key[rows],
+            value[rows],
+            rows_of(attention_mask, rows, len(query)),
+            *args,
+            **{name: rows_of(each, rows, len(query)) for name, each in kwargs.items()},
+        )
+        for rows in each_rows(layer, query)
+    ]
+    return torch.cat([output for output, _ in found]), None  # the weights have as many columns as each prefix is long
+
+
+def _attend_with_prefix(
+    layer: PrefixLayer,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    module = layer.host
     function = attention.original_function(module)
     if layer.watching:
         layer.seen = (key.detach(), value.detach())

@@ -100,6 +100,10 @@ class PromptLayer(AttachedLayer):
 
         self.work_through(name, trunk, hook)
 
+    @property
+    def computes_by_row(self) -> bool:
+        return False  # rows with a prompt are longer than those without
+
     def current(self) -> tuple[Tensor, int] | None:
         """The vectors to put in now, (length, width), and how many tokens stand before them; None: there are none."""
         names = self.running

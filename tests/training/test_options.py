@@ -80,8 +80,9 @@ class Gradients(TrainerCallback):
 
 def same(steps, others):
     assert len(steps) == len(others) == 3
-    # AdamW makes as much of noise as of a gradient where the true one is zero: weights are not compared.
-    torch.testing.assert_close(steps, others, atol=1e-6, rtol=1e-3)
+    # AdamW makes as much of noise as of a gradient where the true one is zero: weights are not compared, and of the
+    # gradients of later steps, the smallest differ by what the first steps made of rounding.
+    torch.testing.assert_close(steps, others, atol=1e-5, rtol=1e-3)
 
 
 def learn(adapted, records, **options):

@@ -1,0 +1,267 @@
+"""Many adaptations of one base on inputs of their own, in one pass.
+
+The blocks compute the rows of all adaptations together, each row with its own adapter (`peft_bridge.mixing`). Then the
+model of each adaptation runs over its own rows, while the blocks hand on what was computed: so its head, its pooling
+and what its class does else are its own, whatever the task is.
+
+Whether a kind of adaptation can be computed so is tried on its first input, beside the pass that it has alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import groupby
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lightadapt import peft_bridge
+from lightadapt.adaptation.batches import Sizes, sorted_batches
+from lightadapt.adaptation.passing import form_of, hands_on_more, hidden_of, outside, standing_in, watching
+from lightadapt.adaptation.prediction import suitable_tokens
+from lightadapt.adaptation.runner import Runner
+from lightadapt.machine.processes import is_sharded
+from lightadapt.tasks import Feature, Task
+
+TOLERANCE = 1e-4
+"""The difference from the pass alone that rounding explains, as a share of the largest output."""
+ROUGH = 0.05
+"""Likewise where the base computes with fewer than 32 bits."""
+Batch: TypeAlias = "dict[str, Tensor]"
+"""The inputs of a model, `(B, T)` each."""
+NOBODY = ""
+"""A name that no adapter has: its rows are those of the base alone."""
+
+
+@dataclass
+class Part:
+    """What one adaptation is to infer from.
+
+    Attributes:
+        inferred: what it gives for each feature, once it is known.
+    """
+
+    runner: Runner
+    task: Task
+    features: Sequence[Feature]
+    sizes: Sizes
+    inferred: list[Any] = field(default_factory=list)
+
+    @cached_property
+    def kind(self) -> Hashable:
+        """Equal for adaptations that are computed in the same way."""
+        design = self.runner.adaptation.design
+        adapted = tuple(block.path for block in design.plan.blocks)
+        return type(self.runner.model), type(self.task), str(design.method), adapted
+
+    @cached_property
+    def frozen_blocks(self) -> int:
+        """How many of the lowest blocks compute what they do in the base."""
+        design, blocks = self.runner.adaptation.design, _blocks(self.runner)
+        if any(isinstance(module, peft_bridge.BaseTunerLayer) for module in outside(self.runner.model, blocks)):
+            return 0  # it may work on the embeddings
+        anatomy, adapted = design.blueprint.anatomy, design.plan.blocks
+        return anatomy.blocks.index(adapted[0]) if design.plan.config is not None else len(blocks)
+
+
+class Mixer:
+    """Infers for many adaptations at once; it remembers which kinds of them can be computed so."""
+
+    def __init__(self) -> None:
+        self._forms: dict[Hashable, list[int] | None] = {}
+        """What the blocks give, by the kind of adaptation; None where it has to compute alone."""
+
+    def knows(self, part: Part) -> bool:
+        """Whether one of its kind was tried."""
+        return part.kind in self._forms
+
+    def mixes(self, part: Part) -> bool:
+        """Whether it can be computed beside others; the first of its kind is tried.
+
+        The caller sees to it that the part's adapter computes.
+        """
+        if part.kind not in self._forms:
+            self._forms[part.kind] = _try(part)
+        return self._forms[part.kind] is not None
+
+    def infer(self, parts: Sequence[Part], batch_tokens: int | None) -> None:
+        """Infer for parts that mix, all in batches of like length; each part gets what is its own.
+
+        Where adapters that mix alone get into each other's way, the parts stay as they are, to be computed alone.
+
+        Args:
+            batch_tokens: tokens of a batch; None: as many as suit the device.
+        """
+        try:
+            self._infer(parts, batch_tokens)
+        except peft_bridge.NotMixedError:
+            for part in parts:
+                part.inferred = []
+
+    def _infer(self, parts: Sequence[Part], batch_tokens: int | None) -> None:
+        rows = [(part, place) for part in parts for place in range(len(part.features))]
+        costs = [part.sizes.costs[place] for part, place in rows]
+        for part in parts:
+            part.inferred = [None] * len(part.features)
+        tokens = batch_tokens or suitable_tokens(parts[0].runner.model.device)
+        with _evaluating([part.runner for part in parts]), torch.no_grad():
+            for batch in sorted_batches(costs, tokens):
+                chosen = [rows[index] for index in sorted(batch)]  # by part, and within it by place
+                groups = [
+                    (part, [place for _, place in each]) for part, each in groupby(chosen, key=lambda row: row[0])
+                ]
+                self._infer_batch(groups)
+
+    def _infer_batch(self, groups: Sequence[tuple[Part, list[int]]]) -> None:
+        """One pass of the blocks, and the head of each part on its rows."""
+        first, forms = groups[0][0], self._forms[groups[0][0].kind]
+        assert forms is not None
+        features = [[part.features[place] for place in places] for part, places in groups]
+        batch = _collate(first, [feature for each in features for feature in each])
+        names = [(part.runner.adaptation.name, len(places)) for part, places in groups]
+        frozen = min(part.frozen_blocks for part, _ in groups)
+        hidden = _hidden(first.runner, batch, names, forms, frozen)
+        start = 0
+        for (part, places), mine in zip(groups, features, strict=True):
+            rows = slice(start, start + len(places))
+            given = _head(part, {name: value[rows] for name, value in batch.items()}, hidden[rows], forms)
+            for place, inferred in zip(places, part.task.rows(given, mine), strict=True):
+                part.inferred[place] = inferred
+            start = rows.stop
+
+
+def _collate(part: Part, features: Sequence[Feature]) -> Batch:
+    """Features of many parts as one batch; they have the same inputs."""
+    plain = [replace(feature, targets={}) for feature in features]
+    batch = part.task.collate(plain, part.runner.view_of(part.task))
+    return {name: value.to(part.runner.model.device) for name, value in batch.items()}
+
+
+def _hidden(
+    runner: Runner, batch: Batch, groups: Sequence[peft_bridge.Group], forms: Sequence[int], frozen: int = 0
+) -> Tensor:
+    """What the last block gives, `(B, T, width)`.
+
+    Args:
+        frozen: how many of the lowest blocks compute what they do in the base: they do it once for equal rows.
+    """
+    rows, owner = _distinct(batch) if frozen else ([], None)
+    if owner is None or len(rows) == len(owner):
+        return _compute(runner, batch, groups, forms, 0, None)
+    once = {name: value[rows] for name, value in batch.items()}
+    below = _compute(runner, once, [(NOBODY, len(rows))], forms, 0, None, stop=frozen)[owner]
+    return _compute(runner, batch, groups, forms, frozen, below)
+
+
+def _compute(
+    runner: Runner,
+    batch: Batch,
+    groups: Sequence[peft_bridge.Group],
+    forms: Sequence[int],
+    start: int,
+    hidden: Tensor | None,
+    *,
+    stop: int | None = None,
+) -> Tensor:
+    """What the blocks from `start` to before `stop` make of the hidden states that go in, `(B, T, width)`."""
+    blocks = _blocks(runner)
+    chosen = blocks[start:stop]
+    if not chosen:
+        assert hidden is not None
+        return hidden
+    with (
+        watching(chosen[-1:]) as seen,
+        peft_bridge.mixing(runner.model, groups, batch["input_ids"].shape[1]),
+        standing_in(blocks[:start], forms[:start], hidden),
+        standing_in(blocks[start + len(chosen) :], forms[start + len(chosen) :]),
+    ):
+        runner.model.base_model(**batch)
+    return hidden_of(seen[-1][1])
+
+
+def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
+    """The rows of a batch that differ from those before them, and for every row which of them it equals."""
+    known: dict[bytes, int] = {}
+    rows: list[int] = []
+    owner: list[int] = []
+    arrays = [value.cpu().numpy() for value in batch.values()]
+    for row in range(len(arrays[0])):
+        key = b"".join(array[row].tobytes() for array in arrays)
+        if key not in known:
+            known[key] = len(rows)
+            rows.append(row)
+        owner.append(known[key])
+    return rows, owner
+
+
+def _head(part: Part, batch: Batch, hidden: Tensor, forms: Sequence[int]) -> np.ndarray:
+    """The logits of a part on its rows, whose hidden states are known."""
+    model, blocks = part.runner.model, _blocks(part.runner)
+    if any(isinstance(module, peft_bridge.BaseTunerLayer) for module in outside(model, blocks)):
+        peft_bridge.activate(model, (part.runner.adaptation.name,))
+    with standing_in(blocks, forms, hidden):
+        given = model(**batch)
+    logits: np.ndarray = part.task.logits_of(given).float().cpu().numpy()
+    return logits
+
+
+def _blocks(runner: Runner) -> Sequence[nn.Module]:
+    blocks = runner.adaptation.first_stack
+    assert blocks
+    return blocks
+
+
+def _try(part: Part) -> list[int] | None:
+    """Compute the first feature alone and beside a row of the base; what the blocks give, None where it differs."""
+    runner, task = part.runner, part.task
+    model, blocks = runner.model, runner.adaptation.first_stack
+    anatomy = runner.adaptation.design.blueprint.anatomy
+    if type(task).infer is not Task.infer or not blocks or len(anatomy.stacks) > 1 or is_sharded(model):
+        return None
+    if not peft_bridge.can_mix(model, runner.adaptation.name):
+        return None
+    feature = part.features[0]
+    with _evaluating([runner]), torch.no_grad():
+        with watching(blocks) as seen:
+            alone = task.infer(model, [feature], runner.view_of(task))[0]
+        order, outputs = [number for number, _ in seen], [output for _, output in seen]
+        if order != list(range(len(blocks))) or any(map(hands_on_more, outputs)):
+            return None
+        forms = [form_of(output) for output in outputs]
+        others = 1 if len(feature) != 2 else 2  # so that rows and tokens cannot be mistaken for each other
+        try:
+            batch = _collate(part, [feature] * (1 + others))
+            groups = [(NOBODY, others), (runner.adaptation.name, 1)]
+            hidden = _hidden(runner, batch, groups, forms)[others:]
+            given = _head(part, {name: value[others:] for name, value in batch.items()}, hidden, forms)
+            beside = task.rows(given, [feature])[0]
+        except Exception:  # whatever a model makes of it: it works alone, which shows its own errors
+            return None
+        finally:
+            runner.adaptation.activate()
+    exact = runner.adaptation.base.model.dtype == torch.float32
+    within = (TOLERANCE if exact else ROUGH) * max(1e-6, float(np.abs(alone).max(initial=0.0)))
+    close = alone.shape == beside.shape and float(np.abs(alone - beside).max(initial=0.0)) <= within
+    return forms if close else None
+
+
+@contextmanager
+def _evaluating(runners: Sequence[Runner]) -> Iterator[None]:
+    """Their models in evaluation mode inside a `with` block; the blocks that they share are gone through once."""
+    shared, *others = runners
+    modules = {id(module): module for module in shared.model.modules()}
+    for runner in others:
+        modules |= {id(module): module for module in outside(runner.model, _blocks(runner))}
+    training = [module for module in modules.values() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
