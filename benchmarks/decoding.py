@@ -6,7 +6,7 @@ python benchmarks/decoding.py --data FOLDER [--model FOLDER] [--clients 1,4,16] 
 The decoder is `models/stories260k-llama` in FOLDER, or another one with `--model`. The server has so many LoRA
 adaptations of it, on the first so many cores. Clients (`servers/chats.py`) are a process of their own, on the other
 cores where there are more; each has a chat answered with at most so many tokens, and then the next of 64, the adapters
-in turn. The other side is one call of transformers' `generate` for each of 16 of the prompts, in the same process on the
+in turn. The other side is one call of transformers' `generate` for each of 16 prompts, in the same process on the
 same cores: of the adapted model, and of the merged one, which has no LoRA to compute. Sides take turns; the table has
 the medians of the rounds, counted in tokens that were really written: by the clock on the wall, and by that of the
 process's CPU, which other programs on the machine disturb less. All compute in float32. What is learned does not change

@@ -54,14 +54,17 @@ class Decoding:
 
     def learn(self, name: str) -> None:
         """Try whether the decoder of an adapter can be run step by step."""
+        host = next((stepper.runner.model for stepper in self._steppers.values()), None)
         with self._adapted.computing(name) as runner:
-            stepper = stepper_of(runner)
+            stepper = stepper_of(runner, host)
         if stepper is not None:
             self._steppers[name] = stepper
 
     def forget(self, name: str) -> None:
         """Take no more texts for an adapter."""
-        self._steppers.pop(name, None)
+        stepper = self._steppers.pop(name, None)
+        if stepper is not None:
+            stepper.gone = True
 
     def serves(self, job: Job) -> bool:
         """Whether the texts of a request can be written here."""
@@ -169,7 +172,7 @@ class Decoding:
         self._rows.lay_out([*before, *rest], order)
 
     def _read(self, drafts: Sequence[Draft]) -> tuple[torch.Tensor, Part]:
-        with computing(self._adapted, drafts) as model:
+        with computing(self._adapted, drafts, max(draft.prompt for draft in drafts)) as model:
             return drafts[0].stepper.read(model, [draft.ids for draft in drafts])
 
     def _go_on(self) -> None:
@@ -194,7 +197,7 @@ class Decoding:
     def _next(self, drafts: Sequence[Draft]) -> torch.Tensor:
         begin = next(place for place, draft in enumerate(self._drafts) if draft is drafts[0])
         which = slice(begin, begin + len(drafts))
-        with computing(self._adapted, drafts) as model:
+        with computing(self._adapted, drafts, 1) as model:
             return drafts[0].stepper.go_on(model, self._rows, which, [draft.ids[-1] for draft in drafts])
 
     def _write(self, drafts: Sequence[Draft], logits: Sequence[torch.Tensor]) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from lightadapt import peft_bridge
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError
 from lightadapt.serving.rows import Part, Rows, mask_of, plain_layers
@@ -26,10 +28,13 @@ class Stepper:
     Attributes:
         runner: the adaptation's.
         options: those of generation that come with the model.
+        mixes: whether the rows of other adapters can be computed in the same pass.
+        gone: whether its adapter is about to be removed, or was.
     """
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
+        self.mixes = self.gone = False
         config = runner.model.generation_config
         self.options: dict[str, Any] = {} if config is None else dict(config.to_diff_dict())
         self._padding = filler("input_ids", runner.tokenizer)
@@ -76,12 +81,15 @@ class Stepper:
         return found.logits[:, -1]  # type: ignore[no-any-return]
 
 
-def stepper_of(runner: Runner) -> Stepper | None:
+def stepper_of(runner: Runner, host: PreTrainedModel | None = None) -> Stepper | None:
     """What runs an adaptation's decoder step by step; None where that would not give what the model gives.
 
     It is asked by a trial and not by its name: prompts of unlike lengths are read together, one leaves, one joins, and
     the rows go on. Their logits have to be those of the same tokens read one row at a time and whole. The adaptation
     has to be the one that computes.
+
+    Args:
+        host: the model of another adaptation of the base, which is to compute the rows of this one beside its own.
     """
     if not isinstance(runner.task, Generation) or runner.family != "decoder":
         return None
@@ -90,9 +98,33 @@ def stepper_of(runner: Runner) -> Stepper | None:
         return None
     stepper = Stepper(runner)
     try:
-        return stepper if _agrees(stepper) else None
+        if not _agrees(stepper, runner.model, lambda rows, tokens: nullcontext()):
+            return None
     except Exception:  # a model that cannot be run so says it in its own way, and is then run by `generate`
         return None
+    stepper.mixes = _mixes(stepper, host or runner.model)
+    return stepper
+
+
+def _mixes(stepper: Stepper, host: PreTrainedModel) -> bool:
+    """Whether another model of the base gives the same for rows that have this adapter."""
+    name = stepper.runner.adaptation.name
+    if not peft_bridge.can_mix(host, name):
+        return False
+    try:
+        return _agrees(stepper, host, lambda rows, tokens: mixed(stepper.runner, host, [(name, rows)], tokens))
+    except Exception:  # it is then computed in a pass of its own
+        return False
+
+
+@contextmanager
+def mixed(runner: Runner, model: PreTrainedModel, groups: Sequence[tuple[str, int]], tokens: int) -> Iterator[None]:
+    """Each adapter computes its own rows inside a `with` block; behind it the one of the runner computes again."""
+    try:
+        with peft_bridge.mixing(model, groups, tokens):
+            yield
+    finally:
+        runner.adaptation.activate()
 
 
 def _angles_of_all_rows(runner: Runner) -> bool:
@@ -103,21 +135,32 @@ def _angles_of_all_rows(runner: Runner) -> bool:
 
 
 @torch.no_grad()
-def _agrees(stepper: Stepper) -> bool:
-    model, size = stepper.runner.model, stepper.runner.model.get_input_embeddings().num_embeddings
-    model.eval()
+def _agrees(
+    stepper: Stepper, model: PreTrainedModel, passing: Callable[[int, int], AbstractContextManager[None]]
+) -> bool:
+    """Whether a model gives for rows that come and go what the adaptation's own gives for each alone.
+
+    Args:
+        passing: what a pass of so many rows and tokens each is made in.
+    """
+    own, size = stepper.runner.model, stepper.runner.model.get_input_embeddings().num_embeddings
+    own.eval()
     texts = [[(place * 7 + length) % min(size, 1_000) for place in range(length)] for length in (4, 9, 12)]
     rows = Rows()
-    _, both = stepper.read(model, texts[:2])
+    with passing(2, len(texts[1])):
+        _, both = stepper.read(model, texts[:2])
     rows.lay_out([both], [0, 1])
-    stepper.go_on(model, rows, slice(0, 2), [3, 3])
+    with passing(2, 1):
+        stepper.go_on(model, rows, slice(0, 2), [3, 3])
     rows.advance()
-    _, third = stepper.read(model, texts[2:])
+    with passing(1, len(texts[2])):
+        _, third = stepper.read(model, texts[2:])
     rows.lay_out([rows.part([1]), third], [1, 0])
     followed = [[*texts[2], 4], [*texts[1], 3, 5]]
-    found = stepper.go_on(model, rows, slice(0, 2), [4, 5])
+    with passing(2, 1):
+        found = stepper.go_on(model, rows, slice(0, 2), [4, 5])
     for row, text in zip(found, followed, strict=True):
-        whole = model(input_ids=torch.tensor([text], device=stepper.device)).logits[0, -1]
+        whole = own(input_ids=torch.tensor([text], device=stepper.device)).logits[0, -1]
         allowed = TOLERANCE.get(whole.dtype, 0.05) * float(whole.abs().max())
         if not float((row - whole).abs().max()) <= allowed:
             return False

@@ -102,6 +102,7 @@ def test_each_text_is_what_predict_writes_alone(tiny, base, methods):
     assert [texts_of(job) for job in jobs] == [alone(adapted, job) for job in jobs]
     assert all(job.answer.done() for job in left)
     assert len({text for job in jobs for text in texts_of(job)}) > 5
+    assert any(stepper.mixes for stepper in decoding._steppers.values())
 
 
 def test_the_texts_of_a_request_keep_their_order(writers, decoding):
