@@ -52,7 +52,7 @@ def enter(request: Request, served: Served, job: Job, settings: Settings) -> Non
             "several requests.",
         )
     trace_of(request.scope).job = job
-    served.engine.queue.put(job)
+    served.engine.put(job)
 
 
 def left_of(job: Job, settings: Settings) -> float:

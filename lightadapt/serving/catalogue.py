@@ -141,6 +141,7 @@ class Catalogue:
                 409, f"{shown(name)} is the only adapter of its base, which cannot be removed. Stop the server."
             )
         del self._all[name]
+        served.engine.forget(name)
         served.engine.adapted.remove(name)
 
     def stop(self, patience: float | None = None) -> None:
@@ -195,6 +196,7 @@ class Catalogue:
             task, adaptation = runner.task, runner.adaptation
         options = {"max_new_tokens": 2} if isinstance(task, Generation) else None
         engine.adapted.predict(task.samples(), adapter=name, options=options, columns={})
+        engine.learn(name)
         design = adaptation.design
         source = design.blueprint.source
         served = Served(name, task, str(design.method), Path(source.name).name, engine, int(time.time()))

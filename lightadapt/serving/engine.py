@@ -1,4 +1,7 @@
-"""The thread that computes for one base: it takes what waits, and each request gets its own predictions or error."""
+"""The thread that computes for one base: it takes what waits, and each request gets its own predictions or error.
+
+It has two kinds of work, texts that are written token by token and all else, and gives each the same time.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightadapt.adapted import Adapted
+from lightadapt.serving.decoding import Decoding
 from lightadapt.serving.metrics import Metrics
 from lightadapt.serving.queue import Job, Queue
 from lightadapt.serving.settings import Settings
@@ -22,12 +26,32 @@ class Engine:
         self.queue = Queue(settings)
         self._settings = settings
         self._metrics = metrics
+        self._decoding = Decoding(adapted, settings, metrics)
+        self._lead = 0.0
+        """Seconds that the decodes had more than all else since both had something to do."""
         self._thread = threading.Thread(target=self._run, name="lightadapt-engine", daemon=True)
 
     @property
     def is_alive(self) -> bool:
         """Whether it computes, or waits for something to compute."""
         return self._thread.is_alive()
+
+    def learn(self, name: str) -> None:
+        """Find out how an adapter that has come is best computed."""
+        self._decoding.learn(name)
+
+    def forget(self, name: str) -> None:
+        """Take no more requests for an adapter that is about to go."""
+        self._decoding.forget(name)
+
+    def put(self, job: Job) -> None:
+        """Let a request wait.
+
+        Raises:
+            RequestError: 429 when there is no room for it, 503 when the server stops.
+        """
+        job.stepped = self._decoding.serves(job)
+        self.queue.put(job)
 
     def start(self) -> None:
         """Begin to compute."""
@@ -40,10 +64,31 @@ class Engine:
             self._thread.join(patience)
 
     def _run(self) -> None:
-        while waiting := self.queue.take():
-            jobs = [job for job in waiting if job.answer.set_running_or_notify_cancel()]
-            if jobs:
-                self._compute(jobs)
+        while not self.queue.is_over or self._decoding:
+            self._take_stepped()
+            turn = self._lead >= 0 or not self._decoding
+            waiting = self.queue.take(wait=not self._decoding) if turn else []
+            start = time.monotonic()
+            if waiting:
+                jobs = [job for job in waiting if job.answer.set_running_or_notify_cancel()]
+                if jobs:
+                    self._compute(jobs)
+                self._lead = self._lead - (time.monotonic() - start) if self._decoding else 0.0
+            elif self._decoding:
+                self._step()
+                self._lead = 0.0 if turn else self._lead + time.monotonic() - start
+
+    def _take_stepped(self) -> None:
+        """Take requests for texts out of the queue, as long as there is room to write them."""
+        while self._decoding.takes_more and (job := self.queue.take_stepped()) is not None:
+            if job.answer.set_running_or_notify_cancel():
+                self._decoding.add(job)
+
+    def _step(self) -> None:
+        try:
+            self._decoding.step()
+        except Exception as error:  # whoever waits has to hear of it, and the others be computed
+            self._decoding.fail(error)
 
     def _compute(self, jobs: Sequence[Job]) -> None:
         started, together = time.monotonic(), sum(len(job.inputs) for job in jobs)

@@ -50,6 +50,9 @@ class Metrics:
             buckets=SHARES,
             registry=registry,
         )
+        self.decodes = Histogram(
+            "lightadapt_decode_texts", "Texts that are written at once, a token each.", buckets=SIZES, registry=registry
+        )
         self.waiting = Gauge("lightadapt_queue_records", "Records that wait.", registry=registry)
 
     def note_batch(self, jobs: Sequence[Job], most: int) -> None:
@@ -58,6 +61,10 @@ class Metrics:
         self.batches.observe(count)
         self.fill.observe(min(1.0, count / most))
         self.computed.observe(max(job.ended for job in jobs) - jobs[0].started)
+        self.note_jobs(jobs)
+
+    def note_jobs(self, jobs: Sequence[Job]) -> None:
+        """Count requests whose records were computed."""
         for job in jobs:
             self.records.labels(job.name).inc(len(job.inputs))
             self.characters.labels(job.name).inc(job.characters)

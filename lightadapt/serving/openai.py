@@ -59,6 +59,7 @@ class Wanted(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2, description="0 or none: the likeliest tokens.")
     top_p: float | None = Field(None, gt=0, le=1)
     stop: str | list[str] | None = None
+    seed: int | None = Field(None, ge=0, lt=2**32, description="The same seed gives the same text.")
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
 
@@ -149,7 +150,7 @@ def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:
             )
         wanted.check_others()
         options, records = wanted.options(served.task, settings.max_new_tokens), wanted.records(served)
-        job = Job(served.name, records, Ask(options=options, written=True))
+        job = Job(served.name, records, Ask(options=options, written=True, seed=wanted.seed))
         if not wanted.stream:
             written = await answered(request, served, job, settings)
             return Answer(_whole(wanted, written))

@@ -22,6 +22,8 @@ class Ask:
     threshold: float | None = None
     written: bool = False
     """Whether the texts that are generated are wanted with their tokens, as OpenAI's clients count them."""
+    seed: int | None = None
+    """What texts are drawn from, so that the same request gets the same; None: each time others."""
 
 
 @dataclass(eq=False)
@@ -33,6 +35,7 @@ class Job:
         tell: takes pieces of a text while it is generated; None: all is wanted at the end.
         answer: the predictions; cancelled when nobody waits for them any more.
         given_up: set at the same time, for what is being generated already.
+        stepped: whether its texts are written with those of others token by token, and not by one call.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Job:
     tell: Callable[[str], None] | None = None
     answer: Future[list[Any]] = field(default_factory=Future)
     given_up: threading.Event = field(default_factory=threading.Event)
+    stepped: bool = False
     arrived: float = field(default_factory=time.monotonic)
     started: float = 0.0
     ended: float = 0.0
@@ -56,7 +60,7 @@ class Job:
 
         Records of other fields are kept apart: what is a slip in the name of a field depends on the fields around it.
         """
-        if self.tell is not None:
+        if self.tell is not None or self.ask.seed is not None:
             return id(self)
         mappings = [item for item in self.inputs if isinstance(item, dict)]
         fields = frozenset(key for item in mappings for key in item) if len(mappings) == len(self.inputs) else None
@@ -123,26 +127,45 @@ class Queue:
             self._jobs.append(job)
             self._changed.notify()
 
-    def take(self) -> list[Job]:
-        """The next requests to be computed together, the oldest first; none when the queue is closed and empty.
+    def take(self, *, wait: bool = True) -> list[Job]:
+        """The next requests to be computed by one call, the oldest first; none when there are no such.
 
-        It waits for more until there are enough, or the oldest has waited long enough.
+        Args:
+            wait: whether there is nothing else to do. Then it waits for requests of any kind or the end, and for more
+                of the same, until there are enough or the oldest has waited long enough.
         """
         with self._changed:
             while True:
                 self._drop()
-                if not self._jobs:
-                    if self._closed:
+                jobs = [job for job in self._jobs if not job.stepped]
+                if not jobs:
+                    if self._closed or self._jobs or not wait:
                         return []
                     self._changed.wait()
                     continue
-                chosen, full = self._fitting()
-                left = self._jobs[0].arrived + self._settings.max_wait_ms / 1_000 - time.monotonic()
-                if full or left <= 0 or self._closed:
+                chosen, full = self._fitting(jobs)
+                left = jobs[0].arrived + self._settings.max_wait_ms / 1_000 - time.monotonic()
+                if full or left <= 0 or self._closed or not wait:
                     taken = {id(job) for job in chosen}
                     self._jobs = [job for job in self._jobs if id(job) not in taken]
                     return chosen
                 self._changed.wait(left)
+
+    def take_stepped(self) -> Job | None:
+        """The oldest request whose texts are written token by token; None when none waits."""
+        with self._changed:
+            self._drop()
+            job = next((job for job in self._jobs if job.stepped), None)
+            if job is not None:
+                self._jobs.remove(job)
+            return job
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is closed and empty."""
+        with self._changed:
+            self._drop()
+            return self._closed and not self._jobs
 
     def close(self) -> None:
         """Take no more requests; those that wait are still computed."""
@@ -157,12 +180,12 @@ class Queue:
         """Forget what nobody waits for any more."""
         self._jobs = [job for job in self._jobs if not job.answer.cancelled()]
 
-    def _fitting(self) -> tuple[list[Job], bool]:
+    def _fitting(self, jobs: Sequence[Job]) -> tuple[list[Job], bool]:
         """The oldest request and those like it, as many as fit; and whether there is no point in waiting for more."""
-        first = self._jobs[0]
+        first = jobs[0]
         chosen, records, characters = [first], len(first.inputs), first.characters
         most, longest = self._settings.batch_records, self._settings.batch_characters
-        for job in self._jobs[1:]:
+        for job in jobs[1:]:
             if job.key != first.key:
                 continue
             if records + len(job.inputs) > most or characters + job.characters > longest:

@@ -33,6 +33,7 @@ def serve(
     device: Any = "auto",
     max_wait_ms: float = 2.0,
     batch_records: int = 256,
+    decode_tokens: int = 16_384,
     queue_records: int = 4_096,
     request_records: int = 1_024,
     timeout: float = 60.0,
@@ -56,6 +57,7 @@ def serve(
         device: as in `load`.
         max_wait_ms: how long a request waits for others to be computed with.
         batch_records: the most records that are computed together.
+        decode_tokens: the most tokens that texts which are written at once can come to, with their prompts.
         queue_records: the most records that wait; a request beyond is answered with 429.
         request_records: the most records of one request.
         timeout: seconds after which a request is given up.
@@ -72,6 +74,7 @@ def serve(
         port=port,
         max_wait_ms=max_wait_ms,
         batch_records=batch_records,
+        decode_tokens=decode_tokens,
         queue_records=queue_records,
         request_records=request_records,
         timeout=timeout,

@@ -33,6 +33,9 @@ class Settings:
     """The most records that are computed together, of all requests."""
     batch_characters: int = 131_072
     """The most characters likewise; a longer request goes alone."""
+    decode_tokens: int = 16_384
+    """The most tokens that texts which are written at once can come to, with their prompts; a longer one goes alone.
+    Their keys and values are in memory."""
     queue_records: int = 4_096
     """The most records that wait; a request beyond is answered with 429."""
     request_records: int = 1_024
@@ -56,6 +59,7 @@ class Settings:
         check_whole("port", self.port, least=0, most=65_535, wanted="a whole number from 0 to 65535")
         for name in ("batch_records", "batch_characters", "queue_records", "request_records", "request_bytes"):
             check_whole(name, getattr(self, name), wanted="a whole number above 0")
+        check_whole("decode_tokens", self.decode_tokens, wanted="a whole number above 0")
         check_whole("max_new_tokens", self.max_new_tokens, wanted="a whole number above 0")
         if not is_number(self.max_wait_ms) or not 0 <= self.max_wait_ms <= 10_000:
             raise wrong_number("max_wait_ms", self.max_wait_ms, "a number from 0 to 10,000")

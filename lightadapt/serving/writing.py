@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,15 +50,8 @@ def write(adapted: Adapted, jobs: Sequence[Job], options: Mapping[str, Any]) -> 
     Raises:
         LightAdaptError: a record or an option cannot be used.
     """
-    with adapted.computing(jobs[0].name) as runner:
-        task = runner.task.with_options(options)
-        if not isinstance(task, Generation):
-            raise LightAdaptError(f"Adapter {jobs[0].name!r} does not generate text; its task is {task.name!r}.")
-        given = Records([task.as_record(item) for job in jobs for item in job.inputs])
-        records = task.read(given, split="test", columns={}, labelled=False)
-        examples = task.parse(records, labelled=False)
-        features = runner.encode(examples, records, targets=False, task=task)
-        prompts = [feature.prompt or [] for feature in features if isinstance(feature, GenerationFeature)]
+    with adapted.computing(jobs[0].name) as runner, _drawing_from(jobs[0].ask.seed):
+        task, prompts = prompts_of(runner, jobs, options)
         owners = [job for job in jobs for _ in job.inputs]
         costs = [len(prompt) + task.max_new_tokens for prompt in prompts]
         found: dict[int, Written] = {}
@@ -68,15 +62,48 @@ def write(adapted: Adapted, jobs: Sequence[Job], options: Mapping[str, Any]) -> 
         return [found[place] for place in range(len(prompts))]
 
 
+def prompts_of(runner: Runner, jobs: Sequence[Job], options: Mapping[str, Any]) -> tuple[Generation, list[list[int]]]:
+    """The tokens to go on from, for each record of the jobs, and the task with the options.
+
+    Raises:
+        LightAdaptError: a record or an option cannot be used.
+    """
+    task = runner.task.with_options(options)
+    if not isinstance(task, Generation):
+        raise LightAdaptError(f"Adapter {jobs[0].name!r} does not generate text; its task is {task.name!r}.")
+    given = Records([task.as_record(item) for job in jobs for item in job.inputs])
+    records = task.read(given, split="test", columns={}, labelled=False)
+    examples = task.parse(records, labelled=False)
+    if not jobs[0].ask.written:  # as `predict` does; it takes as long as all else here
+        runner.check_legible(examples)
+    features = runner.encode(examples, records, targets=False, task=task)
+    return task, [feature.prompt or [] for feature in features if isinstance(feature, GenerationFeature)]
+
+
+def options_of(runner: Runner, task: Generation) -> dict[str, Any]:
+    """What `generate` is told for a task."""
+    view = runner.view_of(task)
+    chosen = {**task.language_options(view), **(task.options or {})}
+    return generation_options(runner.model, view, chosen, task.max_new_tokens, task.end_tokens(view))
+
+
+@contextmanager
+def _drawing_from(seed: int | None) -> Iterator[None]:
+    """Random numbers from a seed inside a `with` block; None: as they come."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
 class _Writer:
     """Writes on from a batch of prompts."""
 
     def __init__(self, runner: Runner, task: Generation, owners: Sequence[Job]) -> None:
         self.model, self.view, self.task, self.owners = runner.model, runner.view_of(task), task, owners
-        chosen = {**task.language_options(self.view), **(task.options or {})}
-        self.options = generation_options(
-            self.model, self.view, chosen, task.max_new_tokens, task.end_tokens(self.view)
-        )
+        self.options = options_of(runner, task)
 
     def write(self, prompts: Sequence[list[int]]) -> list[Written]:
         tell = self.owners[0].tell
@@ -87,7 +114,7 @@ class _Writer:
         try:
             rows = write_on(self.model, prompts, self.view, options)
         except (ValueError, TypeError, RuntimeError, ArithmeticError, IndexError) as error:
-            raise LightAdaptError(f"Generating failed ({type(error).__name__}: {str(error)[:300]}).") from error
+            raise as_refusal(error) from error
         written = [self._read(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
         if pieces is not None:
             pieces.finish(written[0].text)
@@ -138,9 +165,13 @@ class Pieces:
     def put(self, value: torch.Tensor) -> None:
         """Take the next tokens; the first are those of the prompt."""
         if self._begun:
-            self._ids += value.flatten().tolist()
-            self._tell_up_to(self._safe(self._task.read_back(self._ids, self._view)))
+            self.more(value.flatten().tolist())
         self._begun = True
+
+    def more(self, tokens: Sequence[int]) -> None:
+        """Take tokens that were written."""
+        self._ids += tokens
+        self._tell_up_to(self._safe(self._task.read_back(self._ids, self._view)))
 
     def end(self) -> None:
         """Nothing more comes; `finish` tells the rest."""
@@ -164,6 +195,11 @@ class Pieces:
         if len(text) > len(self._told) and text.startswith(self._told):
             self._tell(text[len(self._told) :])
             self._told = text
+
+
+def as_refusal(error: Exception) -> LightAdaptError:
+    """What a model or one of transformers' options raised, as an error of who asked."""
+    return LightAdaptError(f"Generating failed ({type(error).__name__}: {str(error)[:300]}).")
 
 
 def stops_of(task: Generation) -> list[str]:

@@ -122,6 +122,33 @@ def test_a_sampled_text_is_asked_for_by_its_temperature(client):
     assert len(texts) > 1
 
 
+@pytest.mark.parametrize("model", ["writer", "summary"])
+def test_a_seed_gives_the_same_text_again(client, model):
+    asked = {"model": model, "prompt": "Where", "max_tokens": 12, "temperature": 2.0}
+
+    def text(seed):
+        return client.post("/v1/completions", json={**asked, "seed": seed}).json()["choices"][0]["text"]
+
+    assert text(3) == text(3)
+    assert len({text(seed) for seed in range(5)}) > 1
+
+
+def test_requests_of_all_kinds_at_once_get_their_own_texts(client, pool):
+    prompts = ["Where is", "I want my", "Hello", "refund order"]
+    kinds = [{}, {"stop": "te"}, {"temperature": 1.0, "seed": 4}, {"max_tokens": 5}]
+    asked = [{"model": "writer", "max_tokens": 20, "prompt": prompt, **kind} for prompt in prompts for kind in kinds]
+
+    def texts(body):
+        answer = client.post("/v1/completions", json=body).json()
+        return answer["choices"][0]["text"], answer["usage"]
+
+    alone = [texts(body) for body in asked]
+    assert list(pool.map(texts, asked)) == alone
+    counted = client.get("/metrics").text
+    assert 'lightadapt_generated_tokens_total{adapter="writer"}' in counted
+    assert "lightadapt_decode_texts_count" in counted
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "message"),
     [
@@ -132,6 +159,7 @@ def test_a_sampled_text_is_asked_for_by_its_temperature(client):
         ({"stop": ["a"] * 5}, 400, "stop=['a', 'a', 'a', 'a', 'a']: give at most 4 texts"),
         ({"n": 2}, 400, "n=2 is not served"),
         ({"tools": [{"type": "function"}]}, 400, "tools="),
+        ({"seed": -1}, 422, "seed: Input should be greater than or equal to 0"),
         ({"temperature": 3}, 422, "temperature: Input should be less than or equal to 2"),
         ({"prompt": []}, 400, "prompt is []"),
         ({"prompt": ""}, 422, "Record 0: prompt is empty"),

@@ -120,10 +120,9 @@ def generation_options(
     sampled = any(chosen.get(name) is not None for name in ("temperature", "top_p", "top_k", "min_p"))
     own = model.generation_config.eos_token_id if model.generation_config is not None else None
     ends = set(ends) | set(own if isinstance(own, list) else [own]) - {None}
-    positions = positions_of(model)  # T5 counts none
     if view.family == "decoder":
         most = new_tokens(most, view)  # the same whatever else is in the batch
-    elif positions is not None:
+    elif (positions := positions_of(model)) is not None:  # T5 counts none
         most = min(most, positions - 1)  # the first one starts the decoder
     return {
         **GREEDY,
