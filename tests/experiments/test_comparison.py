@@ -374,7 +374,7 @@ def test_the_command_prints_keeps_and_draws(tiny, files, fake_runs, tmp_path):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "lora, seed 0: accuracy 0.5000, 10.0 s, 1,000 parameters trained" in done.output
-    assert "| probe | 1,000 |" in done.output
+    assert "| probe | 0.500 ± 0.000 | 1,000 |" in done.output
     assert len(fake_runs) == len(read_comparison(tmp_path / "kept" / "results.json").runs) == 4
     assert len(list((tmp_path / "plots").glob("*.png"))) == 2
 
