@@ -114,6 +114,15 @@ def test_train_refuses_with_the_way_out(tiny, data, tmp_path, words, phrase):
     assert not list(tmp_path.glob("out*"))
 
 
+def test_what_a_command_imports_is_not_searched_for_garbage_but_what_it_makes_is():
+    code = (
+        "import gc; from lightadapt.cli.reporting import reported\n"
+        "with reported(): print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
 def test_advice_on_columns_is_what_the_command_takes(tiny, tmp_path):
     data = tmp_path / "train.csv"
     data.write_text("sentence,stars\n" + "good soup,2\nlate,1\n" * 4)
