@@ -105,7 +105,7 @@ def as_tables(kept: Kept) -> str:
 
 def encoder_table(kept: Kept) -> str:
     """LoRA beside full fine-tuning, one line a data set."""
-    head = ["data", "task", "figure of", "train", "test", "epochs", "LoRA", "full", "difference"]
+    head = ["data", "figure of", "LoRA", "full", "difference", "task", "train", "test", "epochs"]
     rows = []
     for name, work in WORK.items():
         lora, full = (kept.get(name, ENCODER, method) for method in ("lora", "full"))
@@ -117,8 +117,8 @@ def encoder_table(kept: Kept) -> str:
                 b = points(full, metric)
                 rest, minutes = [f"{b:.1f}", f"{a - b:+.1f}"], f"{minutes} / {full['seconds'] / 60:.1f}"
             size = [f"{lora['train']:,}", f"{lora['test']:,} ({Path(work.data.test).stem})", lora["epochs"]]
-            what = [work.data.title, lora["task"], metric.replace("_", " ")]
-            rows.append([*what, *size, f"{a:.1f}", *rest, minutes])
+            what = [work.data.title, metric.replace("_", " ")]
+            rows.append([*what, f"{a:.1f}", *rest, lora["task"], *size, minutes])
     return as_table([*head, "minutes, LoRA / full"], rows) if rows else ""
 
 

@@ -229,7 +229,41 @@ def entities() -> str:
     return picture(720, 490, "Right tokens and right entities of five sentences", parts)
 
 
-DRAWINGS = {"methods": methods, "frozen": frozen, "head": head, "entities": entities}
+HOUSE = (
+    (("cli", "the commands"), ("experiments/", "compare; jobs"), ("serving/", "HTTP"), ("demo", "")),
+    (("api · adapted", "adapt, load, and the object that they return"),),
+    (("training/", "fit: checks, run, trainer, caches"), ("export/", "one file a format, and its proof")),
+    (("runtime/", "an exported model without torch"),),
+    (("adaptation/", "assembly, what is inserted, what runs it, the artifact"),),
+    (("base/", "source, blueprint, weights, memory"), ("evaluation/", "what evaluate returns")),
+    (("methods/", "one file a method"), ("tasks/", "one file a task; encoding, decoding, losses")),
+    (("tuners/", "PEFT tuners of our own"),),
+    (("peft_bridge/", "reaches into PEFT"), ("heads/", "outputs, task models"), ("metrics/", "scores")),
+    (("anatomy/", "what a model is made of"), ("data/", "records in; spans; sequences in a file")),
+    (
+        ("machine/", "device, silence"),
+        ("display/", "figures, HTML"),
+        ("sample/", "messages"),
+        ("suggestions/", "names"),
+    ),
+    (("errors · numbers · registry", "what goes wrong, in words; who is known by which name"),),
+)
+"""The rooms of the package, the highest first, each with what is in it."""
+
+
+def house() -> str:
+    """The rooms of the package; each imports from those below it only."""
+    parts, gap, wide, high = [], 10, 680, 46
+    for row, rooms in enumerate(HOUSE):
+        width = (wide - gap * (len(rooms) - 1)) / len(rooms)
+        for place, (name, what) in enumerate(rooms):
+            x, y = 20 + place * (width + gap), 20 + row * (high + gap)
+            parts += [box(x, y, width, high, "", FROZEN)]
+            parts += [text(x + width / 2, y + (20 if what else 28), name), text(x + width / 2, y + 37, what, size=12)]
+    return picture(720, 30 + len(HOUSE) * (high + gap), "The rooms of the package, the highest first", parts)
+
+
+DRAWINGS = {"methods": methods, "frozen": frozen, "head": head, "entities": entities, "house": house}
 
 
 if __name__ == "__main__":

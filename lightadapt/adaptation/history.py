@@ -24,7 +24,8 @@ PLACE = ("epoch", "step")
 class History:
     """The record of one `fit`.
 
-    >>> History(steps=282, passes=3.0, seconds=41.2, best={"accuracy": 0.873, "epoch": 3.0, "step": 282})
+    >>> best = {"accuracy": 0.873, "epoch": 3.0, "step": 282}
+    >>> History(steps=282, passes=3.0, seconds=41.2, best=best)
     History(3 epochs, 282 steps, best accuracy 0.873 at epoch 3, 41 s)
     """
 

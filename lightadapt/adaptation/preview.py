@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightadapt.tasks import ModelView, Task
+from lightadapt.tasks.encoding.features import as_notes
 
 
 def preview(task: Task, examples: Sequence[Any], places: Sequence[str], view: ModelView) -> str:
@@ -22,4 +23,5 @@ def preview(task: Task, examples: Sequence[Any], places: Sequence[str], view: Mo
         lines.append(f"{place}: {sum(map(len, mine))} tokens{parts}")
         for feature in mine:
             lines += [f"  {line}" for line in task.show(feature, view)]
-    return "\n".join([*lines, *(f"Note: {note}" for note in encoded.notes)])
+    notes = as_notes(encoded.counts, len(places), lambda index: places[index])
+    return "\n".join([*lines, *(f"Note: {note}" for note in notes)])

@@ -145,7 +145,8 @@ class Reader(ABC):
         """The features one by one, and behind the last of them the warnings."""
         counts: list[Count] = []
         yield from self._encode(examples, records, targets, task, counts)
-        for note in as_notes(counts, len(examples)):
+        named = {} if records is None else {"place": records.place}
+        for note in as_notes(counts, len(examples), **named):
             warn(note)
 
     def _encode(
@@ -162,7 +163,7 @@ class Reader(ABC):
             except RecordError as error:
                 place = error.index + number * size
                 raise RecordError(place, error.reason) if records is None else error.at(records.place(place)) from None
-            counts += encoded.counts
+            counts += (count.behind(number * size) for count in encoded.counts)
             for feature in encoded.features:
                 feature.example += number * size
                 if "token_type_ids" not in self.accepted:  # tokenizers say more than some models want to hear

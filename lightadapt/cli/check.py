@@ -12,9 +12,9 @@ from lightadapt.cli.values import given, parse_columns, parse_layers, parse_name
 
 def check(
     model: Annotated[str, typer.Argument(help="A saved adaptation; or the hub id or folder of a model, with --task.")],
-    data: Annotated[str | None, typer.Argument(help="Records to try it on; left out, two of the task's own.")] = None,
+    data: Annotated[str | None, typer.Argument(help="Records to try it on; by default two of the task's own.")] = None,
     task: Annotated[str | None, typer.Option(help="Task, such as ner or classification.")] = None,
-    method: Annotated[str | None, typer.Option(help="Method; left out, lora.")] = None,
+    method: Annotated[str | None, typer.Option(help="Method; lora if left out.")] = None,
     labels: Annotated[str | None, typer.Option(help="Names of the classes with commas between.")] = None,
     layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4 or 0,1,5.")] = None,
     quantize: Annotated[str | None, typer.Option(help="4bit or 8bit.")] = None,

@@ -18,15 +18,15 @@ def compare(
     test: Annotated[str, typer.Option(help="Labelled data to score on, likewise.")],
     methods: Annotated[
         str | None,
-        typer.Option(help="Names with commas between; left out: full,lora,prefix,bottleneck,ia3,bitfit,probe."),
+        typer.Option(help="Names with commas between them; by default full,lora,prefix,bottleneck,ia3,bitfit,probe."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each method; the seeds count from 0.")] = 3,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the data; left out, as fit chooses.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the data; fit chooses if left out.")] = None,
     layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4 or 0,1,5.")] = None,
     records: Annotated[int | None, typer.Option(help="Train on this many records, drawn from all.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="field=column, for other names; may be repeated.")] = None,
     threads: Annotated[int | None, typer.Option(help="Cores that a run computes on.")] = None,
-    title: Annotated[str | None, typer.Option(help="Title of table and plots; left out, data and model.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of table and plots; by default data and model.")] = None,
     json: Annotated[Path | None, typer.Option(help="File of results; runs that it holds are not repeated.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Folder for two plots; needs matplotlib.")] = None,
 ) -> None:

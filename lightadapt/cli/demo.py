@@ -16,7 +16,7 @@ def demo(
     ),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 3,
     language: Annotated[str, typer.Option(help="Of the messages: en or zh.")] = "en",
-    model: Annotated[str | None, typer.Option(help="Encoder; left out, MiniLM, which reads English.")] = None,
+    model: Annotated[str | None, typer.Option(help="Encoder; by default MiniLM, which reads English.")] = None,
 ) -> None:
     """Adapt a real 22 M encoder to two tasks, offline: intents and entities of a support desk."""
     typer.echo("lightadapt demo: loading torch and transformers ...")

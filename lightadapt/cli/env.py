@@ -12,5 +12,7 @@ def env() -> None:
     with reported():
         from lightadapt.machine.environment import describe_environment
 
-        for name, value in describe_environment().items():
-            typer.echo(f"{name:<19} {value}")
+        found = describe_environment()
+        width = max(map(len, found))
+        for name, value in found.items():
+            typer.echo(f"{name:<{width}}  {value}")

@@ -13,7 +13,7 @@ from lightadapt.cli.values import parse_layers
 def inspect(
     model: Annotated[str, typer.Argument(help="Hub id, folder, or config.json.")],
     task: Annotated[str | None, typer.Option(help="Task whose head the model would have, such as ner.")] = None,
-    method: Annotated[str | None, typer.Option(help="A method, such as lora; left out, all are listed.")] = None,
+    method: Annotated[str | None, typer.Option(help="A method, such as lora; all are listed if left out.")] = None,
     layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4 or 0,1,5.")] = None,
     quantize: Annotated[str | None, typer.Option(help="4bit or 8bit: the form of the frozen projections.")] = None,
     dtype: Annotated[str, typer.Option(help="Number format of the other frozen weights.")] = "auto",

@@ -20,7 +20,9 @@ def predict(
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV rather than JSON lines.")] = False,
     scores: Annotated[bool, typer.Option("--scores", help="Give the probability of each label, too.")] = False,
     with_inputs: Annotated[bool, typer.Option("--with-inputs", help="Repeat the fields of each input.")] = False,
-    batch_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of a batch; left out, as it suits.")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a batch; by default as it suits the device.")
+    ] = None,
     columns: Annotated[list[str] | None, typer.Option(help="field=column, for other names; may be repeated.")] = None,
     interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Answer what is typed.")] = False,
     base: Annotated[str | None, typer.Option(help="Where the base model is now, if not where it was.")] = None,

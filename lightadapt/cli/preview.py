@@ -18,7 +18,7 @@ def preview(
     columns: Annotated[list[str] | None, typer.Option(help="field=column, for other names; may be repeated.")] = None,
 ) -> None:
     """Print the first records as the model will see them: what is learned of each between ⟦ and ⟧, and what is cut."""
-    with reported():
+    with reported(forms=False):  # what is printed begins with it
         from lightadapt.cli.starting import start
 
         start(model, **given(task=task)).preview(data, n, columns=parse_columns(columns))

@@ -20,9 +20,10 @@ def train(
     task: Annotated[
         str | None, typer.Option(help="Task, such as ner, classification or qa.", rich_help_panel=MODEL)
     ] = None,
-    method: Annotated[str | None, typer.Option(help="Method; left out, lora.", rich_help_panel=MODEL)] = None,
+    method: Annotated[str | None, typer.Option(help="Method; lora if left out.", rich_help_panel=MODEL)] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Names with commas between; left out, those in the data.", rich_help_panel=MODEL)
+        str | None,
+        typer.Option(help="Names with commas between them; by default those in the data.", rich_help_panel=MODEL),
     ] = None,
     layers: Annotated[
         str | None, typer.Option(help="Blocks to adapt, such as last:4 or 0,1,5.", rich_help_panel=MODEL)
@@ -30,7 +31,9 @@ def train(
     quantize: Annotated[
         str | None, typer.Option(help="4bit or 8bit: the form of the frozen projections.", rich_help_panel=MODEL)
     ] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Where another tokenizer is.", rich_help_panel=MODEL)] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Another tokenizer: hub id or folder.", rich_help_panel=MODEL)
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a hub model.", rich_help_panel=MODEL)
     ] = None,
@@ -57,7 +60,7 @@ def train(
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the data.", rich_help_panel=TRAINING)] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Left out, the method's own.", rich_help_panel=TRAINING)
+        float | None, typer.Option(help="By default the method's own.", rich_help_panel=TRAINING)
     ] = None,
     batch_tokens: Annotated[int | None, typer.Option(help="Tokens of a batch.", rich_help_panel=TRAINING)] = None,
     early_stopping: Annotated[
@@ -83,12 +86,12 @@ def train(
         Path | None, typer.Option(help="Folder for checkpoints, to be kept.", rich_help_panel=RUN)
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run that was ended stopped.", rich_help_panel=RUN)
+        bool, typer.Option("--resume", help="Go on where an interrupted run stopped.", rich_help_panel=RUN)
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the adaptation in --out.", rich_help_panel=RUN)
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of everything that is drawn.", rich_help_panel=RUN)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.", rich_help_panel=RUN)] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.", rich_help_panel=RUN)] = None,
 ) -> None:
     """Train an adaptation on records and save it; the settings are written beside it, for --config.

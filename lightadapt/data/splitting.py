@@ -36,7 +36,8 @@ def split(
     Raises:
         DataError: the data cannot be read, or has so few records that a part would be empty.
 
-    >>> train, held_out = split([{"text": str(n), "label": "ab"[n % 2]} for n in range(20)], 0.2)
+    >>> records = [{"text": str(n), "label": "ab"[n % 2]} for n in range(20)]
+    >>> train, held_out = split(records, 0.2)
     >>> len(train), [record["label"] for record in held_out].count("a")
     (16, 2)
     """

@@ -31,6 +31,7 @@ from lightadapt.tasks.encoding.sequences import (
 )
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.texts import CUTS, Cut, check_overflow, count_cut
+from lightadapt.tasks.encoding.typed_tokens import count_typed
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.losses.objective import Objective, Weigher
 from lightadapt.tasks.task import Task
@@ -173,7 +174,9 @@ class Generation(Task):
             features += mine
             if lost:
                 cut[index] = lost
-        return Encoded(features, [*count_cut(cut, view, self.overflow), *self.fitted.count_raw(examples)])
+        counts = count_cut(cut, view, self.overflow)
+        counts += [*self.fitted.count_raw(examples), *count_typed(examples, view.tokenizer)]
+        return Encoded(features, counts)
 
     def _prompted(self, example: GenerationExample, separator: str) -> GenerationExample:
         """The example with what stands before and behind its source."""

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 
@@ -111,6 +112,34 @@ def test_train_refuses_with_the_way_out(tiny, data, tmp_path, words, phrase):
     assert found.exit_code == 1
     assert phrase in " ".join(found.output.split())
     assert not list(tmp_path.glob("out*"))
+
+
+def test_what_a_command_imports_is_not_searched_for_garbage_but_what_it_makes_is():
+    code = (
+        "import gc; from lightadapt.cli.reporting import reported\n"
+        "with reported(): print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
+
+
+def test_advice_on_columns_is_what_the_command_takes(tiny, tmp_path):
+    data = tmp_path / "train.csv"
+    data.write_text("sentence,stars\n" + "good soup,2\nlate,1\n" * 4)
+    words = ("check", tiny("bert"), data, "--task", "classification", "--labels", "1,2")
+    found = call(*words)
+    assert found.exit_code == 1
+    advice = "--columns text=sentence --columns label=stars"
+    assert advice in found.output
+    followed = call(*words, *shlex.split(advice))
+    assert followed.exit_code == 0, followed.output
+
+
+@pytest.mark.parametrize("words", [["check"], ["preview"]])
+def test_the_form_of_the_data_is_said_once(tiny, data, words):
+    found = call(*words, tiny("bert"), data, "--task", "classification")
+    assert found.exit_code == 0, found.output
+    assert found.output.count("records read as classification") == 1
 
 
 @pytest.mark.parametrize(

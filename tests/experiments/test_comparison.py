@@ -178,9 +178,10 @@ def test_a_method_that_is_refused_does_not_stop_the_others(tiny, monkeypatch, tm
     assert found.runs[1].reason == "RuntimeError: no more memory"
     assert found.headline == ""
     lines = as_markdown(found).splitlines()
-    assert lines[2].startswith("| probe |")
-    assert "refused: Method 'probe' trains a head alone" in lines[2]
-    assert "failed: RuntimeError: no more memory" in lines[3]
+    assert lines[2].startswith("| probe | refused |")
+    assert lines[3].startswith("| lora | failed |")
+    assert lines[5].startswith("probe: refused: Method 'probe' trains a head alone")
+    assert lines[7] == "lora: failed: RuntimeError: no more memory"
     with pytest.raises(la.LightAdaptError, match="nothing to draw"):
         draw_plots(found, tmp_path)
     monkeypatch.undo()
@@ -286,8 +287,10 @@ def test_rows_have_mean_and_spread():
 
 def test_tables_say_all_there_is():
     markdown = as_markdown(SOME)
-    assert "| full | 10,000 | 100% | 25.0 ± 7.1 | 500 | 1 | 0.50 | 0.850 ± 0.071 |" in markdown
-    assert "| prefix |  |  |  |  |  |  | refused: It has no \\| attention. |" in markdown
+    assert "| full | 0.850 ± 0.071 | 10,000 | 100% | 25.0 ± 7.1 | 500 | 1 | 0.50 |" in markdown
+    assert (
+        "| prefix | refused |  |  |  |  |  |  |\n\nprefix: refused: It has no | attention.\n\n60 training" in markdown
+    )
     assert "60 training and 40 test records, 1 epoch, 2 seeds" in markdown
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     wide = [replace(run, trained=22_713_216, total=22_713_216, seconds=1234.5) for run in SOME.runs[:2]]
@@ -371,7 +374,7 @@ def test_the_command_prints_keeps_and_draws(tiny, files, fake_runs, tmp_path):
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "lora, seed 0: accuracy 0.5000, 10.0 s, 1,000 parameters trained" in done.output
-    assert "| probe | 1,000 |" in done.output
+    assert "| probe | 0.500 ± 0.000 | 1,000 |" in done.output
     assert len(fake_runs) == len(read_comparison(tmp_path / "kept" / "results.json").runs) == 4
     assert len(list((tmp_path / "plots").glob("*.png"))) == 2
 

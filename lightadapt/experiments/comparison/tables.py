@@ -11,8 +11,8 @@ from lightadapt.experiments.comparison.results import Comparison, Measured, Row
 from lightadapt.experiments.machine import as_text as machine_text
 from lightadapt.metrics import LOWER_IS_BETTER
 
-HEADER = ("method", "trained", "of all", "seconds", "tokens/s", "peak MiB", "saved MiB")
-"""The columns that stand before the score."""
+COSTS = ("trained", "of all", "seconds", "tokens/s", "peak MiB", "saved MiB")
+"""The columns behind the method and its score, which decide and so are in sight on a small screen, too."""
 NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
 
 
@@ -27,8 +27,8 @@ def as_table(comparison: Comparison, metric: str | None = None) -> Table:
     Raises:
         LightAdaptError: the runs have no such metric.
     """
-    problems = comparison.problems()
-    below = Text("\n".join(f"{method}: {problem}" for method, problem in problems.items()))
+    problems = _reasons(comparison)
+    below = Text("\n".join(problems))
     table = Table(
         title=comparison.title,
         caption=below if problems else None,
@@ -38,12 +38,13 @@ def as_table(comparison: Comparison, metric: str | None = None) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    for name in HEADER:
-        heading = name.replace(" ", "\n").replace("/", "\n/")  # narrow, to fit into 80 letters
-        table.add_column(heading, justify="left" if name == HEADER[0] else "right", no_wrap=True)
+    table.add_column("method", no_wrap=True)
     table.add_column(_score_column(comparison, metric).replace(", ", "\n"), no_wrap=True)
-    for method, *cells, score in _rows_of(comparison, metric):
-        table.add_row(*map(Text, (method, *cells, problems[method].partition(":")[0] if method in problems else score)))
+    for name in COSTS:
+        heading = name.replace(" ", "\n").replace("/", "\n/")  # narrow, to fit into 80 letters
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cells in _rows_of(comparison, metric):
+        table.add_row(*map(Text, cells))
     return table
 
 
@@ -53,8 +54,8 @@ def as_markdown(comparison: Comparison, metric: str | None = None) -> str:
     Raises:
         LightAdaptError: the runs have no such metric.
     """
-    table = markdown.as_table([*HEADER, _score_column(comparison, metric)], _rows_of(comparison, metric))
-    return f"{table}\n\n{describe_setting(comparison)}"
+    table = markdown.as_table(["method", _score_column(comparison, metric), *COSTS], _rows_of(comparison, metric))
+    return "\n\n".join([table, *_reasons(comparison), describe_setting(comparison)])
 
 
 def describe_setting(comparison: Comparison) -> str:
@@ -73,6 +74,11 @@ def as_epochs(epochs: float) -> str:
     return f"{epochs:g} {'epoch' if epochs == 1 else 'epochs'}"
 
 
+def _reasons(comparison: Comparison) -> list[str]:
+    """Why methods have no result, a line each; in a cell it would make its column too wide for the others."""
+    return [f"{method}: {problem}" for method, problem in comparison.problems().items()]
+
+
 def _score_column(comparison: Comparison, metric: str | None) -> str:
     name = metric or comparison.headline
     return (metric_name(name) or "score") + (", lower is better" if name in LOWER_IS_BETTER else "")
@@ -83,21 +89,21 @@ def _rows_of(comparison: Comparison, metric: str | None) -> list[list[str]]:
     rows = comparison.rows(metric)
     digits = 1 if any(row.score.mean >= 10 for row in rows) else 3
     cells = {row.method: _cells(row, digits) for row in rows}
-    empty = [""] * (len(HEADER) - 1)
-    cells |= {method: [method, *empty, problem] for method, problem in comparison.problems().items()}
+    empty = [""] * len(COSTS)
+    cells |= {method: [method, problem.partition(":")[0], *empty] for method, problem in comparison.problems().items()}
     return [cells[method] for method in comparison.methods]
 
 
 def _cells(row: Row, digits: int) -> list[str]:
     return [
         row.method,
+        as_text(row.score, digits),
         f"{row.trained:,}",
         f"{100 * row.share:.3g}%",
         as_text(row.seconds, 1 if row.seconds.mean < 100 else 0),
         f"{row.tokens_per_second.mean:,.0f}",
         f"{row.peak_memory.mean / 2**20:,.0f}",
         f"{row.saved / 2**20:.2f}",
-        as_text(row.score, digits),
     ]
 
 

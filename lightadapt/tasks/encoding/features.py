@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,15 +31,29 @@ class Feature:
         return len(self.inputs["input_ids"])
 
 
+class Instance(NamedTuple):
+    """One example of those that are counted, to be looked up."""
+
+    example: int
+    what: str
+    """What was found in it, and in which field."""
+
+
 @dataclass(frozen=True)
 class Count:
     """How many could not be encoded as they are; the counts of several pieces of the data add up."""
 
     text: str
-    """The sentence for the user, with `{count}` and `{total}`."""
+    """The sentence for the user, with `{count}` and `{total}`, and `{first}` where there is a first."""
     count: int
     total: int | None = None
     """How many there are in all, counted also where none was found; None: as many as examples."""
+    first: Instance | None = None
+
+    def behind(self, examples: int) -> Count:
+        """The same of a piece of the data that stands behind so many examples."""
+        first = None if self.first is None else self.first._replace(example=self.first.example + examples)
+        return replace(self, first=first)
 
 
 @dataclass
@@ -55,13 +69,26 @@ class Encoded:
         return as_notes(self.counts, len({feature.example for feature in self.features}))
 
 
-def as_notes(counts: Iterable[Count], examples: int) -> list[str]:
-    """A sentence for each text of which something was counted, over all pieces of so many examples."""
+def _numbered(index: int) -> str:
+    return f"Record {index}"
+
+
+def as_notes(counts: Iterable[Count], examples: int, place: Callable[[int], str] = _numbered) -> list[str]:
+    """A sentence for each text of which something was counted, over all pieces of so many examples.
+
+    Args:
+        place: where the example of an index comes from, such as a line of a file.
+    """
     found: dict[str, tuple[int, int]] = {}
+    first: dict[str, str] = {}
     for each in counts:
         count, total = found.get(each.text, (0, 0))
         found[each.text] = (count + each.count, examples if each.total is None else total + each.total)
-    return [text.format(count=count, total=total) for text, (count, total) in found.items() if count]
+        if each.first is not None:
+            first.setdefault(each.text, f"{place(each.first.example)}, {each.first.what}")
+    return [
+        text.format(count=count, total=total, first=first.get(text)) for text, (count, total) in found.items() if count
+    ]
 
 
 def filler(name: str, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -45,6 +45,14 @@ def choice(*names, called="sentiment"):
     return {"from_name": called, "to_name": "text", "type": "choices", "value": {"choices": list(names)}}
 
 
+def called(name, **arguments):
+    return {"type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def turns(*pairs):
+    return {"conversations": [{"from": name, "value": value} for name, value in pairs]}
+
+
 def rating(value):
     return {"from_name": "stars", "to_name": "text", "type": "rating", "value": {"rating": value}}
 
@@ -191,6 +199,37 @@ READ = [
     ),
     (
         Dialogue(),
+        "ShareGPT",
+        {
+            "tools": '[{"name": "track", "parameters": {}}, {"type": "function", "function": {"name": "pay"}}]',
+            "conversations": [
+                {"from": "human", "value": "Where is it?"},
+                {"from": "function_call", "value": '{"name": "track", "arguments": {"order": 5}}'},
+                {"from": "observation", "value": "Oslo"},
+                {"from": "tool_call", "value": '[{"name": "track", "arguments": "{}"}, {"name": "pay"}]'},
+                {"from": "function_response", "value": "paid"},
+                {"from": "gpt", "value": "In Oslo."},
+            ],
+        },
+        [
+            {
+                "messages": [
+                    {"role": "user", "content": "Where is it?"},
+                    {"role": "assistant", "content": "", "tool_calls": [called("track", order=5)]},
+                    {"role": "tool", "content": "Oslo"},
+                    {"role": "assistant", "content": "", "tool_calls": [called("track"), called("pay")]},
+                    {"role": "tool", "content": "paid"},
+                    {"role": "assistant", "content": "In Oslo."},
+                ],
+                "tools": [
+                    {"type": "function", "function": {"name": "track", "parameters": {}}},
+                    {"type": "function", "function": {"name": "pay"}},
+                ],
+            }
+        ],
+    ),
+    (
+        Dialogue(),
         "Alpaca",
         {"instruction": "Add.", "input": "1 and 2", "output": "3", "history": [["Hi", "Hello"]]},
         [
@@ -309,7 +348,12 @@ REFUSED = [
     (Classification(), [TEXT, {"cats": ["a"]}], "cats is"),
     (NER(), {"paragraphs": [{"sentences": [{"tokens": [{"orth": "x", "ner": "-"}]}]}]}, "has no entity tag"),
     (NER(), {"paragraphs": [{"sentences": ["x"]}]}, "has no tokens with 'orth'"),
-    (Generation(), {"conversations": [{"from": "humn", "value": "x"}]}, "Did you mean 'human'"),
+    (Generation(), turns(("humn", "x")), "Did you mean 'human'"),
+    (Generation(), turns(("functioncall", "{}")), "Did you mean 'function_call'"),
+    (Generation(), turns(("human", "x"), ("function_call", "track(5)")), "turn 1 is from function_call, but its value"),
+    (Generation(), turns(("function_call", '{"name": "track", "arguments": [5]}')), "turn 0 is from function_call"),
+    (Generation(), turns(("tool_call", '[{"arguments": {}}]')), "turn 0 is from tool_call, but its value"),
+    (Generation(), turns(("tool_call", "[]")), "turn 0 is from tool_call, but its value"),
     (Generation(), {"instruction": "x", "input": 5, "output": "y"}, "input is 5"),
     (Generation(), {"instruction": "x", "output": "y", "history": ["z"]}, "history holds 'z'"),
     (QA(), {"paragraphs": ["x"]}, "It is not a SQuAD article"),
