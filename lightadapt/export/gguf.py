@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from lightadapt import peft_bridge
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
-from lightadapt.export.format import Format
+from lightadapt.export.format import Format, check_flag
 from lightadapt.export.llama_cpp import (
     FILE_TYPES,
     convert,
@@ -65,6 +65,7 @@ class Gguf(Format):
                 f"quantize={shown(self.quantize)}: {nearest(self.quantize, WEIGHTS)}Format 'gguf' knows "
                 f"{', '.join(WEIGHTS)}."
             )
+        check_flag("adapter_only", self.adapter_only)
         check_number("max_error", self.max_error, least=0, below=1)
         if self.adapter_only and self.quantize not in OF_ADAPTERS:
             raise LightAdaptError(

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
-from lightadapt.export.format import Format, computes_exactly
+from lightadapt.export.format import Format, check_flag, computes_exactly
 from lightadapt.export.graphs import LARGEST_FILE, Graph, forward_graph, silent, write_graph, write_rounded
 from lightadapt.export.merged import merge
 from lightadapt.export.proof import Found, Prover
@@ -54,6 +54,7 @@ class Onnx(Format):
             raise LightAdaptError(
                 f"quantize={shown(self.quantize)}: {nearest(self.quantize, ['int8'])}Format {self.name!r} knows 'int8'."
             )
+        check_flag("greedy", self.greedy)
         check_whole("opset", self.opset, least=18, wanted="a whole number from 18")
 
     def check(self, runner: Runner) -> None:
