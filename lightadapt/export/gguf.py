@@ -69,8 +69,8 @@ class Gguf(Format):
         check_number("max_error", self.max_error, least=0, below=1)
         if self.adapter_only and self.quantize not in OF_ADAPTERS:
             raise LightAdaptError(
-                f"quantize={self.quantize!r} is for models, and adapter_only=True writes an adapter alone: in 'f16' or "
-                "'f32'. Quantize the base, and compute with the adapter on that."
+                f"export('gguf'): the form {self.quantize!r} is for models, and an adapter alone is written in 'f16' "
+                "or 'f32'. Quantize the base, and compute with the adapter on that."
             )
 
     def check(self, runner: Runner) -> None:

@@ -16,14 +16,6 @@ PROGRAM, BINDINGS = "llama-quantize", "llama_cpp"
 """What rounds to fewer bits than the converter: a program of llama.cpp, or the package llama-cpp-python."""
 FILE_TYPES = {"q4_k_m": 15, "q5_k_m": 17, "q6_k": 18}
 """Forms of weights that the quantizer makes, by `llama_ftype`."""
-QUANTIZE = """
-import sys
-import llama_cpp
-llama_cpp.llama_backend_init()
-params = llama_cpp.llama_model_quantize_default_params()
-params.ftype, params.nthread = int(sys.argv[3]), int(sys.argv[4])
-sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode(), params))
-"""
 
 
 def convert(runner: Runner, folder: Path, plain: str, file: str, kind: str) -> None:
@@ -79,7 +71,8 @@ def quantize(source: Path, target: Path, kind: str, threads: int) -> None:
         LightAdaptError: llama.cpp refuses.
     """
     program = shutil.which(PROGRAM)
-    words = [sys.executable, "-c", QUANTIZE, str(source), str(target), str(FILE_TYPES[kind]), str(threads)]
+    words = [sys.executable, "-m", "lightadapt.export.gguf_rounding"]
+    words += [str(source), str(target), str(FILE_TYPES[kind]), str(threads)]
     if program is not None:
         words = [program, str(source), str(target), kind.upper(), str(threads)]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace")

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from transformers import PreTrainedModel
 
+from lightadapt.adaptation.damage import reason_of
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.export.format import Format, check_flag, computes_exactly
@@ -58,6 +59,10 @@ class Onnx(Format):
         check_whole("opset", self.opset, least=18, wanted="a whole number from 18")
 
     def check(self, runner: Runner) -> None:
+        import onnx
+
+        newest = onnx.defs.onnx_opset_version()
+        check_whole("opset", self.opset, least=18, most=newest, wanted=f"a whole number from 18 to {newest}")
         design = runner.adaptation.design
         if design.quantization is not None:
             raise LightAdaptError(
@@ -100,7 +105,13 @@ class Onnx(Format):
         return {"runtime": add_writing_facts(facts, runner) if _writes(runner) else facts}
 
     def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:
-        other = runner_of(folder, self.facts(runner)["runtime"], threads=torch.get_num_threads())
+        try:
+            other = runner_of(folder, self.facts(runner)["runtime"], threads=torch.get_num_threads())
+        except Exception as error:  # onnxruntime, OpenVINO and tokenizers raise kinds of their own
+            raise LightAdaptError(
+                f"export({self.name!r}): what was written cannot be computed here ({reason_of(error)}). Nothing is "
+                "kept. Leave opset out, or export to 'merged'."
+            ) from error
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is cut, which was said before
             features = other.encode(prover.examples, targets=True)

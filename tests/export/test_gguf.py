@@ -36,7 +36,7 @@ def test_forms_of_weights_are_checked():
 
 def test_an_adapter_alone_holds_products_alone(tiny, messages, tmp_path, monkeypatch):
     monkeypatch.setattr(Gguf, "packages", ())
-    with pytest.raises(la.LightAdaptError, match="is for models, and adapter_only=True"):
+    with pytest.raises(la.LightAdaptError, match="is for models, and an adapter alone"):
         Gguf(quantize="q4_k_m", adapter_only=True)
     records = [{"prompt": "a", "completion": "b"}]
     method = la.LoRA(targets=["q_proj"])
