@@ -29,7 +29,7 @@ def export(
         from lightadapt.cli.starting import load_adaptation
         from lightadapt.export import format_of
 
-        check_free(out)
+        check_free(out, overwrite=None)
         format = format_of(to, parse_settings(set))
         adapted = load_adaptation(adaptation, base=base, device=device)
         typer.echo(

@@ -26,7 +26,7 @@ def merge(
         from lightadapt.cli.starting import load_adaptation
         from lightadapt.machine.quiet import quiet
 
-        check_free(out)
+        check_free(out, overwrite=None)
         adapted = load_adaptation(adaptation, base=base, device=device)
         merged = adapted.merge(base=fold, dtype=dtype)
         with quiet():

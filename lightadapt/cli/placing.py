@@ -22,11 +22,11 @@ def check_file(option: str, path: Path | None) -> None:
         raise LightAdaptError(f"{option} {unquoted(str(path))}: there is no folder {unquoted(str(path.parent))}.")
 
 
-def check_free(out: Path, *, overwrite: bool = False) -> None:
+def check_free(out: Path, *, overwrite: bool | None = False) -> None:
     """Raise when something is in the place of what is to be written.
 
     Args:
-        overwrite: whether an older saved adaptation may be replaced.
+        overwrite: whether an older saved adaptation may be replaced; None: the command never does.
 
     Raises:
         LightAdaptError: it is taken.
@@ -35,5 +35,5 @@ def check_free(out: Path, *, overwrite: bool = False) -> None:
         return
     if overwrite and (out / MANIFEST_NAME).is_file():
         return
-    hint = ", or add --overwrite" if (out / MANIFEST_NAME).is_file() else ""
+    hint = ", or add --overwrite" if overwrite is not None and (out / MANIFEST_NAME).is_file() else ""
     raise LightAdaptError(f"{out} is there already. Choose another place for --out{hint}.")

@@ -18,6 +18,7 @@ from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown, wa
 from lightadapt.export.exported import Exported
 from lightadapt.export.format import KNOWN_FORMATS, Format
 from lightadapt.export.proof import Found, Prover
+from lightadapt.export.room import as_no_room
 from lightadapt.numbers import check_number
 
 NOTICED = 5e-5
@@ -79,7 +80,7 @@ def export(
     format.require_packages()
     format.check(runner)
     target = _target(path)
-    with _as_artifact_error(target), fresh_folder(target, EXPORT_NAME) as folder:
+    with _as_artifact_error(target), fresh_folder(target, EXPORT_NAME) as folder, as_no_room(folder):
         prover = Prover(runner, check, columns)
         notes = [note.replace("{folder}", str(target)) for note in format.write(runner, folder)]
         found = format.prove(runner, folder, prover)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, shown
 from lightadapt.registry import Registry
 
 if TYPE_CHECKING:
@@ -91,6 +91,16 @@ class Format(ABC):
 
 KNOWN_FORMATS: Registry[Format] = Registry("format", "lightadapt.formats")
 """Every format of this process by the name that it declares."""
+
+
+def check_flag(field: str, value: Any) -> None:
+    """Raise for what is neither true nor false; any other value would count as true.
+
+    Raises:
+        LightAdaptError: naming the field.
+    """
+    if not isinstance(value, bool):
+        raise LightAdaptError(f"{field}={shown(value)}: give True or False.")
 
 
 def computes_exactly(runner: Runner) -> bool:

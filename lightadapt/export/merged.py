@@ -111,7 +111,7 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
         chosen = torch.float32  # the mean of the labels goes into the head, and 16 bits round it to three digits
     try:
         adaptation.adapter.check_foldable(onto_these=in_place)
-        given = runner if in_place else _on_plain_base(runner, base, chosen or torch.bfloat16)
+        given = runner if in_place else on_plain_base(runner, base, chosen or torch.bfloat16)
         model = deepcopy(given.model) if in_place else given.model
         if in_place and chosen == torch.float32:
             model.float()  # before the adapter is added, which 16 bits would round
@@ -173,7 +173,7 @@ def _folds_into_plain(adaptation: Adaptation) -> bool:
     return True
 
 
-def _on_plain_base(runner: Runner, base: str, dtype: torch.dtype) -> Runner:
+def on_plain_base(runner: Runner, base: str, dtype: torch.dtype) -> Runner:
     """The same adaptation on a base that is not quantized."""
     adaptation = runner.adaptation
     blueprint = _reloaded(runner) if base == "reload" else _dequantized(runner, dtype)

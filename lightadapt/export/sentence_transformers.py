@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
-from lightadapt.export.format import Format, computes_exactly
+from lightadapt.export.format import Format, check_flag, computes_exactly
 from lightadapt.export.merged import merge
 from lightadapt.export.proof import Found, Prover
 from lightadapt.machine.quiet import quiet
@@ -44,6 +44,7 @@ class SentenceTransformers(Format):
             raise LightAdaptError(
                 f"pooling={shown(self.pooling)}: {nearest(self.pooling, POOLINGS)}Give one of: {', '.join(POOLINGS)}."
             )
+        check_flag("normalize", self.normalize)
 
     def check(self, runner: Runner) -> None:
         if runner.family != "encoder":

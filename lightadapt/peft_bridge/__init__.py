@@ -12,6 +12,7 @@ from lightadapt.peft_bridge.as_lora import (
     lora_tensors,
     updates_of,
     with_stock_adapter,
+    without_adapters,
 )
 from lightadapt.peft_bridge.configs import (
     CONFIG_NAME,
@@ -79,6 +80,7 @@ __all__ = [
     "updates_of",
     "values_of",
     "with_stock_adapter",
+    "without_adapters",
     "without_weights",
     "write_config",
 ]

@@ -134,10 +134,15 @@ def lora_tensors(factors: Mapping[str, Factors]) -> dict[str, torch.Tensor]:
     return found
 
 
-def with_stock_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """A copy of the base of a model, with what stock PEFT reads from a folder."""
+def without_adapters(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the base of a model."""
     base = copy.deepcopy(model)
     unwrap_all(base)
     marks.unmark_all(base)
-    read: Any = PeftModel.from_pretrained(base, str(folder))
+    return base
+
+
+def with_stock_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """A copy of the base of a model, with what stock PEFT reads from a folder."""
+    read: Any = PeftModel.from_pretrained(without_adapters(model), str(folder))
     return read.base_model.model.eval()  # type: ignore[no-any-return]

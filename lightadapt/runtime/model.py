@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,20 @@ from lightadapt.adaptation.requests import Request, answer, evaluate
 from lightadapt.adaptation.stored import read_json
 from lightadapt.data import Data
 from lightadapt.data.skipping import BadRecords
-from lightadapt.errors import ArtifactError, LightAdaptError
+from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown
 from lightadapt.evaluation.scores import Scores
 from lightadapt.numbers import check_whole, is_whole
+from lightadapt.runtime.sessions import require_packages
 from lightadapt.tasks import Label, Task
 
 if TYPE_CHECKING:
     from lightadapt.runtime.onnx_runner import OnnxRunner
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of what is written for the runtime; raised when an older lightadapt could not read it right."""
+
+WRITTEN_BY = ("max_new_tokens", "stop_strings")
+"""Options of generation that a model which writes greedily can be given."""
 
 
 class OnnxModel:
@@ -48,6 +51,7 @@ class OnnxModel:
         *,
         scores: bool = False,
         columns: Mapping[str, str | int] | None = None,
+        options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         batch_tokens: int | None = None,
         on_error: str = "raise",
@@ -58,6 +62,7 @@ class OnnxModel:
             inputs: as in `Adapted.predict`.
             scores: for the classification kinds, give `{label: probability}`.
             columns: `{field: column}` for fields that have another name in the data.
+            options: of a task that writes text, `max_new_tokens` and `stop_strings`; it is written greedily.
             threshold: of task multilabel, another probability from which a label is predicted.
             batch_tokens: tokens of a batch, padding included; None: 512 for each thread.
             on_error: as in `Adapted.predict`.
@@ -66,7 +71,15 @@ class OnnxModel:
             DataError: an input cannot be used.
         """
         bad = BadRecords(on_error)
-        request = Request(scores=scores, columns=columns, threshold=threshold, batch_tokens=batch_tokens)
+        for name in options or {}:
+            if name not in WRITTEN_BY:
+                raise LightAdaptError(
+                    f"predict: options holds {shown(name)}, and an exported model writes greedily. "
+                    f"{nearest(name, WRITTEN_BY)}Options: {', '.join(WRITTEN_BY)}."
+                )
+        request = Request(
+            scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens
+        )
         found = answer(self._runner, inputs, request, bad)
         bad.tell(len(found) - bad.count)
         return found
@@ -102,12 +115,14 @@ class OnnxModel:
 def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequence[str] = ()) -> OnnxModel:
     """A model that `export(…, "onnx")` wrote, read without torch and transformers, in well under a second.
 
-    It needs `onnxruntime`, `tokenizers` and `numpy`: the extra `runtime`.
+    It needs `onnxruntime`, `tokenizers` and `numpy`: the extra `runtime`; conversations also need jinja2. What
+    `export(…, "openvino")` wrote needs `openvino` in place of onnxruntime.
 
     Args:
         path: the folder.
         threads: of onnxruntime; None: one for each core.
-        providers: execution providers of onnxruntime, such as `["CUDAExecutionProvider"]`; none: the CPU.
+        providers: execution providers of onnxruntime, such as `["CUDAExecutionProvider"]`, or a device of OpenVINO;
+            none: the CPU.
 
     Raises:
         ArtifactError: it holds no such model, or is damaged.
@@ -115,17 +130,12 @@ def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequen
     """
     if threads is not None:
         check_whole("threads", threads)
-    missing = [package for package in ("onnxruntime", "tokenizers") if find_spec(package) is None]
-    if missing:
-        raise LightAdaptError(
-            f"load_onnx needs {' and '.join(missing)}, not installed here: pip install 'lightadapt[runtime]'"
-        )
     folder = Path(path)
     facts = _facts(folder)
-    from lightadapt.runtime.onnx_runner import OnnxRunner
-
+    graphs: Any = facts.get("graphs", ())
+    require_packages([file for file in graphs if isinstance(file, str)] if isinstance(graphs, list) else ())
     try:
-        runner = OnnxRunner(folder, facts, threads=threads, providers=providers)
+        runner = runner_of(folder, facts, threads=threads, providers=providers)
     except LightAdaptError:
         raise
     except Exception as error:  # onnxruntime and tokenizers raise kinds of their own
@@ -134,6 +144,19 @@ def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequen
             f"{folder} cannot be used ({type(error).__name__}: {reason}). Export or copy it again."
         ) from error
     return OnnxModel(folder, runner)
+
+
+def runner_of(
+    folder: Path, facts: Mapping[str, Any], *, threads: int | None = None, providers: Sequence[str] = ()
+) -> OnnxRunner:
+    """What runs the task of a folder, by the facts that the export wrote for the runtime."""
+    if "writing" in facts:
+        from lightadapt.runtime.writing_runner import WritingRunner
+
+        return WritingRunner(folder, facts, threads=threads, providers=providers)
+    from lightadapt.runtime.onnx_runner import OnnxRunner
+
+    return OnnxRunner(folder, facts, threads=threads, providers=providers)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -151,7 +174,9 @@ def _facts(folder: Path) -> dict[str, Any]:
     content = read_json(file)
     facts: Any = content.get("runtime")
     if not isinstance(facts, dict):
-        raise ArtifactError(f"{folder} is an export of format {content.get('format')!r}, and load_onnx reads 'onnx'.")
+        raise ArtifactError(
+            f"{folder} is an export of format {content.get('format')!r}, and load_onnx reads 'onnx' and 'openvino'."
+        )
     schema: Any = facts.get("schema")
     if not is_whole(schema) or schema > SCHEMA:
         raise ArtifactError(

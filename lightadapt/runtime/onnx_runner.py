@@ -8,9 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnxruntime
-
 from lightadapt.adaptation.batches import (
     BATCH_TOKENS_A_THREAD,
     PIECE_BATCHES,
@@ -20,10 +17,12 @@ from lightadapt.adaptation.batches import (
 )
 from lightadapt.adaptation.reader import Reader
 from lightadapt.data import Records
+from lightadapt.runtime.sessions import open_session
 from lightadapt.runtime.tokenizer import RuntimeTokenizer
 from lightadapt.tasks import Feature, ModelView, Task, task_of_json
 
-MODEL = "model.onnx"
+FILES = ("model.onnx",)
+"""Those of an export that names none."""
 OUTPUT = "logits"
 """The name of the one output: what `Task.logits_of` gives."""
 
@@ -50,21 +49,24 @@ class OnnxRunner(Reader):
         self.task: Task = task_of_json(facts["task"], facts["labels"])
         self.tokenizer = RuntimeTokenizer(folder, facts["tokenizer"])
         self._view = ModelView(self.tokenizer, facts["max_length"], facts["family"], tuple(facts["outputs"]))  # type: ignore[arg-type]
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors
-        if threads is not None:
-            options.intra_op_num_threads = threads
         self.threads = threads or os.cpu_count() or 1
-        self.session = onnxruntime.InferenceSession(
-            str(folder / MODEL), options, providers=list(providers) or ["CPUExecutionProvider"]
-        )
+        self.sessions = {
+            Path(name).stem: open_session(folder / name, threads=threads, providers=providers)
+            for name in facts.get("graphs", FILES)
+        }
+        self.session = next(iter(self.sessions.values()))
+        """What reads the records."""
         self.accepted = [each.name for each in self.session.get_inputs()]
 
     def view_of(self, task: Task) -> ModelView:
         return self._view
 
-    def infer(self, features: Sequence[Feature]) -> list[np.ndarray]:
-        """What the model gives for a batch of features, one each, as `Task.infer` gives it."""
+    def infer(self, features: Sequence[Feature], task: Task | None = None) -> list[Any]:
+        """What the model gives for a batch of features, one each, as `Task.infer` gives it.
+
+        Args:
+            task: another form of the task than the present one.
+        """
         arrays = self.task.arrays([replace(feature, targets={}) for feature in features], self._view)
         (logits,) = self.session.run([OUTPUT], {name: arrays[name] for name in self.accepted})
         return self.task.rows(logits, features)
@@ -84,11 +86,11 @@ class OnnxRunner(Reader):
         features, sizes = self.encode_for_prediction(examples, records, targets=targets, task=task)
         for chosen, places in whole_examples(sizes.owners, sizes.costs, len(examples), PIECE_BATCHES * tokens):
             mine = [of_piece(features[place], chosen.start) for place in places]
-            inferred = self._run(mine, sizes.costs[places.start : places.stop], tokens)
+            inferred = self._run(mine, sizes.costs[places.start : places.stop], tokens, task)
             yield from task.decode(examples[chosen.start : chosen.stop], mine, inferred, self._view)
 
-    def _run(self, features: Sequence[Feature], costs: Sequence[int], tokens: int) -> list[np.ndarray]:
-        placed: dict[int, np.ndarray] = {}
+    def _run(self, features: Sequence[Feature], costs: Sequence[int], tokens: int, task: Task) -> list[Any]:
+        placed: dict[int, Any] = {}
         for indices in sorted_batches(costs, tokens):
-            placed |= zip(indices, self.infer([features[index] for index in indices]), strict=True)
+            placed |= zip(indices, self.infer([features[index] for index in indices], task), strict=True)
         return [placed[index] for index in range(len(features))]

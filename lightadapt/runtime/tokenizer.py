@@ -9,6 +9,8 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
+from lightadapt.runtime.chats import render_chat
+
 FACTS = (
     "pad_token_id",
     "pad_token_type_id",
@@ -20,6 +22,8 @@ FACTS = (
     "model_input_names",
 )
 """What tokenizer.json does not say: attributes of transformers' tokenizers."""
+WRITING_FACTS = ("all_special_tokens", "special_tokens_map")
+"""What is asked for beside where texts are written or conversations are rendered."""
 FILE = "tokenizer.json"
 
 
@@ -56,11 +60,15 @@ class RuntimeTokenizer:
         self.unk_token_id: int | None = facts["unk_token_id"]
         self.eos_token: str | None = facts["eos_token"]
         self.model_input_names: list[str] = list(facts["model_input_names"])
+        self.all_special_tokens: list[str] = list(facts.get("all_special_tokens", ()))
+        self.special_tokens_map: dict[str, Any] = dict(facts.get("special_tokens_map", {}))
+        self.chat_template: str | None = facts.get("chat_template")
+        self._around_targets: Sequence[Sequence[int]] | None = facts.get("around_targets")
         self._lock = Lock()  # how texts are cut is a state of the tokenizer
 
     def __call__(
         self,
-        text: str | Sequence[str],
+        text: str | Sequence[str] | None = None,
         text_pair: str | Sequence[str] | None = None,
         *,
         add_special_tokens: bool = True,
@@ -71,8 +79,15 @@ class RuntimeTokenizer:
         return_offsets_mapping: bool = False,
         return_special_tokens_mask: bool = False,
         verbose: bool = False,
+        text_target: str | None = None,
     ) -> Encodings:
         """The tokens of a text, or of several; the arguments are those of transformers' tokenizers."""
+        if text_target is not None and self._around_targets is not None:
+            before, behind = self._around_targets
+            ids = self.backend_tokenizer.encode(text_target, add_special_tokens=False).ids
+            return Encodings({"input_ids": [*before, *ids, *behind]}, [])
+        text = text_target if text is None else text
+        assert text is not None
         single = isinstance(text, str)
         texts = [text] if single else list(text)
         pairs = None if text_pair is None else [text_pair] if single else list(text_pair)
@@ -107,6 +122,35 @@ class RuntimeTokenizer:
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
         """The tokens of these numbers."""
         return [self.backend_tokenizer.id_to_token(number) or "" for number in ids]
+
+    def convert_tokens_to_ids(self, token: str) -> int | None:
+        """The number of a token; that of the unknown one for what is none."""
+        found = self.backend_tokenizer.token_to_id(token)
+        return self.unk_token_id if found is None else found
+
+    def decode(
+        self, ids: Sequence[int], *, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool = False
+    ) -> str:
+        """The text of tokens, as it is: nothing is cleaned up."""
+        return str(self.backend_tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens))
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Mapping[str, Any]],
+        *,
+        chat_template: str | None = None,
+        tools: Sequence[Any] | None = None,
+        documents: Sequence[Any] | None = None,
+        tokenize: bool = False,
+        add_generation_prompt: bool = False,
+        **settings: Any,
+    ) -> str:
+        """A conversation as text; the arguments are those of transformers' tokenizers."""
+        template = chat_template or self.chat_template or ""
+        given = {"messages": conversation, "tools": tools, "documents": documents}
+        return render_chat(
+            template, {**self.special_tokens_map, **given, "add_generation_prompt": add_generation_prompt, **settings}
+        )
 
     def get_vocab(self) -> dict[str, int]:
         """The number of each token."""

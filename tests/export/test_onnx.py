@@ -137,15 +137,6 @@ def test_options_are_checked(options, phrase):
         Onnx(**options)
 
 
-@pytest.mark.parametrize(
-    ("name", "task"), [("gpt2", "generation"), ("t5", "summarization"), ("gpt2", "multiple-choice")]
-)
-def test_what_is_written_token_by_token_is_refused(settled, tmp_path, name, task):
-    adapted, _ = settled(name, task)
-    with pytest.raises(la.LightAdaptError, match="token by token"):
-        adapted.export(tmp_path / "out", "onnx")
-
-
 def test_a_quantized_base_is_refused(tiny, messages, tmp_path):
     pytest.importorskip("bitsandbytes")
     adapted = la.adapt(tiny("bert"), "classification", labels=messages, quantize="8bit")

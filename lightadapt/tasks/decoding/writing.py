@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GREEDY = {"num_beams": 1, "min_length": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1.0}
 """What a checkpoint may say otherwise, for the data that it was made for."""
+USUAL = ("num_beams", "temperature", "top_p", "do_sample", "stop_strings", "repetition_penalty")
+"""Options that are known without asking transformers."""
 ONE_TEXT = (
     "num_return_sequences",
     "return_dict_in_generate",
@@ -75,16 +77,18 @@ def write_on(
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise for options of generation that transformers does not know, or that have no meaning here."""
-    from transformers import GenerationConfig
-
     if not isinstance(options, Mapping):
         raise LightAdaptError(f"options is a {type(options).__name__}. Give a dict such as {{'num_beams': 4}}.")
-    known = GenerationConfig().to_dict().keys()
+    known: Collection[str] = USUAL
+    if not set(options) <= set(USUAL):
+        from transformers import GenerationConfig
+
+        known = GenerationConfig().to_dict().keys()
     for name in options:
         if name not in known:
             raise LightAdaptError(
                 f"options holds {name!r}, which generation does not know. {nearest(str(name), known)}Such as: "
-                "num_beams, temperature, top_p, do_sample, stop_strings, repetition_penalty."
+                f"{', '.join(USUAL)}."
             )
         if name in ONE_TEXT:
             raise LightAdaptError(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lightadapt.errors import DataError, RecordError, listed, shown
+from lightadapt.errors import DataError, LightAdaptError, RecordError, listed, shown
 from lightadapt.tasks.encoding.messages import BESIDE, NO_SETTINGS, Messages, Settings, is_learned
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def render(
             add_generation_prompt=ask,
             **settings.options,
         )
+    except LightAdaptError:  # what renders it is missing
+        raise
     except Exception as error:  # templates raise what they like: roles that do not alternate, no system role
         roles = listed(message["role"] for message in messages)
         raise RecordError(
