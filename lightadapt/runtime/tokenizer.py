@@ -46,6 +46,7 @@ class RuntimeTokenizer:
     """
 
     is_fast = True
+    split_special_tokens = False
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Read tokenizer.json of a folder; `facts` are the values of `FACTS`."""
@@ -114,6 +115,16 @@ class RuntimeTokenizer:
         if return_overflowing_tokens:
             return Encodings({**columns, "overflow_to_sample_mapping": owners}, found)
         return Encodings({name: column[0] for name, column in columns.items()} if single else columns, found)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, Any]:
+        """The tokens that are not cut from texts by rules, by their numbers."""
+        return dict(self.backend_tokenizer.get_added_tokens_decoder())
+
+    @property
+    def unk_token(self) -> str | None:
+        """What stands for what has no token."""
+        return None if self.unk_token_id is None else self.backend_tokenizer.id_to_token(self.unk_token_id)
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens it sets around a text, or a pair of texts."""
