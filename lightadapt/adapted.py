@@ -168,6 +168,13 @@ class Adapted:
         with self._several.backbone.lock:
             yield
 
+    def dedicate(self) -> None:
+        """Let calls leave the model as the last of them needed it: it is for `predict` and the like alone from now on.
+
+        A forward pass of one's own, `adapted.model(…)`, may then compute with another adaptation than the one in use.
+        """
+        self._several.switches_back = False
+
     @contextmanager
     def computing(self, name: str) -> Iterator[Runner]:
         """The runner of an adaptation, for a forward pass of your own, inside a `with` block.

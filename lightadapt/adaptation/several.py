@@ -32,6 +32,8 @@ class Several:
 
     Attributes:
         backbone: what they share.
+        switches_back: whether the one in use is made the one that computes again after each call. Where nobody makes a
+            forward pass of their own, each call can leave it as it is, and the next for the same one has no switch.
     """
 
     def __init__(self, first: Runner) -> None:
@@ -46,6 +48,9 @@ class Several:
         """Those that artifacts brought, by their files: one with a large vocabulary takes more than an adapter."""
         self._disabled = 0
         """How many `disabled` blocks are open."""
+        self.switches_back = True
+        self._depth = 0
+        """How many `computing` blocks are open."""
         first.adaptation.prepare_training()
 
     # ---- which there are
@@ -160,6 +165,8 @@ class Several:
             del self._all[name]
             if runner is self._in_use:
                 self._switch(self.first)
+            elif runner is self._computing:
+                self._compute_with(self._in_use)
             runner.adaptation.adapter.remove()
             self.backbone.leave(runner.adaptation.base)
 
@@ -214,8 +221,8 @@ class Several:
                 raise LightAdaptError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
             before, learns = self._computing, learning and runner is not self._in_use
             if not self._disabled and runner is not before:
-                runner.adaptation.activate()
-                self._computing = runner
+                self._compute_with(runner)
+            self._depth += 1
             if learns:
                 self._in_use.adaptation.prepare_training(enabled=False)
                 runner.adaptation.prepare_training()
@@ -225,9 +232,13 @@ class Several:
                 if learns:
                     runner.adaptation.prepare_training(enabled=False)
                     self._in_use.adaptation.prepare_training()
-                if self._computing is not before:
-                    before.adaptation.activate()
-                    self._computing = before
+                self._depth -= 1
+                if self._computing is not before and (self.switches_back or self._depth):
+                    self._compute_with(before)
+
+    def _compute_with(self, runner: Runner) -> None:
+        runner.adaptation.activate()
+        self._computing = runner
 
     @contextmanager
     def disabled(self) -> Iterator[None]:

@@ -28,7 +28,7 @@ from lightadapt.peft_bridge.configs import (
     write_config,
 )
 from lightadapt.peft_bridge.insertion import insert, without_weights
-from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, original_name
+from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, is_training, original_name
 from lightadapt.peft_bridge.marks import is_marked, marked
 from lightadapt.peft_bridge.one_layer import try_on
 from lightadapt.peft_bridge.patterns import paths_of, values_of
@@ -53,6 +53,7 @@ __all__ = [
     "draws_for_the_whole_model",
     "insert",
     "is_marked",
+    "is_training",
     "keeps_state_apart",
     "lora_config",
     "lora_tensors",

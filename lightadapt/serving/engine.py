@@ -19,6 +19,7 @@ class Engine:
 
     def __init__(self, adapted: Adapted, settings: Settings, metrics: Metrics) -> None:
         self.adapted = adapted
+        adapted.dedicate()
         self.queue = Queue(settings)
         self._settings = settings
         self._metrics = metrics

@@ -126,19 +126,22 @@ class Queue:
     def take(self) -> list[Job]:
         """The next requests to be computed together, the oldest first; none when the queue is closed and empty.
 
-        It waits for more until there are enough, or the oldest has waited long enough.
+        What comes while nothing is computed is taken at once. Of what came meanwhile, it waits for more until there are
+        enough, or the oldest has waited long enough.
         """
+        idle = False
         with self._changed:
             while True:
                 self._drop()
                 if not self._jobs:
                     if self._closed:
                         return []
+                    idle = True
                     self._changed.wait()
                     continue
                 chosen, full = self._fitting()
                 left = self._jobs[0].arrived + self._settings.max_wait_ms / 1_000 - time.monotonic()
-                if full or left <= 0 or self._closed:
+                if idle or full or left <= 0 or self._closed:
                     taken = {id(job) for job in chosen}
                     self._jobs = [job for job in self._jobs if id(job) not in taken]
                     return chosen

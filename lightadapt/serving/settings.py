@@ -28,7 +28,7 @@ class Settings:
     port: int = 8000
     """0 takes one that is free."""
     max_wait_ms: float = 2.0
-    """How long a request waits for others to be computed with."""
+    """How long a request that came during a computation waits for others to be computed with."""
     batch_records: int = 256
     """The most records that are computed together, of all requests."""
     batch_characters: int = 131_072
