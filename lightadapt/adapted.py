@@ -20,6 +20,7 @@ from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import Request, answer, answer_by_name, evaluate, stream
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.several import Several
+from lightadapt.adaptation.slots import Known, Slot
 from lightadapt.anatomy import Layers
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
@@ -29,7 +30,7 @@ from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
-from lightadapt.methods import Method
+from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT, EVALUATE, FIT, PREDICT, SAVE
@@ -126,6 +127,30 @@ class Adapted:
         """
         hang(self._several, artifact, name)
         return self
+
+    def slot(self, name: str, known: Known) -> Slot:
+        """The place of an adaptation that was loaded from an artifact, for others of its kind.
+
+        Raises:
+            LightAdaptError: there is none of that name.
+        """
+        return Slot(self._several, name, known)
+
+    def check_shareable(self, method: Method, plan: Plan) -> None:
+        """Raise where an adaptation with a method cannot hang on this base beside those that are there.
+
+        Raises:
+            LightAdaptError: why.
+        """
+        self._several.check_shareable(method, plan)
+
+    def check_name(self, name: str) -> None:
+        """Raise for a name that no further adaptation can have.
+
+        Raises:
+            LightAdaptError: it is taken, or cannot be used.
+        """
+        self._several.check_new_name(name, f"name={name!r}")
 
     def use(self, name: str) -> Adapted:
         """Switch to the adaptation of that name: model, task, labels and history are its own from now on.

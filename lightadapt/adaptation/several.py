@@ -95,7 +95,21 @@ class Several:
                 return
             raise LightAdaptError(f"{what}(…) inside `with adapted.disable()`: leave the block first.")
 
-    def _check_new_name(self, name: str, what: str) -> None:
+    def check_holds(self, runner: Runner) -> None:
+        """Raise where an adaptation was removed.
+
+        Raises:
+            LightAdaptError: it was.
+        """
+        if not self._is_there(runner):
+            raise LightAdaptError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
+
+    def check_new_name(self, name: str, what: str) -> None:
+        """Raise for a name that no further adaptation can have.
+
+        Raises:
+            LightAdaptError: it is taken, or cannot be part of the names of parameters.
+        """
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
             raise LightAdaptError(
                 f"{what}: give a new name of letters, digits, - and _. Taken: {', '.join(self._all)}."
@@ -113,7 +127,7 @@ class Several:
         """
         with self.backbone.lock:
             self.check_enabled("add" if artifact is None else "load")
-            self._check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
+            self.check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
             self.check_shareable(design.method, design.plan)
             try:
                 self._all[name] = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
@@ -181,9 +195,19 @@ class Several:
             runner = self.named(old)
             if new == old:
                 return
-            self._check_new_name(new, f"rename({old!r}, {new!r})")
+            self.check_new_name(new, f"rename({old!r}, {new!r})")
             runner.adaptation.rename(new)
             self._all = {new if name == old else name: each for name, each in self._all.items()}
+
+    def put_in_place(self, before: Runner, runner: Runner) -> None:
+        """Let an adaptation, in the layers of another one, be the one that is there from now on."""
+        with self.backbone.lock:
+            self._all = {
+                each.adaptation.name: each
+                for each in (runner if other is before else other for other in self._all.values())
+            }
+            self._in_use = runner if self._in_use is before else self._in_use
+            self._computing = runner if self._computing is before else self._computing
 
     # ---- which is in use, and which computes
 
@@ -217,8 +241,7 @@ class Several:
             learning: whether what it trains is to get gradients.
         """
         with self.backbone.lock:
-            if not self._is_there(runner):
-                raise LightAdaptError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
+            self.check_holds(runner)
             before, learns = self._computing, learning and runner is not self._in_use
             if not self._disabled and runner is not before:
                 self._compute_with(runner)

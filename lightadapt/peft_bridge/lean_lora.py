@@ -140,7 +140,7 @@ def _are_few(x: Tensor) -> bool:
 
 
 def _in_float32(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-    """x W' + bias + scaling · x A' B', `(…, in)` to `(…, out)`; the update in float32, as PEFT computes it."""
+    """The same, `(…, in)` to `(…, out)`, with the update in float32, as PEFT computes it."""
     linear = nn.functional.linear
     return linear(x, weight, bias).add_(linear(linear(x.float(), a), b), alpha=scaling)
 
@@ -148,7 +148,7 @@ def _in_float32(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Te
 def _update_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
 ) -> tuple[Tensor, Tensor]:
-    """x W' + bias + scaling · x A' B', `(N, out)`, and A x', `(rank, N)`."""
+    """What the layer gives, x W' + bias + scaling · x A' B', `(N, out)`, and A x', `(rank, N)`."""
     narrow = a.to(x.dtype) @ x.t()
     result = nn.functional.linear(x, weight, bias)
     return result.addmm_(narrow.t(), b.to(x.dtype).t(), alpha=scaling), narrow

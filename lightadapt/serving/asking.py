@@ -9,10 +9,10 @@ from typing import Any
 from starlette.requests import Request
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.serving.catalogue import Served
 from lightadapt.serving.failures import LEFT, RequestError
 from lightadapt.serving.gate import trace_of
 from lightadapt.serving.queue import Job
+from lightadapt.serving.served import Served
 from lightadapt.serving.settings import Settings
 
 
@@ -52,7 +52,7 @@ def enter(request: Request, served: Served, job: Job, settings: Settings) -> Non
             "several requests.",
         )
     trace_of(request.scope).job = job
-    served.engine.queue.put(job)
+    served.engine.put(job)
 
 
 def left_of(job: Job, settings: Settings) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lightadapt.adapted import Adapted
 from lightadapt.serving.metrics import Metrics
+from lightadapt.serving.pool import Pool
 from lightadapt.serving.queue import Job, Queue
 from lightadapt.serving.settings import Settings
 from lightadapt.serving.writing import write
@@ -21,6 +22,7 @@ class Engine:
         self.adapted = adapted
         adapted.dedicate()
         self.queue = Queue(settings)
+        self.pool = Pool(adapted, settings.max_loaded, self.queue.names, metrics)
         self._settings = settings
         self._metrics = metrics
         self._thread = threading.Thread(target=self._run, name="lightadapt-engine", daemon=True)
@@ -39,12 +41,32 @@ class Engine:
         self.queue.close()
         if self._thread.is_alive():
             self._thread.join(patience)
+        self.pool.close()
+
+    def put(self, job: Job) -> None:
+        """Let a request wait, and its adaptation come if it is not in memory.
+
+        Raises:
+            RequestError: 429 when there is no room for it, 503 when the server stops.
+        """
+        self.queue.put(job)
+        self.pool.expect(job.name)
 
     def _run(self) -> None:
         while waiting := self.queue.take():
             jobs = [job for job in waiting if job.answer.set_running_or_notify_cancel()]
-            if jobs:
-                self._compute(jobs)
+            for part in self.pool.parts(jobs):
+                self._compute_held(part)
+
+    def _compute_held(self, jobs: Sequence[Job]) -> None:
+        """Answer jobs whose adaptations fit into memory together."""
+        with self.pool.holding({job.name for job in jobs}) as failed:
+            for job in jobs:
+                if job.name in failed:
+                    job.answer.set_exception(failed[job.name])
+            there = [job for job in jobs if job.name not in failed]
+            if there:
+                self._compute(there)
 
     def _compute(self, jobs: Sequence[Job]) -> None:
         started, together = time.monotonic(), sum(len(job.inputs) for job in jobs)

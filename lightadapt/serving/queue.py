@@ -102,6 +102,11 @@ class Queue:
             self._drop()
             return self._records()
 
+    def names(self) -> set[str]:
+        """The adaptations for which requests wait."""
+        with self._changed:
+            return {job.name for job in self._jobs}
+
     def put(self, job: Job) -> None:
         """Let a request wait.
 

@@ -43,6 +43,9 @@ class Settings:
     """Seconds from the arrival of a request after which it is given up and answered with 504."""
     max_new_tokens: int = 1_024
     """The most tokens that a request may have generated."""
+    max_loaded: int | None = None
+    """The most adaptations of a base that are in memory; others come in when they are asked for, and the one used
+    longest ago goes. None: all are loaded before the first request."""
     adapters: Path | None = None
     """The folder that adaptations may be added from while the server runs; None: none can be added or removed."""
     feedback: Path | None = None
@@ -57,6 +60,8 @@ class Settings:
         for name in ("batch_records", "batch_characters", "queue_records", "request_records", "request_bytes"):
             check_whole(name, getattr(self, name), wanted="a whole number above 0")
         check_whole("max_new_tokens", self.max_new_tokens, wanted="a whole number above 0")
+        if self.max_loaded is not None:
+            check_whole("max_loaded", self.max_loaded, wanted="a whole number above 0")
         if not is_number(self.max_wait_ms) or not 0 <= self.max_wait_ms <= 10_000:
             raise wrong_number("max_wait_ms", self.max_wait_ms, "a number from 0 to 10,000")
         if not is_number(self.timeout) or not 0 < self.timeout <= 86_400:

@@ -173,7 +173,8 @@ def _of_word(
 def _dropped_letters(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The letters and marks of the texts for which the tokenizer has no token at all.
 
-    Each is asked for alone, and once: where a tokenizer leaves something out, the offsets of all that follows may be wrong.
+    Each is asked for alone, and once: where a tokenizer leaves something out, the offsets of all that follows may be
+    wrong.
     """
     letters = set("".join(_LETTERS.findall("\n".join(texts))))
     size, known = _asked.get(tokenizer, (0, {}))
