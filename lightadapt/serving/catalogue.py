@@ -78,6 +78,7 @@ class Catalogue:
             else:
                 self._note(name, path, **how)
         for engine in self._engines:
+            engine.pool.fill()
             engine.start()
 
     def add(self, name: str, path: Path) -> Served:

@@ -60,6 +60,14 @@ class Pool:
         self._known[name], _ = read_known(path)
         self._slots[name] = self._adapted.slot(name, self._known[name])
 
+    def fill(self) -> None:
+        """Load as many as there is room for; what is wrong with one is told when it is asked for."""
+        for name in list(self._paths):
+            if len(self._slots) >= (self._most or 0):
+                return
+            with self.holding([name]):
+                pass
+
     def forget(self, name: str) -> None:
         """Load it no more; what is in memory of it is freed, or the next takes its place where it is the only one."""
         with self._changing:

@@ -45,7 +45,7 @@ class Settings:
     """The most tokens that a request may have generated."""
     max_loaded: int | None = None
     """The most adaptations of a base that are in memory; others come in when they are asked for, and the one used
-    longest ago goes. None: all are loaded before the first request."""
+    longest ago goes. None: all are loaded at the start."""
     adapters: Path | None = None
     """The folder that adaptations may be added from while the server runs; None: none can be added or removed."""
     feedback: Path | None = None
