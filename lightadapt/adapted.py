@@ -21,6 +21,7 @@ from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import Request, answer, evaluate, stream
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.several import Several
+from lightadapt.adaptation.slots import Known, Slot
 from lightadapt.anatomy import Layers
 from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
@@ -30,7 +31,7 @@ from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
 from lightadapt.export.merged import merge
 from lightadapt.machine.processes import is_sharded, once
-from lightadapt.methods import Method
+from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT, EVALUATE, FIT, PREDICT, SAVE
@@ -128,6 +129,30 @@ class Adapted:
         hang(self._several, artifact, name)
         return self
 
+    def slot(self, name: str, known: Known) -> Slot:
+        """The place of an adaptation that was loaded from an artifact, for others of its kind.
+
+        Raises:
+            LightAdaptError: there is none of that name.
+        """
+        return Slot(self._several, name, known)
+
+    def check_shareable(self, method: Method, plan: Plan) -> None:
+        """Raise where an adaptation with a method cannot hang on this base beside those that are there.
+
+        Raises:
+            LightAdaptError: why.
+        """
+        self._several.check_shareable(method, plan)
+
+    def check_name(self, name: str) -> None:
+        """Raise for a name that no further adaptation can have.
+
+        Raises:
+            LightAdaptError: it is taken, or cannot be used.
+        """
+        self._several.check_new_name(name, f"name={name!r}")
+
     def use(self, name: str) -> Adapted:
         """Switch to the adaptation of that name: model, task, labels and history are its own from now on.
 
@@ -168,6 +193,13 @@ class Adapted:
         """Other threads wait with whatever they would do on the base, inside a `with` block."""
         with self._several.backbone.lock:
             yield
+
+    def dedicate(self) -> None:
+        """Let calls leave the model as the last of them needed it: it is for `predict` and the like alone from now on.
+
+        A forward pass of one's own, `adapted.model(…)`, may then compute with another adaptation than the one in use.
+        """
+        self._several.switches_back = False
 
     @contextmanager
     def computing(self, name: str) -> Iterator[Runner]:

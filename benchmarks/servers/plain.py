@@ -1,6 +1,6 @@
-"""A server as one writes it first: FastAPI, and a pipeline of transformers for each task.
+"""A server as one writes it first: FastAPI, and a pipeline of transformers for each adapter.
 
-python benchmarks/servers/plain.py PORT intents=FOLDER entities=FOLDER   # merged models
+python benchmarks/servers/plain.py PORT name=FOLDER …   # merged models, which classify texts
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from transformers import pipeline
 
 app = FastAPI()
 pipelines: dict[str, Any] = {}
-KINDS = {"intents": ("text-classification", {}), "entities": ("ner", {"aggregation_strategy": "simple"})}
 
 
 class Inputs(BaseModel):
@@ -35,16 +34,12 @@ def ready() -> dict[str, bool]:
 @app.post("/predict/{name}")
 def predict(name: str, asked: Inputs) -> dict[str, Any]:  # no `async`: FastAPI runs it in a thread of its pool
     """The predictions for a list of texts."""
-    found = pipelines[name](asked.inputs)
-    if name == "intents":
-        return {"predictions": [each["label"] for each in found]}
-    return {"predictions": [[{**part, "score": float(part["score"])} for part in parts] for parts in found]}
+    return {"predictions": [each["label"] for each in pipelines[name](asked.inputs)]}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     for text in sys.argv[2:]:
         name, _, folder = text.partition("=")
-        kind, options = KINDS[name]
-        pipelines[name] = pipeline(kind, model=folder, device="cpu", **options)
+        pipelines[name] = pipeline("text-classification", model=folder, device="cpu")
     uvicorn.run(app, port=int(sys.argv[1]), log_level="warning")

@@ -9,6 +9,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
+from lightadapt import peft_bridge
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.batches import (
     BATCH_TOKENS_A_THREAD,
@@ -99,15 +100,17 @@ def run_model(
     batches: Sequence[list[int]] = list(sorted_batches(lengths, batch_tokens))
     batches = share_of(batches) if shared else batches
     found: list[tuple[int, Any]] = []
-    training = model.training
-    model.eval()
+    training, switches = model.training, peft_bridge.is_training(model)
+    if switches:
+        model.eval()
     try:
         with torch.no_grad():
             for indices in batches:
                 found += zip(indices, infer([features[index] for index in indices]), strict=True)
                 done(len(indices))
     finally:
-        model.train(training)
+        if switches:
+            model.train(training)
     placed = dict(gather(found) if shared else found)
     return [placed[index] for index in range(len(features))]
 

@@ -33,6 +33,8 @@ class Several:
 
     Attributes:
         backbone: what they share.
+        switches_back: whether the one in use is made the one that computes again after each call. Where nobody makes a
+            forward pass of their own, each call can leave it as it is, and the next for the same one has no switch.
     """
 
     def __init__(self, first: Runner) -> None:
@@ -49,6 +51,9 @@ class Several:
         """What computes several of them in one pass."""
         self._disabled = 0
         """How many `disabled` blocks are open."""
+        self.switches_back = True
+        self._depth = 0
+        """How many `computing` blocks are open."""
         first.adaptation.prepare_training()
 
     # ---- which there are
@@ -93,7 +98,21 @@ class Several:
                 return
             raise LightAdaptError(f"{what}(…) inside `with adapted.disable()`: leave the block first.")
 
-    def _check_new_name(self, name: str, what: str) -> None:
+    def check_holds(self, runner: Runner) -> None:
+        """Raise where an adaptation was removed.
+
+        Raises:
+            LightAdaptError: it was.
+        """
+        if not self._is_there(runner):
+            raise LightAdaptError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
+
+    def check_new_name(self, name: str, what: str) -> None:
+        """Raise for a name that no further adaptation can have.
+
+        Raises:
+            LightAdaptError: it is taken, or cannot be part of the names of parameters.
+        """
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name in self._all:
             raise LightAdaptError(
                 f"{what}: give a new name of letters, digits, - and _. Taken: {', '.join(self._all)}."
@@ -111,7 +130,7 @@ class Several:
         """
         with self.backbone.lock:
             self.check_enabled("add" if artifact is None else "load")
-            self._check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
+            self.check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
             self.check_shareable(design.method, design.plan)
             try:
                 self._all[name] = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
@@ -163,6 +182,8 @@ class Several:
             del self._all[name]
             if runner is self._in_use:
                 self._switch(self.first)
+            elif runner is self._computing:
+                self._compute_with(self._in_use)
             runner.adaptation.adapter.remove()
             self.backbone.leave(runner.adaptation.base)
 
@@ -177,9 +198,19 @@ class Several:
             runner = self.named(old)
             if new == old:
                 return
-            self._check_new_name(new, f"rename({old!r}, {new!r})")
+            self.check_new_name(new, f"rename({old!r}, {new!r})")
             runner.adaptation.rename(new)
             self._all = {new if name == old else name: each for name, each in self._all.items()}
+
+    def put_in_place(self, before: Runner, runner: Runner) -> None:
+        """Let an adaptation, in the layers of another one, be the one that is there from now on."""
+        with self.backbone.lock:
+            self._all = {
+                each.adaptation.name: each
+                for each in (runner if other is before else other for other in self._all.values())
+            }
+            self._in_use = runner if self._in_use is before else self._in_use
+            self._computing = runner if self._computing is before else self._computing
 
     # ---- which is in use, and which computes
 
@@ -213,12 +244,11 @@ class Several:
             learning: whether what it trains is to get gradients.
         """
         with self.backbone.lock:
-            if not self._is_there(runner):
-                raise LightAdaptError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
+            self.check_holds(runner)
             before, learns = self._computing, learning and runner is not self._in_use
             if not self._disabled and runner is not before:
-                runner.adaptation.activate()
-                self._computing = runner
+                self._compute_with(runner)
+            self._depth += 1
             if learns:
                 self._in_use.adaptation.prepare_training(enabled=False)
                 runner.adaptation.prepare_training()
@@ -228,9 +258,13 @@ class Several:
                 if learns:
                     runner.adaptation.prepare_training(enabled=False)
                     self._in_use.adaptation.prepare_training()
-                if self._computing is not before:
-                    before.adaptation.activate()
-                    self._computing = before
+                self._depth -= 1
+                if self._computing is not before and (self.switches_back or self._depth):
+                    self._compute_with(before)
+
+    def _compute_with(self, runner: Runner) -> None:
+        runner.adaptation.activate()
+        self._computing = runner
 
     @property
     def is_disabled(self) -> bool:

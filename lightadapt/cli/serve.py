@@ -27,6 +27,9 @@ def serve(
     request_records: Annotated[int, typer.Option(help="The most records of one request.")] = 1_024,
     timeout: Annotated[float, typer.Option(help="Seconds after which a request is given up.")] = 60.0,
     max_new_tokens: Annotated[int, typer.Option(help="The most tokens that a request may have generated.")] = 1_024,
+    max_loaded: Annotated[
+        int | None, typer.Option(help="The most adaptations of a base in memory; others come when asked for.")
+    ] = None,
     adapters: Annotated[
         Path | None, typer.Option(help="Folder from which adaptations may be added while it runs.")
     ] = None,
@@ -56,6 +59,7 @@ def serve(
             request_records=request_records,
             timeout=timeout,
             max_new_tokens=max_new_tokens,
+            max_loaded=max_loaded,
             adapters=adapters,
             feedback=feedback,
         )

@@ -57,7 +57,8 @@ def from_main(item: Item) -> Item:
 
 def is_sharded(model: nn.Module) -> bool:
     """Whether each process holds a part of the parameters only, so that it cannot compute without the others."""
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
+    joined = distributed.is_available() and distributed.is_initialized()  # else there is nobody to have the other parts
+    return joined and any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 def unshard(tensor: torch.Tensor) -> torch.Tensor:

@@ -29,7 +29,7 @@ from lightadapt.peft_bridge.configs import (
     write_config,
 )
 from lightadapt.peft_bridge.insertion import insert, without_weights
-from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, original_name
+from lightadapt.peft_bridge.layers import ADAPTER, base_layer, base_tensors, is_training, original_name
 from lightadapt.peft_bridge.marks import is_marked, marked
 from lightadapt.peft_bridge.mixing import Group, Mixing, NotMixedError, can_mix, each_group, each_rows, mixing, rows_of
 from lightadapt.peft_bridge.one_layer import try_on
@@ -61,6 +61,7 @@ __all__ = [
     "each_rows",
     "insert",
     "is_marked",
+    "is_training",
     "keeps_state_apart",
     "lora_config",
     "lora_tensors",

@@ -30,9 +30,12 @@ def activate(model: nn.Module, names: Sequence[str]) -> None:
         if isinstance(layer, LNTuningLayer) and held:
             _check_alone(layer, held, names)
     for layer, held in layers:
+        state = vars(
+            layer
+        )  # plain attributes, which torch would look through for tensors at each of hundreds of layers
         if names:  # transformers asks the first layer that it meets which adapters are active
-            layer._active_adapter = held or list(names)
-        layer._disable_adapters = not held
+            state["_active_adapter"] = held or list(names)
+        state["_disable_adapters"] = not held
 
 
 @contextmanager
@@ -52,7 +55,10 @@ def active_in(layer: Any) -> tuple[str, ...]:
     """The adapters that a layer applies now, in order; none where it is switched off or has one in the weights."""
     if layer.disable_adapters or layer.merged_adapters:
         return ()
-    return tuple(name for name in layer.active_adapters if holds(layer, name))
+    names = layer.active_adapters
+    if len(names) == 1:  # as it is in each of dozens of layers of each forward pass
+        return (names[0],) if holds(layer, names[0]) else ()
+    return tuple(name for name in names if holds(layer, name))
 
 
 def _check_alone(layer: LNTuningLayer, held: Sequence[str], names: Sequence[str]) -> None:

@@ -119,7 +119,7 @@ class Adapter:
 
         The caller sees to it that no other thread uses these weights meanwhile, in whichever model they are.
         """
-        return folding.folded_if_it_pays(self.model, self.layers, self.name, tokens)
+        return folding.folded_if_it_pays(self.model, self.name, tokens)
 
     # ---- its place in the model
 

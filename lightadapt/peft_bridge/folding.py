@@ -14,6 +14,7 @@ from torch import nn
 from lightadapt.machine.hardware import free_memory
 from lightadapt.machine.processes import is_sharded
 from lightadapt.peft_bridge.active import active_in
+from lightadapt.peft_bridge.layers import holds, layers_in
 from lightadapt.peft_bridge.lean_lora import LeanLinear
 
 FOLD_FROM = 2_000
@@ -60,10 +61,11 @@ def size_of_folding(layers: Sequence[Any], name: str) -> int:
 
 
 @contextmanager
-def folded_if_it_pays(model: nn.Module, layers: Sequence[Any], name: str, tokens: int) -> Iterator[None]:
+def folded_if_it_pays(model: nn.Module, name: str, tokens: int) -> Iterator[None]:
     """The adapter in the weights for a prediction of so many tokens, where that is exact and has room."""
     worth = tokens >= FOLD_FROM and not is_sharded(model)
-    size = size_of_folding(layers, name) if worth else 0
+    layers = [layer for layer in layers_in(model) if holds(layer, name)] if worth else []
+    size = size_of_folding(layers, name) if layers else 0
     fits = 0 < size <= FOLDED_SHARE * free_memory(next(model.parameters()).device)
     with folded(layers, name) if fits else nullcontext():
         yield

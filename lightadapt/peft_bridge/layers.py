@@ -38,8 +38,43 @@ def named_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def layers_in(model: nn.Module) -> list[Any]:
-    """The layers of all adapters."""
-    return [layer for _, layer in named_layers(model)]
+    """The layers of all adapters, in the order of their paths."""
+    return [module for module in outer_modules_of(model) if isinstance(module, BaseTunerLayer)]
+
+
+def outer_modules_of(model: nn.Module) -> list[nn.Module]:
+    """The modules of `outer_modules` without their paths, which costs a fraction: each prediction asks."""
+    found: dict[int, nn.Module] = {}
+    rest: list[nn.Module | None] = [model]
+    while rest:
+        module = rest.pop()
+        if module is None or id(module) in found:
+            continue
+        found[id(module)] = module
+        if isinstance(module, BaseTunerLayer):
+            inside = attributes_by_name(module)
+            rest += [child for name, child in reversed(module._modules.items()) if name not in inside]
+        elif module._modules:
+            rest += reversed(module._modules.values())
+    return list(found.values())
+
+
+def is_training(model: nn.Module) -> bool:
+    """Whether any module that computes is in training mode; adapters that are not active are not gone through."""
+    for module in outer_modules_of(model):
+        if module.training:
+            return True
+        if not isinstance(module, BaseTunerLayer):
+            continue
+        names = module.active_adapters
+        for attribute in module.adapter_layer_names:
+            container = module._modules.get(attribute)
+            if container is None:
+                continue
+            own = [each for each in map(container._modules.get, names) if each is not None]
+            if any(each.training or (each._modules and any(one.training for one in each.modules())) for each in own):
+                return True
+    return False
 
 
 def attributes_by_name(layer: Any) -> tuple[str, ...]:
@@ -54,8 +89,10 @@ def names_in(layer: Any) -> set[str]:
 
 def holds(layer: Any, name: str) -> bool:
     """Whether a layer holds this adapter."""
+    modules = layer._modules  # torch looks through three dicts before it comes to this one
     for attribute in attributes_by_name(layer):
-        held = getattr(layer, attribute)
+        held = modules.get(attribute)
+        held = getattr(layer, attribute) if held is None else held
         if hasattr(held, "keys") and name in held:
             return True
     return False

@@ -21,6 +21,9 @@ from transformers.pytorch_utils import Conv1D
 
 from lightadapt.peft_bridge.active import active_in
 
+FEW_ROWS = 48
+"""Tokens up to which thin products in 16 bits take a CPU longer to set up than they take in float32, casts included."""
+
 
 class LeanLinear(lora.Linear):
     """PEFT's LoRA on a linear layer, with a forward of its own wherever it would give the same."""
@@ -30,13 +33,20 @@ class LeanLinear(lora.Linear):
         name = lean_adapter(self, x, args, kwargs)
         if name is None:
             return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
-        base = self.base_layer
+        base = self._modules["base_layer"]
+        assert base is not None
         if not _is_plain(base):
             return add_update(self, base(x), x, name)
-        weight = base.weight.t() if type(base) is Conv1D else base.weight
-        a, b = self.lora_A[name].weight, self.lora_B[name].weight
+        weight, bias = base._parameters["weight"], base._parameters["bias"]
+        weight = weight.t() if type(base) is Conv1D else weight
+        a, b = (_of(self, each, name)._parameters["weight"] for each in ("lora_A", "lora_B"))
+        if x.dtype != torch.float32 and x.device.type == "cpu" and not torch.is_grad_enabled() and _are_few(x):
+            return _in_float32(x, weight, bias, a, b, self.scaling[name])
         rows = x.reshape(-1, x.shape[-1])
-        result: Tensor = _LoraLinear.apply(rows, weight, base.bias, a, b, self.scaling[name])  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled():
+            result: Tensor = _LoraLinear.apply(rows, weight, bias, a, b, self.scaling[name])  # type: ignore[no-untyped-call]
+        else:  # the same products; what autograd would note of them takes as long as those of a short text
+            result = _update_linear(rows, weight, bias, a, b, self.scaling[name])[0]
         return result.view(*x.shape[:-1], weight.shape[0])
 
 
@@ -65,18 +75,24 @@ def lean_adapter(layer: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str,
 
 def is_lean(layer: Any, name: str) -> bool:
     """Whether what the layer does with an adapter is the plain formula, dropout aside."""
-    if name not in layer.lora_A or name in layer.lora_variant:
+    a, b = _of(layer, "lora_A", name), _of(layer, "lora_B", name)
+    if type(a) is not nn.Linear or type(b) is not nn.Linear or name in layer.lora_variant:
         return False
-    a, b = layer.lora_A[name], layer.lora_B[name]
-    plain = type(a) is nn.Linear and type(b) is nn.Linear and b.bias is None and not (_has_hooks(a) or _has_hooks(b))
-    return plain and not isinstance(a.weight, DTensor)  # a shard is gathered by its module's call
+    plain = b._parameters["bias"] is None and not (_has_hooks(a) or _has_hooks(b))
+    return plain and not isinstance(a._parameters["weight"], DTensor)  # a shard is gathered by its module's call
+
+
+def _of(layer: Any, attribute: str, name: str) -> Any:
+    """What a layer holds for an adapter, past torch's search for attributes, which costs as much as a thin product."""
+    return layer._modules[attribute]._modules.get(name)
 
 
 def _is_plain(base: Any) -> bool:
     """Whether calling this layer is no more than a product with frozen weights."""
-    if type(base) not in (nn.Linear, Conv1D) or _has_hooks(base) or isinstance(base.weight, DTensor):
+    if type(base) not in (nn.Linear, Conv1D) or _has_hooks(base):
         return False
-    return not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
+    weight, bias = base._parameters["weight"], base._parameters["bias"]
+    return not (isinstance(weight, DTensor) or weight.requires_grad) and (bias is None or not bias.requires_grad)
 
 
 def _autocasts(device: str) -> bool:
@@ -103,11 +119,10 @@ class _LoraLinear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
     ) -> Tensor:
-        narrow = a.to(x.dtype) @ x.t()  # (rank, N)
+        result, narrow = _update_linear(x, weight, bias, a, b, scaling)
         ctx.save_for_backward(x, narrow, a, b, weight)
         ctx.scaling = scaling
-        result = nn.functional.linear(x, weight, bias)
-        return result.addmm_(narrow.t(), b.to(x.dtype).t(), alpha=scaling)
+        return result
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -118,6 +133,25 @@ class _LoraLinear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = (gradient @ weight).addmm_(back.t(), a.to(x.dtype), alpha=ctx.scaling)
         return of_x, None, None, of_a, of_b, None
+
+
+def _are_few(x: Tensor) -> bool:
+    return x.numel() <= FEW_ROWS * x.shape[-1]
+
+
+def _in_float32(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float) -> Tensor:
+    """The same, `(…, in)` to `(…, out)`, with the update in float32, as PEFT computes it."""
+    linear = nn.functional.linear
+    return linear(x, weight, bias).add_(linear(linear(x.float(), a), b), alpha=scaling)
+
+
+def _update_linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
+) -> tuple[Tensor, Tensor]:
+    """What the layer gives, x W' + bias + scaling · x A' B', `(N, out)`, and A x', `(rank, N)`."""
+    narrow = a.to(x.dtype) @ x.t()
+    result = nn.functional.linear(x, weight, bias)
+    return result.addmm_(narrow.t(), b.to(x.dtype).t(), alpha=scaling), narrow
 
 
 class _LoraUpdate(torch.autograd.Function):

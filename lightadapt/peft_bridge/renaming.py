@@ -26,6 +26,7 @@ def rename_in(model: nn.Module, name: str, new: str) -> None:
 
 def _rename_key(kept: dict[str, Any], name: str, new: str) -> None:
     if name in kept:
-        entries = [(new if key == name else key, value) for key, value in kept.items()]
+        keys, values = list(kept), list(kept.values())
+        keys[keys.index(name)] = new
         kept.clear()  # the same dict, which others may hold
-        kept.update(entries)
+        kept.update(zip(keys, values, strict=True))

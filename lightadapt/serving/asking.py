@@ -9,10 +9,10 @@ from typing import Any
 from starlette.requests import Request
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.serving.catalogue import Served
 from lightadapt.serving.failures import LEFT, RequestError
 from lightadapt.serving.gate import trace_of
 from lightadapt.serving.queue import Job
+from lightadapt.serving.served import Served
 from lightadapt.serving.settings import Settings
 
 

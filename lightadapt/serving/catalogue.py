@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightadapt import peft_bridge
-from lightadapt.adaptation import on_hub
-from lightadapt.adaptation.stored import read_manifest
 from lightadapt.adapted import Adapted
 from lightadapt.api import load
 from lightadapt.errors import LightAdaptError, listed, nearest, shown
 from lightadapt.serving.engine import Engine
 from lightadapt.serving.failures import RequestError
 from lightadapt.serving.metrics import Metrics
+from lightadapt.serving.served import Described, Served, describe, describe_base, serve_as
 from lightadapt.serving.settings import Settings
-from lightadapt.tasks import LabelledTask, Task
 from lightadapt.tasks.generation import Generation
-
-
-@dataclass(frozen=True)
-class Served:
-    """An adaptation that is served.
-
-    Attributes:
-        task: its task, with its labels.
-        base: what its base is called.
-        engine: what computes it.
-    """
-
-    name: str
-    task: Task
-    method: str
-    base: str
-    engine: Engine
-    created: int
-
-    @property
-    def labels(self) -> list[Any] | None:
-        """The names of the classes; None for a task that has none."""
-        return list(self.task.labels or ()) if isinstance(self.task, LabelledTask) else None
-
-    @property
-    def generates(self) -> bool:
-        """Whether it writes texts."""
-        return isinstance(self.task, Generation)
 
 
 class Catalogue:
@@ -59,6 +26,8 @@ class Catalogue:
         self._metrics = metrics
         self._all: dict[str, Served] = {}
         self._engines: list[Engine] = []
+        self._shared: dict[tuple[int, str, str], bool] = {}
+        """Whether a method on certain layers shares the base of an engine."""
 
     @property
     def names(self) -> list[str]:
@@ -101,9 +70,15 @@ class Catalogue:
         """
         check_names(adaptations)
         for name, path in adaptations.items():
-            engine = self._hang_if_possible(name, path, how.get("base")) or self._engine_for(load(path, **how), name)
-            self._enter(name, engine)
+            if self._settings.max_loaded is None:
+                engine = self._hang_if_possible(name, path, how.get("base")) or self._engine_for(
+                    load(path, **how), name
+                )
+                self._enter(name, engine)
+            else:
+                self._note(name, path, **how)
         for engine in self._engines:
+            engine.pool.fill()
             engine.start()
 
     def add(self, name: str, path: Path) -> Served:
@@ -118,11 +93,11 @@ class Catalogue:
             raise RequestError(
                 409, f"The name {shown(name)} is taken. Choose another, or DELETE /adapters/{name} first."
             )
+        if self._settings.max_loaded is not None:
+            return self._add_to_pool(name, path)
         engine = self._hang(name, path)
         if engine is None:
-            raise RequestError(
-                409, f"{path} was trained on another base than those in memory. Start a server with it from the start."
-            )
+            raise _other_base(path)
         try:
             return self._enter(name, engine)
         except Exception:
@@ -136,13 +111,16 @@ class Catalogue:
             RequestError: 404, there is none; 409, it is the only one of its base.
         """
         served = self.named(name)
-        if len(served.engine.adapted.names) == 1:
+        if sum(other.engine is served.engine for other in self) == 1:
             raise RequestError(
                 409, f"{shown(name)} is the only adapter of its base, which cannot be removed. Stop the server."
             )
         del self._all[name]
-        served.engine.forget(name)
-        served.engine.adapted.remove(name)
+        if self._settings.max_loaded is None:
+            served.engine.forget(name)
+            served.engine.adapted.remove(name)
+        else:
+            served.engine.pool.forget(name)
 
     def stop(self, patience: float | None = None) -> None:
         """Compute what waits, for so many seconds at most, and end."""
@@ -162,7 +140,7 @@ class Catalogue:
         Raises:
             LightAdaptError: the base of that name is in memory, and the artifact does not fit it.
         """
-        named, refusal = _base_of(path), None
+        named, refusal = describe_base(path), None
         for engine in self._engines:
             source = engine.adapted.runner.adaptation.design.blueprint.source
             if base is None and named != (source.id, source.revision):
@@ -184,6 +162,52 @@ class Catalogue:
         except LightAdaptError:
             return None
 
+    def _note(self, name: str, path: str | Path, **how: Any) -> None:
+        """Serve an adaptation that is loaded when it is asked for; the first of its base is loaded at once.
+
+        Raises:
+            LightAdaptError: what its manifest says cannot be served.
+        """
+        described = describe(path)
+        engine = self._sharing(described, how.get("base"))
+        if engine is None:
+            engine = self._engine_for(load(path, **how), name)
+            self._enter(name, engine)
+            engine.pool.adopt(name, described.folder)
+            return
+        engine.adapted.check_name(name)
+        engine.pool.know(name, described.folder)
+        self._all[name] = serve_as(name, described.task, described.method, engine)
+
+    def _sharing(self, described: Described, base: Any) -> Engine | None:
+        """The engine whose base an artifact shares, by what its manifest says; None where there is none."""
+        for engine in self._engines:
+            design = engine.adapted.runner.adaptation.design
+            source = design.blueprint.source
+            if base is not None or described.base == (source.id, source.revision):
+                key = (id(engine), str(described.method), str(described.layers))
+                if key not in self._shared:
+                    self._shared[key] = _can_share(engine, described)
+                if self._shared[key]:
+                    return engine
+        return None
+
+    def _add_to_pool(self, name: str, path: Path) -> Served:
+        """Serve another one, which has to come into memory once and answer a record of its task's own."""
+        engine = self._sharing(describe(path), None)
+        if engine is None:
+            raise _other_base(path)
+        engine.adapted.check_name(name)
+        engine.pool.know(name, path)
+        try:
+            with engine.pool.holding([name]) as failed:
+                if failed:
+                    raise failed[name].__cause__ or failed[name]
+                return self._enter(name, engine)
+        except Exception:
+            engine.pool.forget(name)
+            raise
+
     def _engine_for(self, adapted: Adapted, name: str) -> Engine:
         adapted.rename("default", name)
         self._engines.append(Engine(adapted, self._settings, self._metrics))
@@ -197,11 +221,8 @@ class Catalogue:
         options = {"max_new_tokens": 2} if isinstance(task, Generation) else None
         engine.adapted.predict(task.samples(), adapter=name, options=options, columns={})
         engine.learn(name)
-        design = adaptation.design
-        source = design.blueprint.source
-        served = Served(name, task, str(design.method), Path(source.name).name, engine, int(time.time()))
-        self._all[name] = served
-        return served
+        self._all[name] = serve_as(name, task, adaptation.design.method, engine)
+        return self._all[name]
 
 
 def check_names(adaptations: Mapping[str, str | Path]) -> None:
@@ -220,8 +241,17 @@ def check_names(adaptations: Mapping[str, str | Path]) -> None:
             )
 
 
-def _base_of(path: str | Path) -> tuple[str | None, str | None]:
-    """The name and the revision of the base that an artifact was trained on."""
-    folder = on_hub.fetch(str(path), None) if on_hub.is_on_hub(path) else Path(path)
-    base = read_manifest(folder, peft_bridge.CONFIG_NAME)["base"]
-    return base["id"], base["revision"]
+def _can_share(engine: Engine, described: Described) -> bool:
+    """Whether an artifact's method can hang on a base beside those that are there."""
+    anatomy = engine.adapted.runner.adaptation.design.blueprint.anatomy
+    try:
+        engine.adapted.check_shareable(described.method, described.method.plan(anatomy, described.layers))
+    except LightAdaptError:  # it or what is there changes the base itself
+        return False
+    return True
+
+
+def _other_base(path: Path) -> RequestError:
+    return RequestError(
+        409, f"{path} was trained on another base than those in memory. Start a server with it from the start."
+    )

@@ -13,6 +13,7 @@ from typing import Any
 from lightadapt.adapted import Adapted
 from lightadapt.serving.decoding import Decoding
 from lightadapt.serving.metrics import Metrics
+from lightadapt.serving.pool import Pool
 from lightadapt.serving.queue import Job, Queue
 from lightadapt.serving.settings import Settings
 from lightadapt.serving.writing import write
@@ -23,7 +24,9 @@ class Engine:
 
     def __init__(self, adapted: Adapted, settings: Settings, metrics: Metrics) -> None:
         self.adapted = adapted
+        adapted.dedicate()
         self.queue = Queue(settings)
+        self.pool = Pool(adapted, settings.max_loaded, self.queue.names, metrics)
         self._settings = settings
         self._metrics = metrics
         self._decoding = Decoding(adapted, settings, metrics)
@@ -37,21 +40,13 @@ class Engine:
         return self._thread.is_alive()
 
     def learn(self, name: str) -> None:
-        """Find out how an adapter that has come is best computed."""
-        self._decoding.learn(name)
+        """Find out how an adapter that has come to stay is best computed."""
+        if self._settings.max_loaded is None:  # texts that go on for seconds would hold what makes room for others
+            self._decoding.learn(name)
 
     def forget(self, name: str) -> None:
         """Take no more requests for an adapter that is about to go."""
         self._decoding.forget(name)
-
-    def put(self, job: Job) -> None:
-        """Let a request wait.
-
-        Raises:
-            RequestError: 429 when there is no room for it, 503 when the server stops.
-        """
-        job.stepped = self._decoding.serves(job)
-        self.queue.put(job)
 
     def start(self) -> None:
         """Begin to compute."""
@@ -62,6 +57,17 @@ class Engine:
         self.queue.close()
         if self._thread.is_alive():
             self._thread.join(patience)
+        self.pool.close()
+
+    def put(self, job: Job) -> None:
+        """Let a request wait, and its adaptation come if it is not in memory.
+
+        Raises:
+            RequestError: 429 when there is no room for it, 503 when the server stops.
+        """
+        job.stepped = self._decoding.serves(job)
+        self.queue.put(job)
+        self.pool.expect(job.name)
 
     def _run(self) -> None:
         while not self.queue.is_over or self._decoding:
@@ -71,8 +77,8 @@ class Engine:
             start = time.monotonic()
             if waiting:
                 jobs = [job for job in waiting if job.answer.set_running_or_notify_cancel()]
-                if jobs:
-                    self._compute(jobs)
+                for part in self.pool.parts(jobs):
+                    self._compute_held(part)
                 self._lead = self._lead - (time.monotonic() - start) if self._decoding else 0.0
             elif self._decoding:
                 self._step()
@@ -89,6 +95,16 @@ class Engine:
             self._decoding.step()
         except Exception as error:  # whoever waits has to hear of it, and the others be computed
             self._decoding.fail(error)
+
+    def _compute_held(self, jobs: Sequence[Job]) -> None:
+        """Answer jobs whose adaptations fit into memory together."""
+        with self.pool.holding({job.name for job in jobs}) as failed:
+            for job in jobs:
+                if job.name in failed:
+                    job.answer.set_exception(failed[job.name])
+            there = [job for job in jobs if job.name not in failed]
+            if there:
+                self._compute(there)
 
     def _compute(self, jobs: Sequence[Job]) -> None:
         started, together = time.monotonic(), sum(len(job.inputs) for job in jobs)

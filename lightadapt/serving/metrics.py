@@ -53,6 +53,15 @@ class Metrics:
         self.decodes = Histogram(
             "lightadapt_decode_texts", "Texts that are written at once, a token each.", buckets=SIZES, registry=registry
         )
+        self.loads = Counter(
+            "lightadapt_adapter_loads",
+            "Adapters that came into memory because they were asked for.",
+            ["how"],
+            registry=registry,
+        )
+        self.loaded = Gauge(
+            "lightadapt_adapters_loaded", "Adapters of the last base that are in memory.", registry=registry
+        )
         self.waiting = Gauge("lightadapt_queue_records", "Records that wait.", registry=registry)
 
     def note_batch(self, jobs: Sequence[Job], most: int) -> None:

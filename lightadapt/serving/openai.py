@@ -14,12 +14,13 @@ from starlette.responses import Response, StreamingResponse
 
 from lightadapt.errors import LightAdaptError, shown
 from lightadapt.serving.asking import answered, as_failure, enter
-from lightadapt.serving.catalogue import Catalogue, Served
+from lightadapt.serving.catalogue import Catalogue
 from lightadapt.serving.failures import RequestError, body_of
 from lightadapt.serving.gate import trace_of
 from lightadapt.serving.options import check_options
 from lightadapt.serving.queue import Ask, Job
 from lightadapt.serving.responses import Answer, encode
+from lightadapt.serving.served import Served
 from lightadapt.serving.settings import Settings
 from lightadapt.serving.streaming import pieces_of
 from lightadapt.serving.writing import Written

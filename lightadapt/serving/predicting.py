@@ -10,11 +10,12 @@ from starlette.requests import Request
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.serving.asking import answered, as_failure
-from lightadapt.serving.catalogue import Catalogue, Served
+from lightadapt.serving.catalogue import Catalogue
 from lightadapt.serving.gate import timing_of, trace_of
 from lightadapt.serving.options import check_options
 from lightadapt.serving.queue import Ask, Job
 from lightadapt.serving.responses import Answer
+from lightadapt.serving.served import Served
 from lightadapt.serving.settings import Settings
 
 

@@ -106,6 +106,11 @@ class Queue:
             self._drop()
             return self._records()
 
+    def names(self) -> set[str]:
+        """The adaptations for which requests wait."""
+        with self._changed:
+            return {job.name for job in self._jobs}
+
     def put(self, job: Job) -> None:
         """Let a request wait.
 
@@ -130,10 +135,13 @@ class Queue:
     def take(self, *, wait: bool = True) -> list[Job]:
         """The next requests to be computed by one call, the oldest first; none when there are no such.
 
+        What comes while nothing is computed is taken at once. Of what came meanwhile, it waits for more until there are
+        enough, or the oldest has waited long enough.
+
         Args:
-            wait: whether there is nothing else to do. Then it waits for requests of any kind or the end, and for more
-                of the same, until there are enough or the oldest has waited long enough.
+            wait: whether there is nothing else to do. Then it waits for requests of any kind or the end.
         """
+        idle = False
         with self._changed:
             while True:
                 self._drop()
@@ -141,11 +149,12 @@ class Queue:
                 if not jobs:
                     if self._closed or self._jobs or not wait:
                         return []
+                    idle = True
                     self._changed.wait()
                     continue
                 chosen, full = self._fitting(jobs)
                 left = jobs[0].arrived + self._settings.max_wait_ms / 1_000 - time.monotonic()
-                if full or left <= 0 or self._closed or not wait:
+                if idle or full or left <= 0 or self._closed or not wait:
                     taken = {id(job) for job in chosen}
                     self._jobs = [job for job in self._jobs if id(job) not in taken]
                     return chosen

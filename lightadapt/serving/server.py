@@ -38,6 +38,7 @@ def serve(
     request_records: int = 1_024,
     timeout: float = 60.0,
     max_new_tokens: int = 1_024,
+    max_loaded: int | None = None,
     adapters: str | Path | None = None,
     feedback: str | Path | None = None,
 ) -> None:
@@ -62,6 +63,8 @@ def serve(
         request_records: the most records of one request.
         timeout: seconds after which a request is given up.
         max_new_tokens: the most tokens that a request may have generated.
+        max_loaded: the most adaptations of a base that are in memory. The others are loaded when they are asked for,
+            and the one that was used longest ago makes room. None: all are loaded at the start.
         adapters: the folder from which adaptations may be added while the server runs; None: none can be.
         feedback: the folder for corrections, one file for each adaptation; None: they are not taken.
 
@@ -79,6 +82,7 @@ def serve(
         request_records=request_records,
         timeout=timeout,
         max_new_tokens=max_new_tokens,
+        max_loaded=max_loaded,
         adapters=None if adapters is None else Path(adapters),
         feedback=None if feedback is None else Path(feedback),
         keys=keys_of(),

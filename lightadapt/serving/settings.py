@@ -28,7 +28,7 @@ class Settings:
     port: int = 8000
     """0 takes one that is free."""
     max_wait_ms: float = 2.0
-    """How long a request waits for others to be computed with."""
+    """How long a request that came during a computation waits for others to be computed with."""
     batch_records: int = 256
     """The most records that are computed together, of all requests."""
     batch_characters: int = 131_072
@@ -46,6 +46,9 @@ class Settings:
     """Seconds from the arrival of a request after which it is given up and answered with 504."""
     max_new_tokens: int = 1_024
     """The most tokens that a request may have generated."""
+    max_loaded: int | None = None
+    """The most adaptations of a base that are in memory; others come in when they are asked for, and the one used
+    longest ago goes. None: all are loaded at the start."""
     adapters: Path | None = None
     """The folder that adaptations may be added from while the server runs; None: none can be added or removed."""
     feedback: Path | None = None
@@ -61,6 +64,8 @@ class Settings:
             check_whole(name, getattr(self, name), wanted="a whole number above 0")
         check_whole("decode_tokens", self.decode_tokens, wanted="a whole number above 0")
         check_whole("max_new_tokens", self.max_new_tokens, wanted="a whole number above 0")
+        if self.max_loaded is not None:
+            check_whole("max_loaded", self.max_loaded, wanted="a whole number above 0")
         if not is_number(self.max_wait_ms) or not 0 <= self.max_wait_ms <= 10_000:
             raise wrong_number("max_wait_ms", self.max_wait_ms, "a number from 0 to 10,000")
         if not is_number(self.timeout) or not 0 < self.timeout <= 86_400:

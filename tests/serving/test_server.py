@@ -36,19 +36,22 @@ def test_the_command_serves_until_it_is_told_to_stop(saved):
             assert client.get("/ready").status_code == 200
             assert client.post("/predict/ner", json={"inputs": [TEXT]}).status_code == 200
             answers = []
-            late = threading.Thread(
-                target=lambda: answers.append(client.post("/predict/intents", json={"inputs": [TEXT]}))
-            )
-            late.start()
-            wait_for(lambda: client.get("/ready").json()["waiting"] == 1)
+            threads = [
+                threading.Thread(target=lambda asked=asked: answers.append(client.post("/predict/intents", json=asked)))
+                for asked in ({"inputs": [TEXT * 10] * 1_000}, {"inputs": [TEXT], "scores": True})
+            ]
+            for thread in threads:
+                thread.start()
+            wait_for(lambda: answers or client.get("/ready").json()["waiting"] in (1, 1_000))
             process.send_signal(signal.SIGTERM)  # while one waits, which is finished
-            late.join()
-            assert answers[0].status_code == 200
+            for thread in threads:
+                thread.join()
+            assert [answer.status_code for answer in answers] == [200, 200]
             log = list(lines)
         finally:
             process.kill()
     asked = [line for line in log if line["event"] == "request" and line["route"] == "/predict/{name}"]
-    assert [line["adapter"] for line in asked] == ["ner", "intents"]
+    assert [line["adapter"] for line in asked] == ["ner", "intents", "intents"]
     assert asked[0]["request_id"]
     assert asked[0]["records"] == 1
     assert TEXT not in json.dumps(log)

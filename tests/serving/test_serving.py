@@ -6,6 +6,7 @@ import json
 import random
 import re
 import socket
+import time
 
 import pytest
 from asked import reason, wait_for
@@ -71,6 +72,13 @@ def test_requests_that_wait_are_computed_together(held, pool, client, readers):
     assert [len(each) for each in answers] == [3, 1, 1, 1, 1, 1, 1]
     assert isinstance(answers[1][0], list)
     assert isinstance(answers[2][0], str)
+
+
+def test_nothing_waits_while_nothing_is_computed(start):
+    client, _ = start("intents", max_wait_ms=10_000)
+    began = time.monotonic()
+    assert client.post("/predict/intents", json={"inputs": TEXTS}).status_code == 200
+    assert time.monotonic() - began < 5
 
 
 def test_what_is_wrong_with_one_request_is_told_to_it_alone(held, pool, client, readers):

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import regex
 
@@ -40,6 +41,8 @@ _BYTE = regex.compile("<0x[0-9A-F]{2}>")
 """How sentence pieces write a byte of what they have no piece for."""
 _MARKERS = "▁Ġ"
 """What tokenizers write for the space before a word."""
+_asked: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[int, dict[str, bool]]] = WeakKeyDictionary()
+"""The size of each tokenizer, and of the letters that it was asked for whether it drops them."""
 
 
 class Legibility(NamedTuple):
@@ -170,14 +173,20 @@ def _of_word(
 def _dropped_letters(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> set[str]:
     """The letters and marks of the texts for which the tokenizer has no token at all.
 
-    Each is asked for alone: where a tokenizer leaves something out, the offsets of all that follows may be wrong.
+    Each is asked for alone, and once: where a tokenizer leaves something out, the offsets of all that follows may be
+    wrong.
     """
-    letters = sorted(set("".join(_LETTERS.findall("\n".join(texts)))))
-    if not letters:
-        return set()
-    rows = tokenizer(letters, add_special_tokens=False, verbose=False)["input_ids"]
-    tokens = (tokenizer.convert_ids_to_tokens(row) for row in rows)
-    return {letter for letter, mine in zip(letters, tokens, strict=True) if not "".join(mine).strip(_MARKERS)}
+    letters = set("".join(_LETTERS.findall("\n".join(texts))))
+    size, known = _asked.get(tokenizer, (0, {}))
+    if size != len(tokenizer):  # it has learned tokens meanwhile, or was never asked
+        known = {}
+        _asked[tokenizer] = len(tokenizer), known
+    fresh = sorted(letters - known.keys())
+    if fresh:
+        rows = tokenizer(fresh, add_special_tokens=False, verbose=False)["input_ids"]
+        tokens = (tokenizer.convert_ids_to_tokens(row) for row in rows)
+        known.update((letter, not "".join(mine).strip(_MARKERS)) for letter, mine in zip(fresh, tokens, strict=True))
+    return {letter for letter in letters if known[letter]}
 
 
 def _tokenized(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[list[bytes], list[bytes]]:
