@@ -254,9 +254,7 @@ def _try(part: Part) -> list[int] | None:
 def _evaluating(runners: Sequence[Runner]) -> Iterator[None]:
     """Their models in evaluation mode inside a `with` block; the blocks that they share are gone through once."""
     shared, *others = runners
-    modules: dict[int, nn.Module] = {}
-    if peft_bridge.is_training(shared.model):
-        modules = {id(module): module for module in shared.model.modules()}
+    modules = {id(module): module for module in shared.model.modules()}
     for runner in others:
         modules |= {id(module): module for module in outside(runner.model, _blocks(runner))}
     training = [module for module in modules.values() if module.training]

@@ -1,6 +1,6 @@
 """What it costs when the texts of a batch are for different adapters, against one adapter for all of them.
 
-python benchmarks/adapters.py [--texts 32] [--adapters 1,8,32] [--rounds 9] [--threads 1] [--json FILE]
+python benchmarks/many_adapters.py [--texts 32] [--adapters 1,8,32] [--rounds 9] [--threads 1] [--json FILE]
 
 Adaptations of the MiniLM of `lightadapt[demo]`, of the same kind but with weights of their own, answer the same texts.
 Sides, which take turns in one process:
