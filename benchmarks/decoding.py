@@ -28,7 +28,7 @@ import torch
 from command import command, keep, lacks, set_up
 from measuring import both_clocks, medians, take_turns
 from servers.chats import HEROES, QUESTIONS
-from serving import SERVERS
+from servers.starting import HERE
 from transformers import PreTrainedModel
 
 import lightadapt as la
@@ -59,7 +59,7 @@ def generated(model: PreTrainedModel, tokenizer: Any, tokens: int) -> dict[str, 
 def served(address: str, names: Sequence[str], clients: int, tokens: int, cores: Sequence[int]) -> dict[str, float]:
     """What the server in this process writes for so many clients, which run on these cores."""
     begin = both_clocks()
-    words = [sys.executable, str(SERVERS / "chats.py"), address, str(clients), str(tokens), *names]
+    words = [sys.executable, str(HERE / "chats.py"), address, str(clients), str(tokens), *names]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as asking:
         os.sched_setaffinity(asking.pid, cores)
         found, _ = asking.communicate()
