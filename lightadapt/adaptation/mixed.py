@@ -2,7 +2,7 @@
 
 The blocks compute the rows of all adaptations together, each row with its own adapter (`peft_bridge.mixing`). Then the
 model of each adaptation runs over its own rows, while the blocks hand on what was computed: so its head, its pooling
-and what its class does else are its own, whatever the task is.
+and whatever else its class does are its own.
 
 Whether a kind of adaptation can be computed so is tried on its first input, beside the pass that it has alone.
 """
@@ -60,13 +60,19 @@ class Part:
         return type(self.runner.model), type(self.task), str(design.method), adapted
 
     @cached_property
+    def works_outside(self) -> bool:
+        """Whether there are adapters on other modules than the blocks: embeddings, pooling, the head."""
+        others = outside(self.runner.model, _blocks(self.runner))
+        return any(isinstance(module, peft_bridge.BaseTunerLayer) for module in others)
+
+    @cached_property
     def frozen_blocks(self) -> int:
         """How many of the lowest blocks compute what they do in the base."""
-        design, blocks = self.runner.adaptation.design, _blocks(self.runner)
-        if any(isinstance(module, peft_bridge.BaseTunerLayer) for module in outside(self.runner.model, blocks)):
+        if self.works_outside:
             return 0  # it may work on the embeddings
+        design = self.runner.adaptation.design
         anatomy, adapted = design.blueprint.anatomy, design.plan.blocks
-        return anatomy.blocks.index(adapted[0]) if design.plan.config is not None else len(blocks)
+        return anatomy.blocks.index(adapted[0]) if design.plan.config is not None else len(_blocks(self.runner))
 
 
 class Mixer:
@@ -202,7 +208,7 @@ def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
 def _head(part: Part, batch: Batch, hidden: Tensor, forms: Sequence[int]) -> np.ndarray:
     """The logits of a part on its rows, whose hidden states are known."""
     model, blocks = part.runner.model, _blocks(part.runner)
-    if any(isinstance(module, peft_bridge.BaseTunerLayer) for module in outside(model, blocks)):
+    if part.works_outside:
         peft_bridge.activate(model, (part.runner.adaptation.name,))
     with standing_in(blocks, forms, hidden):
         given = model(**batch)
