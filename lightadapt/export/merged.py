@@ -90,14 +90,14 @@ def _try_pipeline(runner: Runner, model: PreTrainedModel, folder: Path, prover: 
     except Exception as error:  # whatever goes wrong there would go wrong for the user
         raise LightAdaptError(
             f"export('merged'): transformers' pipeline {name!r} fails on what was written ({reason_of(error)}). "
-            "Nothing was kept."
+            "Nothing is kept."
         ) from error
 
 
 def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrainedModel:
     """A plain model with the adapter folded in; see `Adapted.merge`."""
     if base not in BASES:
-        raise LightAdaptError(f"merge(base={base!r}) is unknown. {nearest(str(base), BASES)}Known: {', '.join(BASES)}")
+        raise LightAdaptError(f"merge(base={base!r}) is unknown. {nearest(str(base), BASES)}Known: {', '.join(BASES)}.")
     check_number("max_drift", max_drift, owner="merge", least=0, wanted="a number of at least 0, such as 0.25")
     adaptation, quantization = runner.adaptation, runner.adaptation.design.quantization
     in_place = quantization is None or base == "quantized"

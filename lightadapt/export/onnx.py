@@ -115,7 +115,8 @@ class Onnx(Format):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is cut, which was said before
             features = other.encode(prover.examples, targets=True)
-        if [(each.inputs, each.targets) for each in features] != [(f.inputs, f.targets) for f in prover.features]:
+        theirs, ours = ([(each.inputs, each.targets) for each in side] for side in (features, prover.features))
+        if theirs != ours:
             raise LightAdaptError(
                 f"export({self.name!r}): tokenizer.json of {type(runner.tokenizer).__name__} gives other tokens "
                 "than the tokenizer itself. Nothing is kept. Export to 'merged'."
