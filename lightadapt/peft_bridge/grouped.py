@@ -31,7 +31,7 @@ def add_updates(result: Tensor, x: Tensor, groups: Sequence[tuple[LowRank | None
 
 
 def _add_one_by_one(result: Tensor, x: Tensor, groups: Sequence[tuple[LowRank | None, int]]) -> None:
-    """`result` (rows, T, out) and `x` (rows, T, in)."""
+    """Each update by products of its own; `result` (rows, T, out), `x` (rows, T, in)."""
     start = 0
     for update, rows in groups:
         if update is not None:
@@ -44,7 +44,7 @@ def _add_one_by_one(result: Tensor, x: Tensor, groups: Sequence[tuple[LowRank | 
 
 
 def _add_together(result: Tensor, x: Tensor, groups: Sequence[tuple[LowRank | None, int]]) -> None:
-    """Likewise, with A and B of every row in one tensor; lower ranks are filled up with zeros."""
+    """Likewise by two products for all, with A and B of every row in one tensor."""
     updates = [update for update, _ in groups if update is not None]
     rank = max(len(a) for a, _, _ in updates)
     blank = (x.new_zeros(rank, x.shape[-1]), x.new_zeros(result.shape[-1], rank), 0.0)
@@ -60,7 +60,7 @@ def _add_together(result: Tensor, x: Tensor, groups: Sequence[tuple[LowRank | No
 
 
 def _of_rank(rank: int, a: Tensor, b: Tensor, scaling: float) -> LowRank:
-    """A `(rank, in)`, B `(out, rank)` and the scaling."""
+    """The same update with a higher rank, filled up with zeros."""
     more = rank - len(a)
     if not more:
         return a, b, scaling
