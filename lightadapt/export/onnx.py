@@ -17,7 +17,7 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.export.format import Format, check_flag, computes_exactly
 from lightadapt.export.graphs import LARGEST_FILE, Graph, forward_graph, silent, write_graph, write_rounded
-from lightadapt.export.merged import merge
+from lightadapt.export.merging import merge
 from lightadapt.export.proof import Found, Prover
 from lightadapt.export.writing import add_writing_facts, check_writing, compare_writing
 from lightadapt.export.writing_graphs import writing_graphs
