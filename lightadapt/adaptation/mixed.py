@@ -57,7 +57,7 @@ class Part:
         """Equal for adaptations that are computed in the same way."""
         design = self.runner.adaptation.design
         adapted = tuple(block.path for block in design.plan.blocks)
-        return type(self.runner.model), type(self.task), str(design.method), adapted
+        return type(self.runner.model), type(self.task), repr(design.method), adapted
 
     @cached_property
     def works_outside(self) -> bool:

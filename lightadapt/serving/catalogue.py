@@ -184,7 +184,7 @@ class Catalogue:
             design = engine.adapted.runner.adaptation.design
             source = design.blueprint.source
             if base is not None or described.base == (source.id, source.revision):
-                key = (id(engine), str(described.method), str(described.layers))
+                key = (id(engine), repr(described.method), str(described.layers))
                 if key not in self._shared:
                     self._shared[key] = _can_share(engine, described)
                 if self._shared[key]:
