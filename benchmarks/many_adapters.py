@@ -60,6 +60,7 @@ def make_ours(model: str, count: int) -> la.Adapted:
         adapted.add(f"a{number}")
     for name in adapted.names:
         stir(each for each in adapted.use(name).model.parameters() if each.requires_grad)
+        adapted.runner.adaptation.head.mark_learned()  # else classes are told apart by their names
     return adapted
 
 

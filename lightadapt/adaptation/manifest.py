@@ -45,7 +45,7 @@ def manifest_of(runner: Runner) -> dict[str, Any]:
         "layers": design.layers,
         "quantize": None if design.quantization is None else design.quantization.as_json(),
         "head": sorted(adaptation.base.head),
-        "untrained": adaptation.head.is_fresh,
+        "untrained": adaptation.head.is_untouched,
         "seed": design.seed,
         "training": dict(runner.last_run.settings),
         "metrics": dict(runner.last_run.metrics),

@@ -19,6 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.batches import Sizes, sorted_batches
@@ -55,24 +57,21 @@ class Part:
     @cached_property
     def kind(self) -> Hashable:
         """Equal for adaptations that are computed in the same way."""
-        design = self.runner.adaptation.design
-        adapted = tuple(block.path for block in design.plan.blocks)
-        return type(self.runner.model), type(self.task), repr(design.method), adapted
+        return type(self.runner.model), type(self.task), self.runner.adaptation.design.way
 
     @cached_property
-    def works_outside(self) -> bool:
-        """Whether there are adapters on other modules than the blocks: embeddings, pooling, the head."""
-        others = outside(self.runner.model, _blocks(self.runner))
-        return any(isinstance(module, peft_bridge.BaseTunerLayer) for module in others)
+    def blocks(self) -> Sequence[nn.Module]:
+        """Of the backbone, in the order in which they run."""
+        return _blocks(self.runner)
 
     @cached_property
     def frozen_blocks(self) -> int:
         """How many of the lowest blocks compute what they do in the base."""
-        if self.works_outside:
+        design, blocks = self.runner.adaptation.design, self.blocks
+        if any(isinstance(module, peft_bridge.BaseTunerLayer) for module in outside(self.runner.model, blocks)):
             return 0  # it may work on the embeddings
-        design = self.runner.adaptation.design
         anatomy, adapted = design.blueprint.anatomy, design.plan.blocks
-        return anatomy.blocks.index(adapted[0]) if design.plan.config is not None else len(_blocks(self.runner))
+        return anatomy.blocks.index(adapted[0]) if design.plan.config is not None else len(blocks)
 
 
 class Mixer:
@@ -115,7 +114,7 @@ class Mixer:
         for part in parts:
             part.inferred = [None] * len(part.features)
         tokens = batch_tokens or suitable_tokens(parts[0].runner.model.device)
-        with _evaluating([part.runner for part in parts]), torch.no_grad():
+        with _evaluating(parts), torch.no_grad():
             for batch in sorted_batches(costs, tokens):
                 chosen = [rows[index] for index in sorted(batch)]  # by part, and within it by place
                 groups = [
@@ -131,14 +130,40 @@ class Mixer:
         batch = _collate(first, [feature for each in features for feature in each])
         names = [(part.runner.adaptation.name, len(places)) for part, places in groups]
         frozen = min(part.frozen_blocks for part, _ in groups)
-        hidden = _hidden(first.runner, batch, names, forms, frozen)
+        computed = _compute_all(first.runner, batch, names, forms, frozen)
         start = 0
         for (part, places), mine in zip(groups, features, strict=True):
             rows = slice(start, start + len(places))
-            given = _head(part, {name: value[rows] for name, value in batch.items()}, hidden[rows], forms)
+            given = _head(part, {name: value[rows] for name, value in batch.items()}, computed.part(rows), forms)
             for place, inferred in zip(places, part.task.rows(given, mine), strict=True):
                 part.inferred[place] = inferred
             start = rows.stop
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a backbone gave for a batch.
+
+    Attributes:
+        model: whose backbone it was.
+        hidden: of its last block, `(B, T, width)`.
+        output: of the backbone, with what it pools; None where it is of no form that is known.
+    """
+
+    model: PreTrainedModel
+    hidden: Tensor
+    output: Any
+
+    def part(self, rows: slice) -> Computed:
+        """Some of the rows; what is not by row, such as a cache, is left out."""
+        count = len(self.hidden)
+        if not isinstance(self.output, ModelOutput):
+            return Computed(self.model, self.hidden[rows], None)
+        kept = {
+            name: value[rows] if torch.is_tensor(value) and len(value) == count else None
+            for name, value in self.output.items()
+        }
+        return Computed(self.model, self.hidden[rows], type(self.output)(**kept))
 
 
 def _collate(part: Part, features: Sequence[Feature]) -> Batch:
@@ -148,20 +173,20 @@ def _collate(part: Part, features: Sequence[Feature]) -> Batch:
     return {name: value.to(part.runner.model.device) for name, value in batch.items()}
 
 
-def _hidden(
+def _compute_all(
     runner: Runner, batch: Batch, groups: Sequence[peft_bridge.Group], forms: Sequence[int], frozen: int = 0
-) -> Tensor:
-    """What the last block gives, `(B, T, width)`.
+) -> Computed:
+    """What the backbone gives, each group of rows with its adapter.
 
     Args:
         frozen: how many of the lowest blocks compute what they do in the base: they do it once for equal rows.
     """
-    rows, owner = _distinct(batch) if frozen else ([], None)
-    if owner is None or len(rows) == len(owner):
-        return _compute(runner, batch, groups, forms, 0, None)
+    rows, owner = _distinct(batch) if frozen else ([], [])
+    if len(rows) == len(owner):
+        return _compute(runner, batch, groups, forms, range(len(forms)))
     once = {name: value[rows] for name, value in batch.items()}
-    below = _compute(runner, once, [(NOBODY, len(rows))], forms, 0, None, stop=frozen)[owner]
-    return _compute(runner, batch, groups, forms, frozen, below)
+    below = _compute(runner, once, [(NOBODY, len(rows))], forms, range(frozen)).hidden[owner]
+    return _compute(runner, batch, groups, forms, range(frozen, len(forms)), below)
 
 
 def _compute(
@@ -169,25 +194,20 @@ def _compute(
     batch: Batch,
     groups: Sequence[peft_bridge.Group],
     forms: Sequence[int],
-    start: int,
-    hidden: Tensor | None,
-    *,
-    stop: int | None = None,
-) -> Tensor:
-    """What the blocks from `start` to before `stop` make of the hidden states that go in, `(B, T, width)`."""
+    which: range,
+    hidden: Tensor | None = None,
+) -> Computed:
+    """What the backbone gives where some of its blocks compute; those below hand on `hidden`, `(B, T, width)`."""
     blocks = _blocks(runner)
-    chosen = blocks[start:stop]
-    if not chosen:
-        assert hidden is not None
-        return hidden
+    last = max(which.stop - 1, 0) if which else which.start - 1
     with (
-        watching(chosen[-1:]) as seen,
+        watching(blocks[last : last + 1]) as seen,
         peft_bridge.mixing(runner.model, groups, batch["input_ids"].shape[1]),
-        standing_in(blocks[:start], forms[:start], hidden),
-        standing_in(blocks[start + len(chosen) :], forms[start + len(chosen) :]),
+        standing_in(blocks[: which.start], forms[: which.start], hidden),
+        standing_in(blocks[which.stop :], forms[which.stop :]),
     ):
-        runner.model.base_model(**batch)
-    return hidden_of(seen[-1][1])
+        output = runner.model.base_model(**batch)
+    return Computed(runner.model, hidden_of(seen[-1][1]), output)
 
 
 def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
@@ -205,15 +225,30 @@ def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
     return rows, owner
 
 
-def _head(part: Part, batch: Batch, hidden: Tensor, forms: Sequence[int]) -> np.ndarray:
-    """The logits of a part on its rows, whose hidden states are known."""
+def _head(part: Part, batch: Batch, computed: Computed, forms: Sequence[int]) -> np.ndarray:
+    """The logits of a part on its rows, for which the backbone is known."""
     model, blocks = part.runner.model, _blocks(part.runner)
-    if part.works_outside:
+    if (
+        computed.output is not None
+        and (own := _around(model.base_model, blocks))
+        and own == _around(computed.model.base_model, blocks)
+    ):
+        replaced = standing_in([model.base_model], [0], computed.output)
+    else:
         peft_bridge.activate(model, (part.runner.adaptation.name,))
-    with standing_in(blocks, forms, hidden):
+        replaced = standing_in(blocks, forms, computed.hidden)
+    with replaced:
         given = model(**batch)
     logits: np.ndarray = part.task.logits_of(given).float().cpu().numpy()
     return logits
+
+
+def _around(backbone: Any, blocks: Sequence[nn.Module]) -> list[int]:
+    """Equal for backbones that compute the same around their blocks; empty where an adapter works there."""
+    modules = outside(backbone, blocks)
+    if any(isinstance(module, peft_bridge.BaseTunerLayer) for module in modules):
+        return []
+    return [id(each) for module in modules for each in module._parameters.values()]
 
 
 def _blocks(runner: Runner) -> Sequence[nn.Module]:
@@ -232,7 +267,7 @@ def _try(part: Part) -> list[int] | None:
     if not peft_bridge.can_mix(model, runner.adaptation.name):
         return None
     feature = part.features[0]
-    with _evaluating([runner]), torch.no_grad():
+    with _evaluating([part]), torch.no_grad():
         with watching(blocks) as seen:
             alone = task.infer(model, [feature], runner.view_of(task))[0]
         order, outputs = [number for number, _ in seen], [output for _, output in seen]
@@ -243,8 +278,9 @@ def _try(part: Part) -> list[int] | None:
         try:
             batch = _collate(part, [feature] * (1 + others))
             groups = [(NOBODY, others), (runner.adaptation.name, 1)]
-            hidden = _hidden(runner, batch, groups, forms)[others:]
-            given = _head(part, {name: value[others:] for name, value in batch.items()}, hidden, forms)
+            rows = slice(others, None)
+            computed = _compute_all(runner, batch, groups, forms).part(rows)
+            given = _head(part, {name: value[rows] for name, value in batch.items()}, computed, forms)
             beside = task.rows(given, [feature])[0]
         except Exception:  # whatever a model makes of it: it works alone, which shows its own errors
             return None
@@ -257,13 +293,13 @@ def _try(part: Part) -> list[int] | None:
 
 
 @contextmanager
-def _evaluating(runners: Sequence[Runner]) -> Iterator[None]:
+def _evaluating(parts: Sequence[Part]) -> Iterator[None]:
     """Their models in evaluation mode inside a `with` block; the blocks that they share are gone through once."""
-    shared, *others = runners
-    modules = {id(module): module for module in shared.model.modules()}
-    for runner in others:
-        modules |= {id(module): module for module in outside(runner.model, _blocks(runner))}
-    training = [module for module in modules.values() if module.training]
+    shared = parts[0].runner.model
+    modules = [module for part in parts[1:] for module in outside(part.runner.model, part.blocks)]
+    if peft_bridge.is_training(shared, [part.runner.adaptation.name for part in parts]):
+        modules += shared.modules()
+    training = [module for module in {id(module): module for module in modules}.values() if module.training]
     for module in training:
         module.training = False
     try:

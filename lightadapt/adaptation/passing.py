@@ -25,12 +25,12 @@ def watching(blocks: Sequence[nn.Module]) -> Iterator[list[tuple[int, Any]]]:
 
 
 @contextmanager
-def standing_in(blocks: Sequence[nn.Module], forms: Sequence[int], hidden: Tensor | None = None) -> Iterator[None]:
+def standing_in(blocks: Sequence[nn.Module], forms: Sequence[int], hidden: Any = None) -> Iterator[None]:
     """Inside a `with` block, let these blocks give what they are given, and the last of them hidden states.
 
     Args:
         forms: of what each block gives, see `form_of`.
-        hidden: `(B, T, width)`; None: the last one, too, gives what it is given.
+        hidden: `(B, T, width)`, or whatever the last one is to give; None: it, too, gives what it is given.
     """
     with ExitStack() as stack:
         for number, (block, form) in enumerate(zip(blocks, forms, strict=True)):
@@ -68,7 +68,7 @@ def outside(model: nn.Module, blocks: Sequence[nn.Module]) -> list[nn.Module]:
     return found
 
 
-def _stand_in(hidden: Tensor | None, form: int, *args: Any, **options: Any) -> Any:
+def _stand_in(hidden: Any, form: int, *args: Any, **options: Any) -> Any:
     """What a block gives that computes nothing."""
     given = next(iter((*args, *options.values()))) if hidden is None else hidden
     return (given, *[None] * (form - 1)) if form else given

@@ -186,7 +186,7 @@ class Runner(Reader):
     @property
     def zero_shot(self) -> ZeroShot | None:
         """What stands in for a head that has learned nothing; None where it has, or where nothing can."""
-        if type(self.task) is not Classification or not self.task.ready or not self.adaptation.head.is_fresh:
+        if type(self.task) is not Classification or not self.task.ready or not self.adaptation.head.is_untouched:
             return None
         if self.family != "encoder":
             return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,6 +38,11 @@ class Design:
     head: frozenset[str] | None = None
     """The parameters that are trained with the task, when that is settled already; else what lies outside the backbone,
     and what the checkpoint does not have."""
+
+    @cached_property
+    def way(self) -> Hashable:
+        """How the base is adapted: equal for designs that insert the same kind of adapter into the same blocks."""
+        return repr(self.method), tuple(block.path for block in self.plan.blocks)
 
 
 def make_design(

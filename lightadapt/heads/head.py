@@ -64,6 +64,17 @@ class Head:
         self.parts = parts
         self.seed = seed
         self.state = _first_state(named=named, trained=trained)
+        self._start = self._sums()
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether it has learned nothing and nobody has changed it, as a training loop of one's own does."""
+        return self.is_fresh and self._start == self._sums()
+
+    def _sums(self) -> list[float]:
+        """The sums of its parameters, which tell whether they have changed."""
+        with torch.no_grad():
+            return [float(each.float().abs().sum()) for module in self.modules for each in module.parameters()]
 
     @property
     def is_fresh(self) -> bool:
@@ -111,6 +122,7 @@ class Head:
             elif renew_head(self.model, self.parts, outputs, seed=self.seed, keep=not before):
                 self.state = HeadState.FRESH
         self.state = HeadState.FRESH if self.is_fresh else HeadState.LEARNED
+        self._start = self._sums()
 
     def _add_outputs(self, outputs: Sequence[str]) -> None:
         """Put outputs beside those that there are, whose rows keep their values under their names."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -59,19 +59,23 @@ def outer_modules_of(model: nn.Module) -> list[nn.Module]:
     return list(found.values())
 
 
-def is_training(model: nn.Module) -> bool:
-    """Whether any module that computes is in training mode; adapters that are not active are not gone through."""
+def is_training(model: nn.Module, names: Sequence[str] | None = None) -> bool:
+    """Whether any module that computes is in training mode; other adapters than these are not gone through.
+
+    Args:
+        names: of adapters; None: those that are active.
+    """
     for module in outer_modules_of(model):
         if module.training:
             return True
         if not isinstance(module, BaseTunerLayer):
             continue
-        names = module.active_adapters
+        looked_at = module.active_adapters if names is None else names
         for attribute in module.adapter_layer_names:
             container = module._modules.get(attribute)
             if container is None:
                 continue
-            own = [each for each in map(container._modules.get, names) if each is not None]
+            own = [each for each in map(container._modules.get, looked_at) if each is not None]
             if any(each.training or (each._modules and any(one.training for one in each.modules())) for each in own):
                 return True
     return False

@@ -19,7 +19,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from lightadapt.errors import LightAdaptError
-from lightadapt.peft_bridge.grouped import add_updates
+from lightadapt.peft_bridge.grouped import LowRank, add_updates
 from lightadapt.peft_bridge.layers import holds, layers_in
 from lightadapt.peft_bridge.lean_lora import LeanLinear, is_lean
 
@@ -173,11 +173,13 @@ def _lean(layer: LeanLinear, state: Mixing, x: Tensor) -> Tensor:
     return result
 
 
-def _update_of(layer: LeanLinear, name: str) -> tuple[Tensor, Tensor, float] | None:
+def _update_of(layer: Any, name: str) -> LowRank | None:
     """A, B and the scaling of an adapter; None where the layer does not hold it."""
-    if name not in layer.lora_A:
+    down = layer._modules["lora_A"]._modules.get(name)  # past torch's search for attributes: it is asked for each row
+    if down is None:
         return None
-    return layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
+    up = layer._modules["lora_B"]._modules[name]
+    return down._parameters["weight"], up._parameters["weight"], layer.scaling[name]
 
 
 def _by_groups(

@@ -68,6 +68,10 @@ class RuntimeTokenizer:
         self._around_targets: Sequence[Sequence[int]] | None = facts.get("around_targets")
         self._lock = Lock()  # how texts are cut is a state of the tokenizer
 
+    def __len__(self) -> int:
+        """How many tokens it knows."""
+        return int(self.backend_tokenizer.get_vocab_size())
+
     def __call__(
         self,
         text: str | Sequence[str] | None = None,

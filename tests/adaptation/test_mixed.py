@@ -135,8 +135,8 @@ def test_ranks_and_numbers_of_rows_may_differ(several, together, count):
 
 def test_a_wrong_result_is_noticed_and_not_used(several, together, monkeypatch):
     adapted = several("bert", ("classification", "lora"), ("ner", "lora"))
-    inner = mixed._hidden
-    monkeypatch.setattr(mixed, "_hidden", lambda *args, **options: inner(*args, **options) * 1.1)
+    inner = mixed._head
+    monkeypatch.setattr(mixed, "_head", lambda *args: inner(*args) * 1.1)
     check(adapted)
     assert not together
 

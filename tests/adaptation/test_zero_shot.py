@@ -90,6 +90,16 @@ def test_it_ends_with_training_and_is_kept_until_then(comparable, tmp_path):
     assert la.load(tmp_path / "trained").predict(texts, scores=True) == after
 
 
+def test_a_head_that_somebody_else_has_trained_answers(comparable, tmp_path):
+    adapted = la.adapt(comparable({"pooling_mode": "mean"}), "classification", labels=["A", "B"])
+    with torch.no_grad():
+        adapted.model.classifier.bias += torch.tensor([30.0, 0.0])  # as a training loop of one's own would
+    assert adapted.runner.zero_shot is None
+    assert adapted.predict(["hello", "thanks"]) == ["A", "A"]
+    adapted.save(tmp_path / "saved")
+    assert la.load(tmp_path / "saved").predict(["hello", "thanks"]) == ["A", "A"]
+
+
 def test_others_can_hang_on_the_same_base(comparable):
     adapted = la.adapt(comparable({"pooling_mode": "mean"}), "classification", labels=MEANINGS)
     adapted.add("ner", task="ner", labels=["A"])

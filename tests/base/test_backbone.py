@@ -173,7 +173,10 @@ def test_each_input_can_name_who_answers(three):
     learning = {name for name, each in adapted.model.named_parameters() if each.requires_grad}
     names = ["ner", "default", "classification"]
     asked = [adapted.predict([text], adapter=name)[0] for text, name in zip(TEXTS, names, strict=True)]
-    assert adapted.predict(TEXTS, adapter=names) == asked
+    (entities, *labels), (alone, *others) = adapted.predict(TEXTS, adapter=names), asked
+    assert labels == others
+    assert [{**each, "score": None} for each in entities] == [{**each, "score": None} for each in alone]
+    assert [each["score"] for each in entities] == pytest.approx([each["score"] for each in alone], abs=1e-4)
     assert asked[1:] == [found["default"][1], found["classification"][2]]
     assert adapted.predict(TEXTS) == found["default"]
     assert {name for name, each in adapted.model.named_parameters() if each.requires_grad} == learning
