@@ -29,7 +29,7 @@ from lightadapt.display import html
 from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
-from lightadapt.export.merged import merge
+from lightadapt.export.merging import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole

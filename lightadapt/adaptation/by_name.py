@@ -31,9 +31,10 @@ def answer_by_name(several: Several, inputs: Any, names: Sequence[str], request:
     items = list(inputs)
     if len(names) != len(items):
         raise LightAdaptError(f"predict: adapter has {len(names)} names for {len(items)} inputs. Give one for each.")
-    for name in names:
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
         several.named(name)
-    places = {name: [place for place, each in enumerate(names) if each == name] for name in dict.fromkeys(names)}
+        places.setdefault(name, []).append(place)
     with several.backbone.lock:
         asked = {
             name: read_asked(several.named(name), [items[place] for place in mine], request, bad, numbers=mine)
@@ -103,7 +104,6 @@ def _predictions(several: Several, asked: Asked, part: Part, request: Request) -
     if part.inferred:
         return asked.task.decode(asked.examples, part.features, part.inferred, view)
     with several.computing(runner):
-        tokens = request.batch_tokens
         found = decoded(
             runner.adaptation,
             asked.task,
@@ -111,7 +111,7 @@ def _predictions(several: Several, asked: Asked, part: Part, request: Request) -
             asked.examples,
             part.features,
             part.sizes,
-            batch_tokens=tokens,
+            batch_tokens=request.batch_tokens,
             infer=runner.infer_for(asked.task),
         )
         return list(found)

@@ -2,7 +2,7 @@
 
 The blocks compute the rows of all adaptations together, each row with its own adapter (`peft_bridge.mixing`). Then the
 model of each adaptation runs over its own rows, while the blocks hand on what was computed: so its head, its pooling
-and what its class does else are its own, whatever the task is.
+and whatever else its class does are its own.
 
 Whether a kind of adaptation can be computed so is tried on its first input, beside the pass that it has alone.
 """

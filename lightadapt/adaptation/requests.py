@@ -17,7 +17,7 @@ from lightadapt.evaluation.scores import Evidence, Scores
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Task
 
-Part: TypeAlias = "tuple[Any, Mapping[str, str | int] | None, range]"
+Piece: TypeAlias = "tuple[Any, Mapping[str, str | int] | None, range]"
 """Some of the inputs, the names of their columns, and their numbers among all."""
 
 
@@ -165,21 +165,21 @@ def stream(
     runner.require_labels()
     _check_form(inputs, "predict_stream")
     if is_collection(inputs):
-        parts = _cut_collection(inputs, columns, at_once)
+        given = _cut_collection(inputs, columns, at_once)
     else:
-        parts = _cut(_read(runner, inputs, columns, bad), bad.count, at_once)
-    return _answered(parts, answers, bad)
+        given = _cut(_read(runner, inputs, columns, bad), bad.count, at_once)
+    return _answered(given, answers, bad)
 
 
-def _answered(parts: Iterable[Part], answers: Callable[..., list[Any]], bad: BadRecords) -> Iterator[Any]:
+def _answered(given: Iterable[Piece], answers: Callable[..., list[Any]], bad: BadRecords) -> Iterator[Any]:
     count = 0
-    for piece, columns, numbers in parts:
+    for piece, columns, numbers in given:
         count = numbers.stop
         yield from answers(piece, columns=columns, numbers=numbers)
     bad.tell(count - bad.count)
 
 
-def _cut_collection(inputs: Iterable[Any], columns: Mapping[str, str | int] | None, size: int) -> Iterator[Part]:
+def _cut_collection(inputs: Iterable[Any], columns: Mapping[str, str | int] | None, size: int) -> Iterator[Piece]:
     start = 0
     for piece in pieces(inputs, size):
         numbers = range(start, start + len(piece))
@@ -187,7 +187,7 @@ def _cut_collection(inputs: Iterable[Any], columns: Mapping[str, str | int] | No
         start = numbers.stop
 
 
-def _cut(records: Records, broken: int, size: int) -> Iterator[Part]:
+def _cut(records: Records, broken: int, size: int) -> Iterator[Piece]:
     """The records in pieces, whose numbers are also those of the broken ones between them, of which there are so many.
 
     Each piece knows the lines of its own.

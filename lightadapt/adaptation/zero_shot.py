@@ -46,7 +46,7 @@ class ZeroShot:
         for name in view.outputs:
             examples = [TextExample(text, None, None) for text in meanings[name]]
             features = self.task.encode(examples, view, targets=False).features
-            for feature in features:
+            for feature in features:  # not every model takes them, and one text needs none
                 feature.inputs.pop("token_type_ids", None)
             rows.append(self._vectors(model, features, view).mean(0))
         return _of_length_one(np.stack(rows))

@@ -42,7 +42,7 @@ class Design:
     @cached_property
     def way(self) -> Hashable:
         """How the base is adapted: equal for designs that insert the same kind of adapter into the same blocks."""
-        return str(self.method), tuple(block.path for block in self.plan.blocks)
+        return repr(self.method), tuple(block.path for block in self.plan.blocks)
 
 
 def make_design(

@@ -14,8 +14,8 @@ Pooling: TypeAlias = str
 """`"mean"` of the tokens, or `"cls"`, the first one."""
 MODULES = "modules.json"
 """Where sentence-transformers says what a model is made of."""
-POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-"""Its older names of the ways that there are here; it has others, which few models use."""
+OLDER_NAMES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+"""What its older files call the ways that there are here; it has others, which few models use."""
 
 
 def pooling_of(source: Source) -> Pooling | None:
@@ -36,7 +36,7 @@ def _way_of(config: Any) -> Pooling | None:
     if not isinstance(config, dict):
         return None
     named = config.get("pooling_mode")
-    ways = [way for name, way in POOLINGS.items() if config.get(name) or way == named]
+    ways = [way for name, way in OLDER_NAMES.items() if config.get(name) or way == named]
     return ways[0] if len(ways) == 1 else None
 
 

@@ -135,9 +135,8 @@ def _read_json(path: Path, bad: BadRecords) -> Records:
     except ValueError as error:
         cause = error.__cause__
         if isinstance(cause, json.JSONDecodeError) and cause.msg == "Extra data":
-            return _read_json_lines(
-                text.split("\n"), path, bad
-            )  # a .jsonl file under another name, as some exports have it
+            # A .jsonl file under another name, as some exports have it.
+            return _read_json_lines(text.split("\n"), path, bad)
         raise DataError(f"{path} is not JSON ({error}).") from error
     if isinstance(content, dict):
         content = next((content[name] for name in LISTS if isinstance(content.get(name), list)), content)

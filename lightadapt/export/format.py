@@ -63,8 +63,9 @@ class Format(ABC):
 
     @abstractmethod
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
-        """Write the files into an empty folder, and return what the user should know of them, a sentence each, in which
-        `{folder}` stands for the place that the folder gets.
+        """Write the files into an empty folder, and return what the user should know of them, a sentence each.
+
+        `{folder}` in a sentence stands for the place that the folder gets.
 
         Raises:
             LightAdaptError: the adaptation cannot be put into this form.
@@ -83,8 +84,9 @@ class Format(ABC):
         """
 
     def tolerance(self, runner: Runner) -> float | None:
-        """The largest difference that rounding explains, for outputs of size one; None where the weights are rounded
-        anyway, so that any difference is reported and none refused.
+        """The largest difference that rounding explains, for outputs of size one.
+
+        None where the weights are rounded anyway, so that any difference is reported and none refused.
         """
         return None
 

@@ -25,7 +25,7 @@ from lightadapt.export.llama_cpp import (
     require_quantizer,
     write_texts,
 )
-from lightadapt.export.merged import merge, on_plain_base
+from lightadapt.export.merging import merge, on_plain_base
 from lightadapt.export.plain_lora import choose_rank, updates_of
 from lightadapt.export.proof import Found, Prover
 from lightadapt.machine.quiet import quiet

@@ -24,9 +24,8 @@ def convert(runner: Runner, folder: Path, plain: str, file: str, kind: str) -> N
     Raises:
         LightAdaptError: the converter does not know the model or its tokenizer.
     """
-    _run(
-        [sys.executable, "-m", "convert_hf_to_gguf", plain, "--outfile", file, "--outtype", kind], runner, folder, file
-    )
+    words = [sys.executable, "-m", "convert_hf_to_gguf", plain, "--outfile", file, "--outtype", kind]
+    _run(words, runner, folder, file)
 
 
 def convert_adapter(runner: Runner, folder: Path, plain: str, file: str, kind: str, rank: int) -> None:
@@ -42,13 +41,18 @@ def convert_adapter(runner: Runner, folder: Path, plain: str, file: str, kind: s
 def _run(words: Sequence[str], runner: Runner, folder: Path, file: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, cwd=folder)
     if done.returncode or not (folder / file).is_file():
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        if "No space left" in lines[-1]:
-            raise OSError(lines[-1].strip())
+        said = _last_line(done.stderr) or "it says nothing"
+        if "No space left" in said:
+            raise OSError(said)
         raise LightAdaptError(
             f"export('gguf'): llama.cpp's converter does not take {type(runner.model).__name__} with "
-            f"{type(runner.tokenizer).__name__} ({shown(lines[-1], 300)[1:-1]}). Nothing is kept. Export to 'merged'."
+            f"{type(runner.tokenizer).__name__} ({shown(said, 300)[1:-1]}). Nothing is kept. Export to 'merged'."
         )
+
+
+def _last_line(text: str) -> str:
+    """Its last line that is not blank, where a program says what it ended with."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def require_quantizer() -> None:
@@ -77,9 +81,9 @@ def quantize(source: Path, target: Path, kind: str, threads: int) -> None:
         words = [program, str(source), str(target), kind.upper(), str(threads)]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace")
     if done.returncode or not target.is_file():
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"status {done.returncode}"]
+        said = _last_line(done.stderr) or f"status {done.returncode}"
         raise LightAdaptError(
-            f"export('gguf'): llama.cpp cannot round to {kind!r} ({shown(lines[-1], 200)[1:-1]}). Nothing is kept. "
+            f"export('gguf'): llama.cpp cannot round to {kind!r} ({shown(said, 200)[1:-1]}). Nothing is kept. "
             "Write quantize='q8_0'."
         )
 
@@ -117,5 +121,6 @@ def write_texts(
         return [str(each["choices"][0]["text"]) for each in found]
     except (RuntimeError, LookupError, TypeError, ValueError) as error:
         raise LightAdaptError(
-            f"export('gguf'): llama.cpp cannot run what was written ({shown(str(error), 200)[1:-1]}). Nothing is kept."
+            f"export('gguf'): llama.cpp cannot run what was written ({shown(str(error), 200)[1:-1]}). Nothing is kept. "
+            "Export to 'merged'."
         ) from error

@@ -17,7 +17,7 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.export.format import Format, check_flag, computes_exactly
 from lightadapt.export.graphs import LARGEST_FILE, Graph, forward_graph, silent, write_graph, write_rounded
-from lightadapt.export.merged import merge
+from lightadapt.export.merging import merge
 from lightadapt.export.proof import Found, Prover
 from lightadapt.export.writing import add_writing_facts, check_writing, compare_writing
 from lightadapt.export.writing_graphs import writing_graphs
@@ -115,7 +115,8 @@ class Onnx(Format):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is cut, which was said before
             features = other.encode(prover.examples, targets=True)
-        if [(each.inputs, each.targets) for each in features] != [(f.inputs, f.targets) for f in prover.features]:
+        theirs, ours = ([(each.inputs, each.targets) for each in side] for side in (features, prover.features))
+        if theirs != ours:
             raise LightAdaptError(
                 f"export({self.name!r}): tokenizer.json of {type(runner.tokenizer).__name__} gives other tokens "
                 "than the tokenizer itself. Nothing is kept. Export to 'merged'."

@@ -18,6 +18,8 @@ from lightadapt.tasks import Feature
 
 Infer: TypeAlias = "Callable[[Sequence[Feature]], Sequence[Any]]"
 """What a model gives for a batch of features, as `Task.infer` gives it."""
+COMPARED = 8
+"""Sequences of a model that writes whose logits are compared; texts are, of all."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Prover:
         inferred = self.run(model, self.infer_with(model))
         if self.runner.task.comparable:
             return self.compare(inferred)
-        batch = self.runner.collate(self.features[:8])  # of a generator, the logits of some sequences
+        batch = self.runner.collate(self.features[:COMPARED])
         ours, theirs = (outputs_of(each, batch) for each in (self.runner.model, model))
         return self.compare(inferred, [row.numpy() for row in ours], [row.numpy() for row in theirs])
 

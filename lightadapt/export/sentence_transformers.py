@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.export.format import Format, check_flag, computes_exactly
-from lightadapt.export.merged import merge
+from lightadapt.export.merging import merge
 from lightadapt.export.proof import Found, Prover
 from lightadapt.machine.quiet import quiet
 from lightadapt.tasks.encoding.legibility import sample_texts

@@ -75,7 +75,7 @@ class Vllm(Format):
         line += ["--max-lora-rank", str(rank), "--lora-modules", "adapted={folder}"]
         line += ["--dtype", str(design.dtype).removeprefix("torch.")]
         line += ["--quantization", "bitsandbytes"] if design.quantization is not None else []
-        # Braces would be quoted, and they are not there in the end.
+        # Words with {folder} stay bare: its braces alone would have them quoted, and it is replaced in the end.
         quoted = " ".join(shlex.quote(word) if "{folder}" not in word else word for word in line)
         return [f"Rank {rank}, which leaves out {error:.2%} of the updates.", quoted]
 

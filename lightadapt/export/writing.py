@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from lightadapt.adaptation.runner import Runner
 from lightadapt.anatomy import positions_of
 from lightadapt.errors import LightAdaptError
-from lightadapt.export.proof import Found, Prover, outputs_of
+from lightadapt.export.proof import COMPARED, Found, Prover, outputs_of
 from lightadapt.export.writing_graphs import cache_of, has_keys
 from lightadapt.runtime.tokenizer import WRITING_FACTS
 from lightadapt.runtime.writer import DECODER, ENCODER, MODEL
@@ -22,8 +22,6 @@ from lightadapt.tuners.prompt import PromptLayer
 
 WRITING_SCHEMA = 2
 """Version of the runtime's facts since which it writes texts."""
-COMPARED = 8
-"""Sequences whose logits are compared; texts are, of all."""
 GREEDY = {
     "num_beams": (1,),
     "do_sample": (False, None),
@@ -110,7 +108,8 @@ def _writing_facts(runner: Runner) -> dict[str, Any]:
     task, view, model = runner.task, runner.view, runner.model
     if not isinstance(task, Generation):  # nothing is written, only weighed
         return {"start": _learned_start(model)} if view.family == "encoder-decoder" else {}
-    chosen = {**task.language_options(view), **{n: v for n, v in (task.options or {}).items() if n in GREEDY}}
+    honoured = {name: value for name, value in (task.options or {}).items() if name in GREEDY}
+    chosen = {**task.language_options(view), **honoured}
     options = generation_options(model, view, chosen, task.max_new_tokens, task.end_tokens(view))
     own = model.generation_config
 

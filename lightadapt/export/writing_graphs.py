@@ -19,6 +19,8 @@ from lightadapt.runtime.writer import DECODER, ENCODER, MODEL
 
 ROWS, LENGTH, PAST, READ = 2, 3, 4, 5
 """Sizes to trace with, all different, so that none is taken for another."""
+STEP, BEFORE = {0: "batch", 1: "length"}, {0: "batch", 2: "past"}
+"""What may vary in the tokens of a step `(B, T)`, and in the keys and values of those before it."""
 Pair = tuple[Tensor, Tensor]
 """Keys and values of a layer: (batch, heads, tokens, width)."""
 
@@ -125,6 +127,10 @@ def _names(start: str, layers: int, kind: str = "") -> list[str]:
     return [f"{start}.{number}.{kind}{part}" for number in range(layers) for part in ("key", "value")]
 
 
+def _ones(tokens: int) -> Tensor:
+    return torch.ones((ROWS, tokens), dtype=torch.long)
+
+
 def _like(cache: DynamicCache, tokens: int) -> list[Pair]:
     """Keys and values of so many tokens, in the heads and widths of a cache."""
 
@@ -136,27 +142,30 @@ def _like(cache: DynamicCache, tokens: int) -> list[Pair]:
 
 def writing_graphs(runner: Runner, model: PreTrainedModel) -> dict[str, Graph]:
     """The graphs that write a text with a model, by the names of their files."""
-    found = cache_of(model)
-    ids = torch.ones((ROWS, LENGTH), dtype=torch.long)
-    step = {0: "batch", 1: "length"}
-    if not is_pair(found):
-        names = ["input_ids", "attention_mask", *(["position_ids"] if "position_ids" in runner.accepted else [])]
-        inputs = [ids, torch.ones((ROWS, PAST + LENGTH), dtype=torch.long), torch.arange(LENGTH).repeat(ROWS, 1) + PAST]
-        count, before = len(found.layers), {0: "batch", 2: "past"}
-        module = _Decoder(model, names)
-        return {
-            MODEL: Graph(
-                module,
-                (inputs[: len(names)], _like(found, PAST)),
-                ([step, {0: "batch", 1: "past and length"}, step][: len(names)], [(before, before)] * count),
-                [*names, *_names("past_key_values", count)],
-                ["logits", *_names("present", count)],
-            )
-        }
-    own, cross = found.self_attention_cache, found.cross_attention_cache
-    count, given = len(own.layers), torch.ones((ROWS, READ), dtype=torch.long)
-    source = {0: "batch", 1: "source"}
-    before, read = {0: "batch", 2: "past"}, {0: "batch", 2: "source"}
+    cache = cache_of(model)
+    if is_pair(cache):
+        return _encoder_and_decoder(model, cache)
+    return {MODEL: _decoder_alone(runner, model, cache)}
+
+
+def _decoder_alone(runner: Runner, model: PreTrainedModel, cache: DynamicCache) -> Graph:
+    names = ["input_ids", "attention_mask", *(["position_ids"] if "position_ids" in runner.accepted else [])]
+    inputs = [_ones(LENGTH), _ones(PAST + LENGTH), torch.arange(LENGTH).repeat(ROWS, 1) + PAST]
+    free = [STEP, {0: "batch", 1: "past and length"}, STEP]
+    count = len(cache.layers)
+    return Graph(
+        _Decoder(model, names),
+        (inputs[: len(names)], _like(cache, PAST)),
+        (free[: len(names)], [(BEFORE, BEFORE)] * count),
+        [*names, *_names("past_key_values", count)],
+        ["logits", *_names("present", count)],
+    )
+
+
+def _encoder_and_decoder(model: PreTrainedModel, cache: EncoderDecoderCache) -> dict[str, Graph]:
+    own, cross = cache.self_attention_cache, cache.cross_attention_cache
+    count, given = len(own.layers), _ones(READ)
+    source, read = {0: "batch", 1: "source"}, {0: "batch", 2: "source"}
     with torch.no_grad():
         width = model.get_encoder()(input_ids=given).last_hidden_state.shape[-1]
     return {
@@ -169,8 +178,8 @@ def writing_graphs(runner: Runner, model: PreTrainedModel) -> dict[str, Graph]:
         ),
         DECODER: Graph(
             _Writer(model, width),
-            (ids, given, _like(own, PAST), _like(cross, READ)),
-            (step, source, [(before, before)] * count, [(read, read)] * count),
+            (_ones(LENGTH), given, _like(own, PAST), _like(cross, READ)),
+            (STEP, source, [(BEFORE, BEFORE)] * count, [(read, read)] * count),
             [
                 *("input_ids", "encoder_attention_mask"),
                 *_names("past_key_values", count, "decoder."),

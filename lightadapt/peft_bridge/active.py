@@ -30,9 +30,8 @@ def activate(model: nn.Module, names: Sequence[str]) -> None:
         if isinstance(layer, LNTuningLayer) and held:
             _check_alone(layer, held, names)
     for layer, held in layers:
-        state = vars(
-            layer
-        )  # plain attributes, which torch would look through for tensors at each of hundreds of layers
+        # Set past torch, which would look whether they are tensors, at each of hundreds of layers.
+        state = vars(layer)
         if names:  # transformers asks the first layer that it meets which adapters are active
             state["_active_adapter"] = held or list(names)
         state["_disable_adapters"] = not held

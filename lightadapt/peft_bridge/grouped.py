@@ -1,4 +1,4 @@
-"""Low-rank updates of many adapters on rows of their own, in as few products as pays."""
+"""Low-rank updates of many adapters on rows of their own, in two products for all."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_updates(result: Tensor, x: Tensor, groups: Sequence[tuple[LowRank | None
 
 
 def _of_rank(rank: int, a: Tensor, b: Tensor, scaling: float) -> LowRank:
-    """A `(rank, in)`, B `(out, rank)` and the scaling."""
+    """The same update with a higher rank, filled up with zeros."""
     more = rank - len(a)
     if not more:
         return a, b, scaling

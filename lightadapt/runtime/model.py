@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = 2
 """Version of what is written for the runtime; raised when an older lightadapt could not read it right."""
 
-WRITTEN_BY = ("max_new_tokens", "stop_strings")
+GREEDY_OPTIONS = ("max_new_tokens", "stop_strings")
 """Options of generation that a model which writes greedily can be given."""
 
 
@@ -72,10 +72,10 @@ class OnnxModel:
         """
         bad = BadRecords(on_error)
         for name in options or {}:
-            if name not in WRITTEN_BY:
+            if name not in GREEDY_OPTIONS:
                 raise LightAdaptError(
                     f"predict: options holds {shown(name)}, and an exported model writes greedily. "
-                    f"{nearest(name, WRITTEN_BY)}Options: {', '.join(WRITTEN_BY)}."
+                    f"{nearest(name, GREEDY_OPTIONS)}Options: {', '.join(GREEDY_OPTIONS)}."
                 )
         request = Request(
             scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens

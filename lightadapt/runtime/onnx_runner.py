@@ -67,9 +67,10 @@ class OnnxRunner(Reader):
         Args:
             task: another form of the task than the present one.
         """
-        arrays = self.task.arrays([replace(feature, targets={}) for feature in features], self._view)
+        task = task or self.task
+        arrays = task.arrays([replace(feature, targets={}) for feature in features], self._view)
         (logits,) = self.session.run([OUTPUT], {name: arrays[name] for name in self.accepted})
-        return self.task.rows(logits, features)
+        return task.rows(logits, features)
 
     def predict(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -89,7 +90,8 @@ class RuntimeTokenizer:
         """The tokens of a text, or of several; the arguments are those of transformers' tokenizers."""
         if text_target is not None and self._around_targets is not None:
             before, behind = self._around_targets
-            ids = self.backend_tokenizer.encode(text_target, add_special_tokens=False).ids
+            with self._cutting() as tokenizer:
+                ids = tokenizer.encode(text_target, add_special_tokens=False).ids
             return Encodings({"input_ids": [*before, *ids, *behind]}, [])
         text = text_target if text is None else text
         assert text is not None
@@ -97,12 +99,8 @@ class RuntimeTokenizer:
         texts = [text] if single else list(text)
         pairs = None if text_pair is None else [text_pair] if single else list(text_pair)
         given: list[Any] = texts if pairs is None else list(zip(texts, pairs, strict=True))
-        with self._lock:
-            if truncation and max_length is not None:
-                strategy = "longest_first" if truncation is True else str(truncation)
-                self.backend_tokenizer.enable_truncation(max_length, stride=stride, strategy=strategy)
-            found = self.backend_tokenizer.encode_batch(given, add_special_tokens=add_special_tokens)
-            self.backend_tokenizer.no_truncation()
+        with self._cutting(truncation, max_length, stride) as tokenizer:
+            found = tokenizer.encode_batch(given, add_special_tokens=add_special_tokens)
         owners = list(range(len(found)))
         if return_overflowing_tokens:
             owners = [owner for owner, each in enumerate(found) for _ in range(1 + len(each.overflowing))]
@@ -119,6 +117,20 @@ class RuntimeTokenizer:
         if return_overflowing_tokens:
             return Encodings({**columns, "overflow_to_sample_mapping": owners}, found)
         return Encodings({name: column[0] for name, column in columns.items()} if single else columns, found)
+
+    @contextmanager
+    def _cutting(
+        self, truncation: bool | str = False, longest: int | None = None, stride: int = 0
+    ) -> Iterator[Tokenizer]:
+        """The tokenizer as it cuts texts inside a `with` block, for this thread alone."""
+        with self._lock:
+            if truncation and longest is not None:
+                strategy = "longest_first" if truncation is True else str(truncation)
+                self.backend_tokenizer.enable_truncation(longest, stride=stride, strategy=strategy)
+            try:
+                yield self.backend_tokenizer
+            finally:
+                self.backend_tokenizer.no_truncation()
 
     @property
     def added_tokens_decoder(self) -> dict[int, Any]:
@@ -173,4 +185,5 @@ class RuntimeTokenizer:
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens of a text, without special ones."""
-        return list(self.backend_tokenizer.encode(text, add_special_tokens=False).tokens)
+        with self._cutting() as tokenizer:
+            return list(tokenizer.encode(text, add_special_tokens=False).tokens)

@@ -10,7 +10,6 @@ import numpy as np
 
 from lightadapt.runtime.onnx_runner import OnnxRunner
 from lightadapt.runtime.writer import DecoderWriter, EncoderDecoderWriter
-from lightadapt.tasks import ModelView
 from lightadapt.tasks.decoding.writing import Inferred
 from lightadapt.tasks.encoding.sequences import new_tokens
 from lightadapt.tasks.generation import Generation
@@ -38,12 +37,13 @@ class WritingRunner(OnnxRunner):
         written: dict[int, list[int]] = {}
         if asked:
             prompts = [features[place].prompt or [] for place in asked]
-            written = dict(zip(asked, self._write(task, prompts, self._view), strict=True))
+            written = dict(zip(asked, self._write(task, prompts), strict=True))
         return [
             Inferred(float(losses[place]), int(counts[place]), written.get(place)) for place in range(len(features))
         ]
 
-    def _write(self, task: Generation, prompts: Sequence[list[int]], view: ModelView) -> list[list[int]]:
+    def _write(self, task: Generation, prompts: Sequence[list[int]]) -> list[list[int]]:
+        view = self._view
         most = new_tokens(task.max_new_tokens, view) if view.family == "decoder" else task.max_new_tokens
         stops = (task.options or {}).get("stop_strings") or ()
         stops = [stops] if isinstance(stops, str) else stops
@@ -51,8 +51,7 @@ class WritingRunner(OnnxRunner):
         def stopped(ids: Sequence[int]) -> bool:
             return bool(stops) and any(stop in view.tokenizer.decode(ids) for stop in stops)
 
-        padding = view.tokenizer.pad_token_id
-        return self.writer.write(prompts, most=most, padding=padding or 0, stopped=stopped)
+        return self.writer.write(prompts, most=most, padding=view.tokenizer.pad_token_id or 0, stopped=stopped)
 
     def _scores(self, batch: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """The mean log probability of each choice of each question, as with torch."""

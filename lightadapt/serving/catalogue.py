@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Catalogue:
             )
         return self._all[name]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Served]:
         return iter(list(self._all.values()))
 
     def load(self, adaptations: Mapping[str, str | Path], **how: Any) -> None:
@@ -71,12 +71,10 @@ class Catalogue:
         check_names(adaptations)
         for name, path in adaptations.items():
             if self._settings.max_loaded is None:
-                engine = self._hang_if_possible(name, path, how.get("base")) or self._engine_for(
-                    load(path, **how), name
-                )
-                self._enter(name, engine)
+                engine = self._hang_if_possible(name, path, how.get("base"))
+                self._enter(name, engine or self._engine_for(load(path, **how), name))
             else:
-                self._note(name, path, **how)
+                self._enter_unloaded(name, path, **how)
         for engine in self._engines:
             engine.pool.fill()
             engine.start()
@@ -140,10 +138,11 @@ class Catalogue:
         Raises:
             LightAdaptError: the base of that name is in memory, and the artifact does not fit it.
         """
-        named, refusal = describe_base(path), None
+        trained_on = describe_base(path)
+        refusal: LightAdaptError | None = None
         for engine in self._engines:
             source = engine.adapted.runner.adaptation.design.blueprint.source
-            if base is None and named != (source.id, source.revision):
+            if base is None and trained_on != (source.id, source.revision):
                 continue
             try:
                 load(path, onto=engine.adapted, name=name)
@@ -162,7 +161,7 @@ class Catalogue:
         except LightAdaptError:
             return None
 
-    def _note(self, name: str, path: str | Path, **how: Any) -> None:
+    def _enter_unloaded(self, name: str, path: str | Path, **how: Any) -> None:
         """Serve an adaptation that is loaded when it is asked for; the first of its base is loaded at once.
 
         Raises:
@@ -185,7 +184,7 @@ class Catalogue:
             design = engine.adapted.runner.adaptation.design
             source = design.blueprint.source
             if base is not None or described.base == (source.id, source.revision):
-                key = (id(engine), str(described.method), str(described.layers))
+                key = (id(engine), repr(described.method), str(described.layers))
                 if key not in self._shared:
                     self._shared[key] = _can_share(engine, described)
                 if self._shared[key]:

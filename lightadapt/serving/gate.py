@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -113,7 +114,7 @@ class Gate:
     def _has_key(self, headers: dict[bytes, bytes]) -> bool:
         kind, _, given = headers.get(b"authorization", b"").partition(b" ")
         given = given.strip() if kind.lower() == b"bearer" else headers.get(b"x-api-key", b"")
-        # Every key is compared, and each in constant time, so that the time tells nothing of any.
+        # Each key is compared, and in constant time, so that the time tells nothing of any.
         return sum([hmac.compare_digest(given, key) for key in self._keys]) > 0
 
     def _note(self, scope: Scope, trace: Trace, failed: Exception | None) -> None:
@@ -132,9 +133,10 @@ class Gate:
             facts["adapter"] = trace.adapter
         if trace.job is not None and trace.job.started:
             facts |= {"records": len(trace.job.inputs), **timing_of(trace.job), "batch": trace.job.together}
-        level = 40 if failed is not None else 20
-        quiet = trace.route in ("/health", "/ready", "/metrics") and trace.status == 200
-        log.log(10 if quiet else level, "request", extra={"facts": facts}, exc_info=failed)
+        level = logging.INFO if failed is None else logging.ERROR
+        if trace.route in ("/health", "/ready", "/metrics") and trace.status == 200:  # asked every few seconds
+            level = logging.DEBUG
+        log.log(level, "request", extra={"facts": facts}, exc_info=failed)
 
 
 def timing_of(job: Job) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, ClassVar
 from uuid import uuid4
 
@@ -206,29 +206,23 @@ async def _streamed(
         first = await anext(pieces)
     except LightAdaptError as error:
         raise as_failure(error) from error
-    chat = isinstance(wanted, Chat)
-    head = _head(wanted, "chat.completion.chunk" if chat else wanted.kind)
-
-    def event(said: dict[str, Any], finish: str | None = None) -> bytes:
-        return _event({**head, "choices": [{"index": 0, **said, "logprobs": None, "finish_reason": finish}]})
-
     return StreamingResponse(
-        _events(wanted, first, pieces, event, head, job),
+        _events(wanted, job, first, pieces),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
 
 
 async def _events(
-    wanted: Wanted,
-    first: str | Written,
-    pieces: AsyncIterator[str | Written],
-    event: Callable[..., bytes],
-    head: dict[str, Any],
-    job: Job,
+    wanted: Wanted, job: Job, first: str | Written, pieces: AsyncIterator[str | Written]
 ) -> AsyncIterator[bytes]:
     """The events of a streamed answer; the last but `[DONE]` says how it ended, or what went wrong."""
     chat = isinstance(wanted, Chat)
+    head = _head(wanted, "chat.completion.chunk" if chat else wanted.kind)
+
+    def event(said: dict[str, Any], finish: str | None = None) -> bytes:
+        return _event({**head, "choices": [{"index": 0, **said, "logprobs": None, "finish_reason": finish}]})
+
     try:
         if chat:
             yield event({"delta": {"role": "assistant", "content": ""}})

@@ -169,20 +169,25 @@ class Pool:
         known, tensors = self._read(name)
         self._known[name] = known
         victim = self._victim(known)
-        slot = self._slots.get(victim or "")
-        if victim is not None and slot is not None and slot.takes(known):
-            slot.refill(name, known, tensors)
+        if victim is not None and self._slots[victim].takes(known):
+            how = "place taken"
+            self._slots[victim].refill(name, known, tensors)
             self._slots[name] = self._slots.pop(victim)
         else:
-            if victim is not None and len(self._slots) > 1:
-                self._remove(victim)
-                victim = None
-            load(self._paths[name], onto=self._adapted, name=name)
-            self._slots[name] = self._adapted.slot(name, known)
-            if victim is not None:  # the only one there was had to stay until the base had another
-                self._remove(victim)
-        self._metrics.loads.labels("place taken" if slot is not None and slot.name == name else "built").inc()
+            how = "built"
+            self._build(name, known, victim)
+        self._metrics.loads.labels(how).inc()
         self._metrics.loaded.set(len(self._slots))
+
+    def _build(self, name: str, known: Known, victim: str | None) -> None:
+        """Hang one on the base; the victim, if there is one, is removed for it."""
+        stays = len(self._slots) == 1  # the base cannot be without any
+        if victim is not None and not stays:
+            self._remove(victim)
+        load(self._paths[name], onto=self._adapted, name=name)
+        self._slots[name] = self._adapted.slot(name, known)
+        if victim is not None and stays:
+            self._remove(victim)
 
     def _read(self, name: str) -> tuple[Known, Any]:
         coming = self._coming.pop(name, None)

@@ -10,13 +10,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightadapt.errors import LightAdaptError
 from lightadapt.serving.settings import KEYS, Settings, keys_of
-
-if TYPE_CHECKING:
-    from lightadapt.serving.catalogue import Catalogue
 
 PATIENCE = 30.0
 """Seconds that a server in a thread may take to begin."""
@@ -142,7 +139,7 @@ def _server(
     check_names(adaptations)
     with _bind(settings) as bound:
         metrics = Metrics()
-        catalogue: Catalogue = Catalogue(settings, metrics)
+        catalogue = Catalogue(settings, metrics)
         try:
             catalogue.load(adaptations, **{name: value for name, value in how.items() if value is not None})
             config = Config(

@@ -13,6 +13,11 @@ from lightadapt.numbers import check_whole, is_number, wrong_number
 
 KEYS = "LIGHTADAPT_API_KEYS"
 """The variable of the environment that holds the API keys, with commas between them."""
+COUNTS = (
+    *("batch_records", "batch_characters", "queue_records", "request_records", "request_bytes"),
+    *("decode_tokens", "max_new_tokens"),
+)
+"""Settings that are whole numbers above 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +65,14 @@ class Settings:
         if not isinstance(self.host, str) or not self.host:
             raise LightAdaptError(f"host={shown(self.host)}: give an address, such as '127.0.0.1'.")
         check_whole("port", self.port, least=0, most=65_535, wanted="a whole number from 0 to 65535")
-        for name in ("batch_records", "batch_characters", "queue_records", "request_records", "request_bytes"):
+        for name in COUNTS:
             check_whole(name, getattr(self, name), wanted="a whole number above 0")
-        check_whole("decode_tokens", self.decode_tokens, wanted="a whole number above 0")
-        check_whole("max_new_tokens", self.max_new_tokens, wanted="a whole number above 0")
         if self.max_loaded is not None:
             check_whole("max_loaded", self.max_loaded, wanted="a whole number above 0")
         if not is_number(self.max_wait_ms) or not 0 <= self.max_wait_ms <= 10_000:
             raise wrong_number("max_wait_ms", self.max_wait_ms, "a number from 0 to 10,000")
         if not is_number(self.timeout) or not 0 < self.timeout <= 86_400:
-            raise wrong_number("timeout", self.timeout, "a number of seconds above 0")
+            raise wrong_number("timeout", self.timeout, "a number of seconds above 0, at most 86,400")
         if self.request_records > self.queue_records:
             raise LightAdaptError(
                 f"request_records={self.request_records} and queue_records={self.queue_records}: the largest request "

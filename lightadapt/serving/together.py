@@ -15,7 +15,7 @@ from lightadapt.serving.stepping import mixed
 
 
 def in_order(draft: Draft) -> tuple[bool, str]:
-    """By what texts are sorted, so that those that are computed in one pass are neighbours, and those of an adapter."""
+    """The key by which texts are sorted: those of one pass stand together, and in it those of one adapter."""
     return draft.stepper.mixes, draft.name
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from peft import LoraConfig
 
 import lightadapt as la
 from lightadapt.adaptation import mixed
@@ -138,6 +139,14 @@ def test_a_wrong_result_is_noticed_and_not_used(several, together, monkeypatch):
     monkeypatch.setattr(mixed, "_head", lambda *args: inner(*args) * 1.1)
     check(adapted)
     assert not together
+
+
+def test_each_config_of_peft_is_tried(several, monkeypatch):
+    """Two that print alike need not compute alike."""
+    tried = []
+    monkeypatch.setattr(mixed, "_try", lambda part: tried.append(part.runner.adaptation.name))
+    check(several("bert", ("classification", LoraConfig(r=4)), ("classification", LoraConfig(r=4, use_dora=True))))
+    assert tried == ["default", "a1"]
 
 
 def test_an_adapter_with_many_inputs_computes_alone(several, together):

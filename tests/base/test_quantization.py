@@ -30,7 +30,7 @@ from lightadapt import peft_bridge
 from lightadapt.base.four_bits import keep_trainable
 from lightadapt.base.quantization import Quantization, check_device
 from lightadapt.base.quantized_modules import is_quantized
-from lightadapt.export import merged as merging
+from lightadapt.export import merging
 
 FORMS = ("4bit", "8bit")
 METHODS = {

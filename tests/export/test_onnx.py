@@ -199,3 +199,7 @@ def test_tokenizer_gives_what_that_of_transformers_gives(tmp_path, kind):
     assert ours.get_vocab() == theirs.get_vocab()
     ids = ours("Hello")["input_ids"]
     assert ours.convert_ids_to_tokens(ids) == theirs.convert_ids_to_tokens(ids)
+    whole = ours(LONG)["input_ids"]
+    with pytest.raises(Exception, match="too short"):
+        ours("a", LONG, truncation="only_first", max_length=5)
+    assert ours(LONG)["input_ids"] == whole  # what went wrong leaves nothing cut

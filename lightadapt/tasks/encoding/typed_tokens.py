@@ -29,9 +29,9 @@ TURNS: Messages = (
 
 def count_typed(examples: Sequence[GenerationExample], tokenizer: PreTrainedTokenizerBase) -> list[Count]:
     """How many conversations hold such tokens, with the first of them."""
-    if not any(example.messages for example in examples):
+    marks = _marks(tokenizer) if any(example.messages for example in examples) else None
+    if marks is None:
         return []
-    marks = _marks(tokenizer)
     found = [
         Instance(index, what)
         for index, example in enumerate(examples)
@@ -40,12 +40,12 @@ def count_typed(examples: Sequence[GenerationExample], tokenizer: PreTrainedToke
     return [Count(TYPED, len(found), first=found[0])] if found else []
 
 
-def _typed(messages: Messages, marks: re.Pattern[str] | None) -> Iterator[str]:
+def _typed(messages: Messages, marks: re.Pattern[str]) -> Iterator[str]:
     """Each text of the messages in which there is a mark, and which."""
     for number, message in enumerate(messages):
         for name in ("content", *BESIDE):
             text = message.get(name)
-            hit = marks.search(text) if marks is not None and isinstance(text, str) else None
+            hit = marks.search(text) if isinstance(text, str) else None
             if hit is not None:
                 yield f"{shown(hit[0])} in the {name} of message {number}"
 
@@ -53,7 +53,8 @@ def _typed(messages: Messages, marks: re.Pattern[str] | None) -> Iterator[str]:
 def _marks(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
     """What the tokenizer never takes for a text: its special tokens, and those that the template writes around turns.
 
-    DeepSeek's `<｜User｜>` is of the second kind. `<think>`, which an assistant may well write, is neither.
+    DeepSeek's `<｜User｜>` is of the second kind. `<think>`, which an assistant may well write, is neither. None where
+    there are no such tokens, or where they are read as any other text.
     """
     if tokenizer.split_special_tokens:
         return None
