@@ -70,8 +70,11 @@ class Part:
         design, blocks = self.runner.adaptation.design, self.blocks
         if any(isinstance(module, peft_bridge.BaseTunerLayer) for module in outside(self.runner.model, blocks)):
             return 0  # it may work on the embeddings
-        anatomy, adapted = design.blueprint.anatomy, design.plan.blocks
-        return anatomy.blocks.index(adapted[0]) if design.plan.config is not None else len(blocks)
+        if design.plan.config is None:
+            return len(blocks)
+        if getattr(design.plan.config, "target_parameters", None):
+            return 0  # these are found by name, in whatever block
+        return design.blueprint.anatomy.blocks.index(design.plan.blocks[0])
 
 
 class Mixer:

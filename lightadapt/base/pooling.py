@@ -35,9 +35,9 @@ def pooling_of(source: Source) -> Pooling | None:
 def _way_of(config: Any) -> Pooling | None:
     if not isinstance(config, dict):
         return None
-    named = config.get("pooling_mode")
-    ways = [way for name, way in OLDER_NAMES.items() if config.get(name) or way == named]
-    return ways[0] if len(ways) == 1 else None
+    named = [name for name, value in config.items() if name.startswith("pooling_mode_") and value is True]
+    ways = [OLDER_NAMES.get(name) for name in named] or [config.get("pooling_mode")]
+    return ways[0] if len(ways) == 1 and ways[0] in OLDER_NAMES.values() else None  # several are set side by side
 
 
 def _read(source: Source, name: str) -> Any:

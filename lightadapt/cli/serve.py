@@ -12,7 +12,6 @@ import typer
 from lightadapt.cli.reporting import reported
 from lightadapt.errors import LightAdaptError, shown
 
-
 KERNELS = "64"
 """How many kernels oneDNN keeps; with its 1,024 they come to hundreds of megabytes, and no request is faster."""
 

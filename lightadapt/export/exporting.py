@@ -77,6 +77,11 @@ def export(
         if check is None:
             raise LightAdaptError("export(max_loss=…) needs labelled records to measure the loss on: check=…")
     runner.require_labels()
+    if runner.zero_shot is not None and format.with_head:
+        raise LightAdaptError(
+            f"export({format.name!r}): nothing has been learned yet, and labels are told apart by their names. The head "
+            "in the export would be a random one. Train first, or export to 'sentence-transformers'."
+        )
     format.require_packages()
     format.check(runner)
     target = _target(path)

@@ -32,6 +32,8 @@ class Format(ABC):
     """The extra of lightadapt that brings the packages which it needs beside."""
     packages: ClassVar[tuple[str, ...]] = ()
     """What must be there to be imported."""
+    with_head: ClassVar[bool] = True
+    """Whether the head of the task is in it."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -33,6 +33,7 @@ class SentenceTransformers(Format):
     aliases: ClassVar = {"sbert": {}}
     extra: ClassVar[str | None] = "export"
     packages: ClassVar[tuple[str, ...]] = ("sentence_transformers",)
+    with_head: ClassVar[bool] = False
 
     pooling: str = "mean"
     """`"mean"` of the tokens, or `"cls"`, the first one."""

@@ -101,7 +101,8 @@ class Gate:
                 )
         elif self._settings.is_local:  # a page of anybody could have its name point here, and ask from a browser
             host = headers.get(b"host", b"").decode("latin-1")
-            if re.sub(r":\d+$", "", host).lower() not in LOCAL_NAMES:
+            name = re.sub(r":\d+$", "", host).lower()
+            if name not in LOCAL_NAMES and name != self._settings.host.lower():
                 raise RequestError(
                     403,
                     f"Without keys this server answers under the names {', '.join(LOCAL_NAMES)} alone. Set {KEYS}, or "

@@ -83,7 +83,9 @@ class Wanted(BaseModel):
         """
         count = self.max_completion_tokens if self.max_tokens is None else self.max_tokens
         found: dict[str, Any] = {"max_new_tokens": min(task.max_new_tokens, most) if count is None else count}
-        if self.temperature:
+        if self.temperature == 0:
+            found["do_sample"] = False  # also where the adaptation has a temperature of its own
+        elif self.temperature is not None:
             found["temperature"] = self.temperature
         if self.top_p is not None and self.temperature != 0:
             found["top_p"] = self.top_p

@@ -109,7 +109,16 @@ def test_others_can_hang_on_the_same_base(comparable):
     assert adapted.predict(texts, adapter=adapted.names) == alone
 
 
-@pytest.mark.parametrize("config", [{"pooling_mode_max_tokens": True}, {"pooling_mode": "weighted"}, [], {}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"pooling_mode_max_tokens": True},
+        {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True},
+        {"pooling_mode": "weighted"},
+        [],
+        {},
+    ],
+)
 def test_other_ways_to_pool_are_left_alone(comparable, config):
     assert pooling_of(find_source(comparable(config))) is None
 
@@ -162,3 +171,10 @@ def test_names_alone_tell_the_sample_s_intents_apart():
     test = sample.records("test")
     adapted = la.adapt(model, "classification", labels=test)
     assert adapted.evaluate(test)["accuracy"] > 2 / len(adapted.labels)
+
+
+def test_what_has_learned_nothing_is_not_exported_with_a_head(comparable, tmp_path):
+    adapted = la.adapt(comparable({"pooling_mode": "mean"}), "classification", labels=MEANINGS)
+    with pytest.raises(la.LightAdaptError, match="nothing has been learned yet"):
+        adapted.export(tmp_path / "out", "merged")
+    assert not (tmp_path / "out").exists()
