@@ -79,8 +79,8 @@ def export(
     runner.require_labels()
     if runner.zero_shot is not None and format.with_head:
         raise LightAdaptError(
-            f"export({format.name!r}): nothing has been learned yet, and labels are told apart by their names. The head "
-            "in the export would be a random one. Train first, or export to 'sentence-transformers'."
+            f"export({format.name!r}): nothing has been learned yet, and labels are told apart by their names. The "
+            "head in the export would be a random one. Train first, or export to 'sentence-transformers'."
         )
     format.require_packages()
     format.check(runner)
