@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from typing import Any
 
 from lightadapt.adaptation.mixed import Part
-from lightadapt.adaptation.prediction import decoded
 from lightadapt.adaptation.requests import Asked, Request, read_asked
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.several import Several
@@ -99,19 +98,8 @@ def _mixtures(several: Several, parts: Sequence[Part]) -> list[list[Part]]:
 
 def _predictions(several: Several, asked: Asked, part: Part, request: Request) -> Iterable[Any]:
     """The predictions for the examples of a part, which has computed with others, or computes now."""
-    runner = part.runner
-    view = runner.view_of(asked.task)
+    runner, tokens = part.runner, request.batch_tokens
     if part.inferred:
-        return asked.task.decode(asked.examples, part.features, part.inferred, view)
+        return asked.task.decode(asked.examples, part.features, part.inferred, runner.view_of(asked.task))
     with several.computing(runner):
-        found = decoded(
-            runner.adaptation,
-            asked.task,
-            view,
-            asked.examples,
-            part.features,
-            part.sizes,
-            batch_tokens=request.batch_tokens,
-            infer=runner.infer_for(asked.task),
-        )
-        return list(found)
+        return list(runner.predict_encoded(asked.examples, part.features, part.sizes, asked.task, batch_tokens=tokens))

@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from lightadapt import peft_bridge
@@ -148,12 +147,12 @@ class Computed:
     """What a backbone gave for a batch.
 
     Attributes:
-        model: whose backbone it was.
+        around: what `_around` says of the backbone.
         hidden: of its last block, `(B, T, width)`.
         output: of the backbone, with what it pools; None where it is of no form that is known.
     """
 
-    model: PreTrainedModel
+    around: list[int]
     hidden: Tensor
     output: Any
 
@@ -161,12 +160,12 @@ class Computed:
         """Some of the rows; what is not by row, such as a cache, is left out."""
         count = len(self.hidden)
         if not isinstance(self.output, ModelOutput):
-            return Computed(self.model, self.hidden[rows], None)
+            return Computed(self.around, self.hidden[rows], None)
         kept = {
             name: value[rows] if torch.is_tensor(value) and len(value) == count else None
             for name, value in self.output.items()
         }
-        return Computed(self.model, self.hidden[rows], type(self.output)(**kept))
+        return Computed(self.around, self.hidden[rows], type(self.output)(**kept))
 
 
 def _collate(part: Part, features: Sequence[Feature]) -> Batch:
@@ -210,7 +209,7 @@ def _compute(
         standing_in(blocks[which.stop :], forms[which.stop :]),
     ):
         output = runner.model.base_model(**batch)
-    return Computed(runner.model, hidden_of(seen[-1][1]), output)
+    return Computed(_around(runner.model.base_model, blocks), hidden_of(seen[-1][1]), output)
 
 
 def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
@@ -230,12 +229,8 @@ def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
 
 def _head(part: Part, batch: Batch, computed: Computed, forms: Sequence[int]) -> np.ndarray:
     """The logits of a part on its rows, for which the backbone is known."""
-    model, blocks = part.runner.model, _blocks(part.runner)
-    if (
-        computed.output is not None
-        and (own := _around(model.base_model, blocks))
-        and own == _around(computed.model.base_model, blocks)
-    ):
+    model, blocks = part.runner.model, part.blocks
+    if computed.output is not None and computed.around and computed.around == _around(model.base_model, blocks):
         replaced = standing_in([model.base_model], [0], computed.output)
     else:
         peft_bridge.activate(model, (part.runner.adaptation.name,))

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightadapt.anatomy.forwards import put_forward
+
 
 @contextmanager
 def watching(blocks: Sequence[nn.Module]) -> Iterator[list[tuple[int, Any]]]:
@@ -34,10 +36,8 @@ def standing_in(blocks: Sequence[nn.Module], forms: Sequence[int], hidden: Any =
     """
     with ExitStack() as stack:
         for number, (block, form) in enumerate(zip(blocks, forms, strict=True)):
-            own = vars(block).get("forward")  # of one module alone, as of accelerate's hooks
-            undo = partial(delattr, block, "forward") if own is None else partial(setattr, block, "forward", own)
-            stack.callback(undo)
-            block.forward = partial(_stand_in, hidden if number == len(blocks) - 1 else None, form)
+            given = hidden if number == len(blocks) - 1 else None
+            stack.callback(put_forward(block, partial(_stand_in, given, form)))
         yield
 
 

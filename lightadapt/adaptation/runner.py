@@ -170,11 +170,7 @@ class Runner(Reader):
         """
         sizes = Sizes()
         deque(sizes.noted(features, task or self.task), maxlen=0)
-        task = task or self.task
-        found = decoded(
-            self.adaptation, task, self.view, examples, features, sizes, shared=shared, infer=self.infer_for(task)
-        )
-        return list(found)
+        return list(self.predict_encoded(examples, features, sizes, task or self.task, shared=shared))
 
     def infer_for(self, task: Task) -> Infer:
         """What infers for a form of the task: a stand-in where the head has learned nothing and there is one."""
@@ -219,7 +215,19 @@ class Runner(Reader):
             DataError: a record cannot be encoded; before anything is inferred.
         """
         features, sizes = self.encode_checked(examples, records, targets=targets, task=task)
-        task = task or self.task
+        return self.predict_encoded(examples, features, sizes, task or self.task, batch_tokens=batch_tokens)
+
+    def predict_encoded(
+        self,
+        examples: Sequence[Any],
+        features: Sequence[Feature],
+        sizes: Sizes,
+        task: Task,
+        *,
+        batch_tokens: int | None = None,
+        shared: bool = False,
+    ) -> Iterator[Any]:
+        """The predictions for examples one by one, from their features; the arguments are those of `decoded`."""
         return decoded(
             self.adaptation,
             task,
@@ -228,6 +236,7 @@ class Runner(Reader):
             features,
             sizes,
             batch_tokens=batch_tokens,
+            shared=shared,
             infer=self.infer_for(task),
         )
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, TypeAlias
 
-from transformers.utils import cached_file
-
-from lightadapt.base.source import Source
+from lightadapt.base.source import Source, find_file
 
 Pooling: TypeAlias = str
 """`"mean"` of the tokens, or `"cls"`, the first one."""
@@ -44,15 +41,8 @@ def _read(source: Source, name: str) -> Any:
     """The JSON file of that name beside the model; None where there is none that can be read."""
     if source.id is None:
         return None
-    found = cached_file(
-        source.id,
-        name,
-        revision=source.revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
+    found = find_file(source, name)
     try:
-        return None if found is None else json.loads(Path(found).read_text(encoding="utf-8"))
+        return None if found is None else json.loads(found.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

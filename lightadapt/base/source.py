@@ -144,25 +144,27 @@ def _belongs_to(name: str, known: Collection[str]) -> bool:
     return not starts.isdisjoint(known)
 
 
+def find_file(source: Source, name: str) -> Path | None:
+    """Where a file that lies with a model of that id is; None where there is none, or it cannot be reached."""
+    found = cached_file(
+        source.id,
+        name,
+        revision=source.revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    return None if found is None else Path(found)
+
+
 def _tensor_files(source: Source) -> dict[str, Path]:
     """For each tensor of a checkpoint of safetensors the file that holds it; none where it is in another format."""
-
-    def find(name: str) -> Path | None:
-        found = cached_file(
-            source.id,
-            name,
-            revision=source.revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        return None if found is None else Path(found)
-
-    index = find("model.safetensors.index.json")
+    index = find_file(source, "model.safetensors.index.json")
     if index is not None:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        files = {name: find(name) for name in set(places.values())}
+        files = {name: find_file(source, name) for name in set(places.values())}
         return {name: file for name, place in places.items() if (file := files[place]) is not None}
-    file = find("model.safetensors")
+    file = find_file(source, "model.safetensors")
     if file is None:
         return {}
     with safe_open(file, "pt") as tensors:

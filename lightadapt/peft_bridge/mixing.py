@@ -18,6 +18,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from lightadapt.anatomy.forwards import put_forward
 from lightadapt.errors import LightAdaptError
 from lightadapt.peft_bridge.grouped import LowRank, add_updates
 from lightadapt.peft_bridge.layers import holds, layers_in
@@ -108,7 +109,7 @@ def mixing(model: nn.Module, groups: Sequence[Group], tokens: int | None = None)
                 layer.mixing = state
                 stack.callback(setattr, layer, "mixing", None)
             else:
-                stack.callback(_put_forward(layer, _forward_of(layer, state, held)))
+                stack.callback(put_forward(layer, _forward_of(layer, state, held)))
         yield
 
 
@@ -193,10 +194,3 @@ def _by_groups(
             found.append(forward(rows[place], *args, **options))
     together = torch.cat(found)
     return together.view(*x.shape[:-1], together.shape[-1]) if rows is not x else together
-
-
-def _put_forward(layer: Any, forward: Callable[..., Any]) -> Callable[[], None]:
-    """Give a layer a forward of its own; what takes it away again."""
-    own = vars(layer).get("forward")  # of this layer alone, as of accelerate's hooks
-    layer.forward = forward
-    return partial(delattr, layer, "forward") if own is None else partial(setattr, layer, "forward", own)
