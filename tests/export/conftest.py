@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lightadapt.export.format import KNOWN_FORMATS
+
 
 @pytest.fixture
 def moved(settled):
@@ -20,3 +22,10 @@ def moved(settled):
         return adapted
 
     return make
+
+
+@pytest.fixture
+def formats_of_users(monkeypatch):
+    """Formats that are defined in a test are forgotten behind it."""
+    monkeypatch.setattr(KNOWN_FORMATS, "_classes", dict(KNOWN_FORMATS._classes))
+    monkeypatch.setattr(KNOWN_FORMATS, "_names", dict(KNOWN_FORMATS._names))

@@ -20,17 +20,14 @@ import lightadapt as la
 from lightadapt.adaptation.placing import EXPORT_NAME
 from lightadapt.cli import app
 from lightadapt.export import FORMATS, Format, Merged, room
-from lightadapt.export.format import KNOWN_FORMATS
 from lightadapt.export.proof import Found
 
 Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture
-def failing(monkeypatch):
+def failing(formats_of_users):
     """A format of a user that writes half of its files, and fails."""
-    monkeypatch.setattr(KNOWN_FORMATS, "_classes", dict(KNOWN_FORMATS._classes))
-    monkeypatch.setattr(KNOWN_FORMATS, "_names", dict(KNOWN_FORMATS._names))
 
     @dataclass(frozen=True, kw_only=True)
     class Failing(Format):

@@ -15,7 +15,6 @@ from task_records import RECORDS
 import lightadapt as la
 from lightadapt.adaptation.placing import EXPORT_NAME
 from lightadapt.export import FORMATS, Format, Merged, exporting
-from lightadapt.export.format import KNOWN_FORMATS
 from lightadapt.export.proof import Found, without_scores
 
 CELLS = [
@@ -147,10 +146,8 @@ def test_a_full_disk_leaves_what_was_there(moved, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def own(monkeypatch):
+def own(formats_of_users):
     """A format of a user, which claims to find what it is told."""
-    monkeypatch.setattr(KNOWN_FORMATS, "_classes", dict(KNOWN_FORMATS._classes))
-    monkeypatch.setattr(KNOWN_FORMATS, "_names", dict(KNOWN_FORMATS._names))
 
     @dataclass(frozen=True, kw_only=True)
     class Mine(Format):

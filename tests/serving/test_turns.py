@@ -65,7 +65,9 @@ def test_both_kinds_of_work_get_the_same_time(engine, monkeypatch):
     assert order.count("step") == 23  # the first token comes with the prompt
 
 
-def test_requests_to_read_are_answered_while_a_text_is_written(engine, monkeypatch):
+@pytest.fixture
+def slow_engine(engine, monkeypatch):
+    """An engine whose texts take their time."""
     step = engine._decoding.step
 
     def slow_step():
@@ -73,6 +75,11 @@ def test_requests_to_read_are_answered_while_a_text_is_written(engine, monkeypat
         step()
 
     monkeypatch.setattr(engine._decoding, "step", slow_step)
+    return engine
+
+
+def test_requests_to_read_are_answered_while_a_text_is_written(slow_engine):
+    engine = slow_engine
     text = writing()
     engine.put(text)
     engine.start()
@@ -111,14 +118,8 @@ def test_texts_are_written_while_others_keep_asking(engine):
         client.join()
 
 
-def test_an_adapter_can_be_removed_while_it_writes(engine, monkeypatch):
-    step = engine._decoding.step
-
-    def slow_step():
-        time.sleep(0.02)
-        step()
-
-    monkeypatch.setattr(engine._decoding, "step", slow_step)
+def test_an_adapter_can_be_removed_while_it_writes(slow_engine):
+    engine = slow_engine
     gone, kept = writing("editor"), writing("writer")
     for job in (gone, kept):
         engine.put(job)
