@@ -26,7 +26,7 @@ from lightadapt.adaptation.tensors import first_not_finite
 from lightadapt.errors import ArtifactError, LightAdaptError
 
 Read = TypeVar("Read")
-ATTEMPTS = 40
+ATTEMPTS = 200
 """How often an artifact is read that somebody replaces meanwhile."""
 
 
@@ -142,8 +142,17 @@ def _read_whole(folder: Path, *, verify: bool) -> Artifact:
         else:
             if before == _state_of(place):
                 return replace(found, state=before)
-        time.sleep(0.01 * (1 + attempt % 5))
+        _pause(attempt)
     raise ArtifactError(f"{folder} keeps being replaced. Load it when nothing is being saved there.")
+
+
+def _pause(attempt: int) -> None:
+    """Wait a moment, never as long as the last time, so as not to fall into step with whoever saves over and over.
+
+    All pauses together are a second. They are short, because of a save that takes as long as reading does, only one in
+    ten attempts gets between two.
+    """
+    time.sleep(0.002 * (1 + attempt % 5))
 
 
 class ReplacedError(ArtifactError):
@@ -170,7 +179,7 @@ def read_unreplaced(read: Callable[[], Read]) -> Read:
         try:
             return read()
         except ReplacedError:
-            time.sleep(0.01 * (1 + attempt % 5))
+            _pause(attempt)
     return read()
 
 
