@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, TypeAlias
 
+import torch
+
 from lightadapt.base.source import Source, find_file
 
 Pooling: TypeAlias = str
@@ -27,6 +29,18 @@ def pooling_of(source: Source) -> Pooling | None:
         if isinstance(module, dict) and str(module.get("type", "")).endswith("Pooling"):
             return _way_of(_read(source, f"{module.get('path', '1_Pooling')}/config.json"))
     return None
+
+
+def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, way: Pooling) -> torch.Tensor:
+    """`(B, width)` in float32, one vector for each row of hidden states `(B, T, width)`.
+
+    A mask longer than the hidden states, or shorter by a prompt in front of them, counts from the end.
+    """
+    hidden = hidden.float()
+    if way == "cls":
+        return hidden[:, 0]
+    real = attention_mask[:, -hidden.shape[1] :, None].to(hidden.dtype)  # (B, T, 1)
+    return (hidden[:, -real.shape[1] :] * real).sum(1) / real.sum(1).clamp_min(1)
 
 
 def _way_of(config: Any) -> Pooling | None:
