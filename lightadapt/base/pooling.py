@@ -11,6 +11,7 @@ from lightadapt.base.source import Source, find_file
 
 Pooling: TypeAlias = str
 """`"mean"` of the tokens, or `"cls"`, the first one."""
+POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 MODULES = "modules.json"
 """Where sentence-transformers says what a model is made of."""
 OLDER_NAMES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
@@ -48,7 +49,7 @@ def _way_of(config: Any) -> Pooling | None:
         return None
     named = [name for name, value in config.items() if name.startswith("pooling_mode_") and value is True]
     ways = [OLDER_NAMES.get(name) for name in named] or [config.get("pooling_mode")]
-    return ways[0] if len(ways) == 1 and ways[0] in OLDER_NAMES.values() else None  # several are set side by side
+    return ways[0] if len(ways) == 1 and ways[0] in POOLINGS else None  # several are set side by side
 
 
 def _read(source: Source, name: str) -> Any:
