@@ -11,13 +11,17 @@ import numpy as np
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.adaptation.vectors import of_length_one, vectors_of
 from lightadapt.errors import LightAdaptError
+from lightadapt.heads.prototypes import SCALE
 from lightadapt.tasks.classification import Classification
+from lightadapt.tasks.encoding.texts import TextExample
 from lightadapt.tasks.losses.contrastive import contrasting
 from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
 
 FEW = 64
 """The most records of a class that are few."""
+WEIGHTS_OF_MEANINGS = (0.0, 0.3, 1.0, 2.0)
+"""What the description of a class may weigh beside the mean of its records."""
 
 
 def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recipe:
@@ -57,22 +61,56 @@ def _why_not_few_shot(runner: Runner, learned: Prepared) -> str:
 
 
 def start_few_shot(runner: Runner, examples: Sequence[Any]) -> None:
-    """Let the rows of a fresh head be prototypes: the mean of their class, or what a label means where it has none."""
-    head = runner.adaptation.head
-    if head.prototypes is not None:
+    """Let the rows of a fresh head be prototypes, which start at the means of their classes."""
+    if runner.adaptation.head.prototypes is not None:
         return
-    rows = class_means(runner, examples)
+    rows = first_prototypes(runner, examples)
     runner.adaptation.read_as_prototypes(runner.pooling or "mean")
-    head.start_rows_at(rows)
+    runner.adaptation.head.start_rows_at(rows)
 
 
-def class_means(runner: Runner, examples: Sequence[Any]) -> np.ndarray:
-    """`(K, width)`: vectors of length one that point at the mean of the examples of each output."""
+def first_prototypes(runner: Runner, examples: Sequence[Any]) -> np.ndarray:
+    """`(K, width)`: for each output the mean direction of its examples, and as much of what it means as is of use.
+
+    How much that is, is what tells the examples apart best when each is left out of the mean of its class.
+    """
     names = runner.view.outputs
     places = np.array([names.index(str(example.label)) for example in examples])
     vectors = vectors_of(runner, examples)
+    meant = _vectors_of_meanings(runner)
     sums = np.stack([vectors[places == place].sum(0) for place in range(len(names))])
+    losses = {weight: _left_out_loss(vectors, places, sums, weight * meant) for weight in WEIGHTS_OF_MEANINGS}
+    return of_length_one(of_length_one(sums) + min(losses, key=losses.__getitem__) * meant)
+
+
+def _vectors_of_meanings(runner: Runner) -> np.ndarray:
+    """`(K, width)`: vectors of length one of what each output means; zeros where it is a mere number."""
+    task = runner.task
+    assert isinstance(task, Classification)
+    texts, owners = [], []
+    for label, wordings in zip(task.labels or (), task.meanings(), strict=True):
+        if (isinstance(label, str) and not label.isdigit()) or str(label) in (task.descriptions or {}):
+            texts += [TextExample(text, None, None) for text in wordings]
+            owners += [runner.view.outputs.index(str(label))] * len(wordings)
+    sums = np.zeros((len(runner.view.outputs), runner.model.config.get_text_config().hidden_size), dtype=np.float32)
+    if texts:
+        np.add.at(sums, owners, vectors_of(runner, texts))
     return of_length_one(sums)
+
+
+def _left_out_loss(vectors: np.ndarray, places: np.ndarray, sums: np.ndarray, added: np.ndarray) -> float:
+    """The cross entropy of examples `(N, width)`, each left out of the sum of its class, by prototypes with `added`.
+
+    Args:
+        places: the class of each example, `(N,)`.
+        sums: of the vectors of each class, `(K, width)`.
+        added: to the direction of each sum, `(K, width)`.
+    """
+    logits = SCALE * vectors @ of_length_one(of_length_one(sums) + added).T  # (N, K)
+    without = of_length_one(of_length_one(sums[places] - vectors) + added[places])
+    logits[np.arange(len(places)), places] = SCALE * (vectors * without).sum(1)
+    logits -= logits.max(1, keepdims=True)
+    return float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(places)), places]).mean())
 
 
 def objective_of(recipe: Recipe, learned: Prepared) -> Objective | None:
