@@ -36,7 +36,7 @@ class Unlabelled:
         given = Records([runner.task.as_record(item) for item in data]) if is_collection(data) else data
         records = runner.task.read(given, split="train", columns=columns, labelled=False, bad=bad)
         examples, self.records = runner.task.parse_usable(records, bad, labelled=False)
-        self.examples: list[Any] = [replace(example, label=None) for example in examples]
+        self.examples: list[Any] = list(examples)
         if not self.examples:
             raise DataError("unlabelled holds no record. Give texts without labels, or leave it out.")
 
@@ -51,7 +51,7 @@ class Unlabelled:
         kept = sorted(
             place for found in of_class.values() for _, place in sorted(found)[: max(1, round(SHARE * len(found)))]
         )
-        labelled = [replace(self.examples[place], label=most_probable(predictions[place])) for place in kept]
+        labelled = [self.examples[place]._replace(label=most_probable(predictions[place])) for place in kept]
         return labelled, self.records.only(kept)
 
 
