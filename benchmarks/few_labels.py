@@ -5,7 +5,7 @@ python benchmarks/few_labels.py --data FOLDER [--only trec6,sst2,banking77] [--s
     [--choosing] [--model FOLDER] [--threads 1] [--json FILE] [--plot FILE]
 
 Each sample draws so many records of each class from the training file, and all methods learn from the same ones, so
-that differences are of pairs. Scores are accuracies on the first `--tests` records of the test file after a shuffle, or,
+that differences are of pairs. Scores are accuracies on the first `--tests` records of the test file after a shuffle;
 with `--choosing`, on training records that were not drawn: nothing is chosen on test records.
 
 - `zero-shot`: names of labels alone, nothing is trained. `described`: the few-shot recipe, told what labels mean.

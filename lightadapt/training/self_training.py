@@ -33,7 +33,9 @@ class Unlabelled:
         """
         if type(runner.task) is not Classification:
             raise LightAdaptError(f"unlabelled=… is for task 'classification', not {runner.task.name!r}. Leave it out.")
-        given = Records([runner.task.as_record(item) for item in data]) if is_collection(data) else data
+        given: Any = data
+        if is_collection(data):
+            given = Records([runner.task.as_record(item) for item in given])
         records = runner.task.read(given, split="train", columns=columns, labelled=False, bad=bad)
         examples, self.records = runner.task.parse_usable(records, bad, labelled=False)
         self.examples: list[Any] = list(examples)
