@@ -153,7 +153,7 @@ def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:
             )
         wanted.check_others()
         options, records = wanted.options(served.task, settings.max_new_tokens), wanted.records(served)
-        job = Job(served.name, records, Ask(options=options, written=True, seed=wanted.seed))
+        job = Job(served.name, records, Ask(options=options, generates=True, written=True, seed=wanted.seed))
         if not wanted.stream:
             written = await answered(request, served, job, settings)
             return Answer(_whole(wanted, written))
