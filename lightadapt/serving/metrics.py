@@ -60,7 +60,7 @@ class Metrics:
             registry=registry,
         )
         self.loaded = Gauge(
-            "lightadapt_adapters_loaded", "Adapters of the last base that are in memory.", registry=registry
+            "lightadapt_adapters_loaded", "Adapters that are in memory.", ["base"], registry=registry
         )
         self.waiting = Gauge("lightadapt_queue_records", "Records that wait.", registry=registry)
 
