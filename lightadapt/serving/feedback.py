@@ -73,7 +73,7 @@ def corrected(task: Task, given: Any, correction: Any) -> dict[str, Any]:
     answers = task.answer_fields
     if isinstance(correction, dict) and correction and correction.keys() <= set(answers):
         right = dict(correction)
-    elif "messages" in record:
+    elif isinstance(record.get("messages"), list):  # anything else in its place is refused below
         right = {"messages": [*record["messages"], {"role": "assistant", "content": correction}]}
     else:
         right = {_answer_field(task, record): correction}
