@@ -93,10 +93,10 @@ def test_corrections_are_records_that_fit_reads(start, saved, tmp_path):
         assert history.losses
 
 
-@pytest.mark.parametrize("messages", [None, True, 5, "a", {"role": "user"}])
-def test_a_correction_of_what_is_no_conversation_is_refused(start, tmp_path, messages):
+@pytest.mark.parametrize("given", [None, True, 5, "a", {"role": "user"}])
+def test_a_correction_of_what_is_no_conversation_is_refused(start, tmp_path, given):
     client, _ = start("chat", feedback=tmp_path / "corrections")
-    answer = client.post("/feedback/chat", json={"input": {"messages": messages}, "correction": "yes"})
+    answer = client.post("/feedback/chat", json={"input": {"messages": given}, "correction": "yes"})
     assert (answer.status_code, bool(reason(answer))) == (422, True)
     assert not (tmp_path / "corrections").exists()
 
