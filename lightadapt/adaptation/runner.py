@@ -186,14 +186,18 @@ class Runner(Reader):
             return None
         if self.family != "encoder":
             return None
-        if self._pooling is None:
-            self._pooling = (pooling_of(self.adaptation.design.blueprint.source),)
-        pooling = self._pooling[0]
-        if pooling is None:
+        if self.pooling is None:
             return None
         if self._zero_shot is None or self._zero_shot.task != self.task:
-            self._zero_shot = ZeroShot(self.task, pooling)
+            self._zero_shot = ZeroShot(self.task, self.pooling)
         return self._zero_shot
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """How the base makes vectors that can be compared; None where nothing says that it does."""
+        if self._pooling is None:
+            self._pooling = (pooling_of(self.adaptation.design.blueprint.source),)
+        return self._pooling[0]
 
     def predict(
         self,
