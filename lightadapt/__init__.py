@@ -17,12 +17,14 @@ HOMES = {
     "load_onnx": "runtime.model",
     "inspect": "base.inspection",
     "split": "data.splitting",
+    "tune": "experiments.tuning.search",
     "Adapted": "adapted",
     "History": "adaptation.history",
     "Exported": "export.exported",
     "OnnxModel": "runtime.model",
     "Inspection": "base.inspection",
     "Scores": "evaluation.scores",
+    "Study": "experiments.tuning.results",
     "LoRA": "methods.lora",
     "Prefix": "methods.prefix",
     "Bottleneck": "methods.bottleneck",
@@ -59,6 +61,8 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.base.inspection import inspect as inspect
     from lightadapt.data.splitting import split as split
     from lightadapt.evaluation.scores import Scores as Scores
+    from lightadapt.experiments.tuning.results import Study as Study
+    from lightadapt.experiments.tuning.search import tune as tune
     from lightadapt.export.exported import Exported as Exported
     from lightadapt.methods.bitfit import BitFit as BitFit
     from lightadapt.methods.bottleneck import Bottleneck as Bottleneck

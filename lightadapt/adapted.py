@@ -223,6 +223,7 @@ class Adapted:
         *,
         epochs: float | None = None,
         learning_rate: float | None = None,
+        head_learning_rate: float | None = None,
         batch_tokens: int | None = None,
         early_stopping: int | None = None,
         recipe: str | None = None,
@@ -248,6 +249,7 @@ class Adapted:
                 class and goes by the seed of the adaptation. `History.held_out` has the numbers of its records.
             epochs: passes over the data; default: about 1,000 steps, at least 3 and at most 20 epochs.
             learning_rate: of what the method trains; default: the method's own. The head's keeps its ratio to it.
+            head_learning_rate: of the head; default: the method's own for it, in its ratio to `learning_rate`.
             batch_tokens: tokens of a batch without padding, in each process; default: the average of 16 records.
             early_stopping: stop after this many evaluations in a row that do not improve the headline metric.
             recipe: `"few-shot"`, for a few records of each class: the rows of the head start at the means of their
@@ -281,6 +283,7 @@ class Adapted:
             args,
             epochs=epochs,
             learning_rate=learning_rate,
+            head_learning_rate=head_learning_rate,
             batch_tokens=batch_tokens,
             early_stopping=early_stopping,
             recipe=recipe,

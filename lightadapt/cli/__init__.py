@@ -21,6 +21,7 @@ from lightadapt.cli.predict import predict
 from lightadapt.cli.preview import preview
 from lightadapt.cli.serve import serve
 from lightadapt.cli.train import train
+from lightadapt.cli.tune import tune
 
 app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
@@ -55,6 +56,10 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     compare: (
         LOOK,
         "lightadapt compare bert-base-cased --task ner --train train.conll --test dev.conll --methods lora,bitfit",
+    ),
+    tune: (
+        LOOK,
+        "lightadapt tune bert-base-cased --task ner --train train.conll --validation dev.conll --budget 30min",
     ),
     env: (BEGIN, "lightadapt env"),
 }

@@ -73,6 +73,36 @@ def parse_setting(pair: str, example: str) -> tuple[str, Any]:
         raise LightAdaptError(f"--set {unquoted(pair)}: the value is not YAML ({error}). Quote a text.") from error
 
 
+def parse_search(pairs: Sequence[str] | None) -> dict[str, Any] | None:
+    """Ranges of a search from texts such as `method.rank=[4, 8]`, `epochs=2..6` and `learning_rate=1e-4..1e-2,log`.
+
+    Raises:
+        LightAdaptError: a text is no such pair, or its value cannot be read.
+
+    >>> parse_search(["method.rank=[4, 8]", "learning_rate=1e-4..1e-2,log", "epochs=2..6"])
+    {'method.rank': [4, 8], 'learning_rate': (0.0001, 0.01, 'log'), 'epochs': (2, 6)}
+    """
+    return None if pairs is None else dict(map(_parse_range, pairs))
+
+
+def _parse_range(pair: str) -> tuple[str, Any]:
+    from lightadapt.cli import yaml_file
+
+    name, separator, text = pair.partition("=")
+    if not separator or not name:
+        raise LightAdaptError(f"--search {unquoted(pair)}: write name=range, such as method.rank=[4,8,16].")
+    ends, comma, log = text.partition(",") if ".." in text else ("", "", "")
+    try:
+        if not ends:
+            return name, yaml_file.parse(text)
+        low, _, high = ends.partition("..")
+        return name, (yaml_file.parse(low), yaml_file.parse(high), *([log.strip()] if comma else []))
+    except ValueError as error:
+        raise LightAdaptError(
+            f"--search {unquoted(pair)}: the range cannot be read ({error}). Write [4, 8], 2..6 or 1e-4..1e-2,log."
+        ) from error
+
+
 def parse_share(text: str | None) -> Any:
     """Validation data: a number is a share of the training data, anything else names the data.
 

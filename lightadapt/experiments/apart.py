@@ -39,6 +39,7 @@ def call_apart(
     processes: int = 1,
     environment: Mapping[str, str] | None = None,
     python: str = sys.executable,
+    seconds: float | None = None,
 ) -> Any:
     """The result of a function that is called with these arguments in a process of its own.
 
@@ -49,9 +50,10 @@ def call_apart(
         processes: torchrun starts so many; the result is that of the first.
         environment: what is set beside the variables of this process.
         python: another interpreter, which finds the modules beside the function and its own packages alone.
+        seconds: after which the process is ended; None: never.
 
     Raises:
-        ChildError: the process ended without a result.
+        ChildError: the process ended without a result, or was ended.
     """
     with tempfile.TemporaryDirectory(prefix="lightadapt-job-") as folder:
         job, result = Path(folder) / "job.json", Path(folder) / "result.json"
@@ -61,14 +63,18 @@ def call_apart(
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         limit = {"OMP_NUM_THREADS": str(threads)} if threads and processes > 1 else {}
         found = sys.path if python == sys.executable else [place]
-        done = subprocess.run(
-            [python, *(torchrun if processes > 1 else ()), str(CHILD), str(job)],
-            env={**os.environ, **_imports(found), **limit, **(environment or {})},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-        )
+        try:
+            done = subprocess.run(
+                [python, *(torchrun if processes > 1 else ()), str(CHILD), str(job)],
+                env={**os.environ, **_imports(found), **limit, **(environment or {})},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise ChildError(f"the process was ended after {seconds:.0f} s", -1) from None
         if not result.is_file():
             raise ChildError(done.stderr, done.returncode)
         return json.loads(result.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lightadapt.anatomy import Anatomy, Attention, Block
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods.method import Method
+from lightadapt.methods.ranges import Choice, Range
 from lightadapt.numbers import check_number, check_positive, check_whole
 
 if TYPE_CHECKING:
@@ -32,6 +33,11 @@ class Bottleneck(Method):
         "parallel": {"placement": "parallel"},
     }
     learning_rate: ClassVar[float] = 1e-3
+    search: ClassVar[Mapping[str, Range]] = {
+        "reduction": Choice(8, 16, 32),
+        "placement": Choice(*PLACEMENTS),
+        "dropout": Choice(0.0, 0.1),
+    }
 
     reduction: int = 16
     """The residual stream is this many times wider than the bottleneck."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods.method import Method, check_target_names, find_targets
+from lightadapt.methods.ranges import Choice, Range
 
 if TYPE_CHECKING:
     from peft import IA3Config
@@ -24,6 +25,7 @@ class IA3(Method):
 
     name: ClassVar[str] = "ia3"
     learning_rate: ClassVar[float] = 5e-2
+    search: ClassVar[Mapping[str, Range]] = {"targets": Choice("paper", "all-linear")}
 
     targets: str | Sequence[str] = "paper"
     """`"paper"`: keys, values and what goes into the second projection of the feed-forward. Or `"all-linear"`,

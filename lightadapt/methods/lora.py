@@ -11,6 +11,7 @@ from lightadapt import peft_bridge
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods.method import Method, check_target_names, find_targets
+from lightadapt.methods.ranges import Choice, Range
 from lightadapt.numbers import check_number, check_positive, check_whole
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class LoRA(Method):
     name: ClassVar[str] = "lora"
     aliases: ClassVar[Mapping[str, Mapping[str, Any]]] = {"dora": {"dora": True}, "rslora": {"rslora": True}}
     learning_rate: ClassVar[float] = 1e-3
+    search: ClassVar[Mapping[str, Range]] = {
+        "rank": Choice(4, 8, 16, 32),
+        "targets": Choice("all-linear", "attention"),
+        "dropout": Choice(0.0, 0.1),
+    }
 
     rank: int = 8
     """Width of the update B A; the trainable parameters grow linearly with it."""

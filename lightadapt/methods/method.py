@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block, Layers
 from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.methods.ranges import Range
 from lightadapt.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Method(ABC):
     """Default learning rate of what the method trains in the backbone."""
     head_learning_rate: ClassVar[float] = 5e-3
     """Default learning rate of the head, which starts from nothing."""
+    search: ClassVar[Mapping[str, Range]] = {}
+    """The fields that a search tries other values of by default, with these values."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

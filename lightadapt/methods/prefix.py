@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ import torch
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods.method import Method
+from lightadapt.methods.ranges import Choice, Range
 from lightadapt.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Prefix(Method):
 
     name: ClassVar[str] = "prefix"
     learning_rate: ClassVar[float] = 2e-2
+    search: ClassVar[Mapping[str, Range]] = {"length": Choice(10, 20, 40)}
 
     length: int = 20
     """Learned positions in each attention."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods.method import Method
+from lightadapt.methods.ranges import Choice, Range
 from lightadapt.numbers import check_number, check_whole
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Prompt(Method):
 
     name: ClassVar[str] = "prompt"
     learning_rate: ClassVar[float] = 5e-2
+    search: ClassVar[Mapping[str, Range]] = {"length": Choice(10, 20, 40)}
 
     length: int = 20
     """Learned tokens."""

@@ -108,7 +108,7 @@ class Run:
             "recipe": self.recipe.name,
             "epochs": float(epochs),
             "learning_rate": rate * scale,
-            "head_learning_rate": head_rate * scale,
+            "head_learning_rate": self.settings.head_learning_rate or head_rate * scale,
             "batch_tokens": budget,
             "seed": self.settings.others.get("seed", self.seed),
             "optimizer": self.settings.optimizer,

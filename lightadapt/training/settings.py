@@ -32,6 +32,8 @@ class Settings:
 
     epochs: float | None
     learning_rate: float | None
+    head_learning_rate: float | None
+    """None: in the method's own ratio to `learning_rate`."""
     batch_tokens: int | None
     early_stopping: int | None
     cache: bool | str
@@ -90,6 +92,7 @@ def read_settings(
     cache: bool | str,
     base_dropout: bool,
     validates: bool,
+    head_learning_rate: float | None = None,
     recipe: str | None = None,
     twice: bool = False,
     save_minutes: float | None = SAVE_MINUTES,
@@ -120,6 +123,7 @@ def read_settings(
     numbers = {
         "epochs": _above_zero("epochs", chosen["num_train_epochs"], float),
         "learning_rate": _above_zero("learning_rate", chosen["learning_rate"], float),
+        "head_learning_rate": _above_zero("head_learning_rate", head_learning_rate, float),
         "batch_tokens": _above_zero("batch_tokens", batch_tokens, int),
         "early_stopping": _above_zero("early_stopping", early_stopping, int),
         "save_minutes": _above_zero("save_minutes", save_minutes, float),

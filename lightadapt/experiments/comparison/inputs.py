@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lightadapt.anatomy import Layers
-from lightadapt.base.blueprint import Blueprint, make_blueprint
-from lightadapt.base.design import make_design
-from lightadapt.base.limits import check_room
+from lightadapt.base.blueprint import make_blueprint
 from lightadapt.base.source import find_source, load_tokenizer
-from lightadapt.data import Data, Record, Records
+from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError
+from lightadapt.experiments.jobs import only_fields, refusal
 from lightadapt.machine.hardware import choose_device
 from lightadapt.methods import METHODS, Method, resolve_method
 from lightadapt.numbers import check_positive, check_whole
-from lightadapt.tasks import TASKS, LabelledTask, Task, resolve_task
+from lightadapt.tasks import Task
 
 USUAL_METHODS = ("full", "lora", "prefix", "bottleneck", "ia3", "bitfit", "probe")
 
@@ -83,27 +78,6 @@ def _describe(method: Method) -> str:
     return f"{method.name}({', '.join(changed)})" if changed else method.name
 
 
-def read_data(
-    task: str | Task, train: Data, test: Data, columns: Mapping[str, str] | None
-) -> tuple[Task, Records, Records]:
-    """The task with its labels, and the checked records, whose columns have the names of the fields from here on.
-
-    Raises:
-        LightAdaptError: an unknown task, data that is not there, or a record that cannot be used.
-    """
-    chosen = resolve_task(task)
-    if TASKS.get(chosen.name) is not type(chosen):
-        raise LightAdaptError(f"Task {chosen.name!r} is not one of lightadapt's, so other processes cannot make it.")
-    learned = chosen.read(train, split="train", columns=columns)
-    scored = chosen.read(test, split="test", columns=columns)
-    examples = chosen.parse(learned)
-    if isinstance(chosen, LabelledTask) and chosen.labels is None:
-        chosen = chosen.with_labels(chosen.find_labels(examples))
-    chosen.check_answers(examples, learned)
-    chosen.check_answers(chosen.parse(scored), scored)
-    return replace(chosen, columns=None), learned, scored
-
-
 def choose_records(records: Records, count: int | None) -> Records:
     """The first records of a shuffle that is always the same; None: all, as they are.
 
@@ -152,7 +126,7 @@ def check_inputs(
     blueprint = make_blueprint(source, task)
     blueprint.anatomy.choose_blocks(layers)
     tokenizer = load_tokenizer(source, None, task)
-    refused = {name: _refusal(blueprint, tokenizer, method, layers, place) for name, method in methods.items()}
+    refused = {name: refusal(blueprint, tokenizer, method, layers, place) for name, method in methods.items()}
     refused = {name: reason for name, reason in refused.items() if reason}
     if len(refused) == len(methods):
         raise LightAdaptError(f"No method can be compared. {next(iter(refused.values()))}")
@@ -160,28 +134,11 @@ def check_inputs(
         model=source.name or str(model),
         task=task,
         methods=methods,
-        train=[_only_fields(item, task) for item in train],
-        test=[_only_fields(item, task) for item in test],
+        train=[only_fields(item, task) for item in train],
+        test=[only_fields(item, task) for item in test],
         epochs=epochs,
         layers=layers,
         device=place,
         threads=threads,
         refused=refused,
     )
-
-
-def _refusal(blueprint: Blueprint, tokenizer: Any, method: Method, layers: Layers, device: str) -> str:
-    """Why the model cannot serve a method, told without weights; empty when it can."""
-    try:
-        make_design(blueprint, method, layers=layers, device=device)
-        check_room(blueprint.anatomy, tokenizer, method)
-    except LightAdaptError as error:
-        return str(error)
-    return ""
-
-
-def _only_fields(item: Mapping[str, Any], task: Task) -> Record:
-    """A record with the fields of the task alone, as JSON holds them."""
-    kept = {name: item[name] for name in task.fields if name in item}
-    plain: Record = json.loads(json.dumps(kept, default=lambda value: np.asarray(value).tolist()))
-    return plain

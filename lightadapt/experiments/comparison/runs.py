@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +11,6 @@ from pathlib import Path
 import torch
 
 from lightadapt.anatomy import Layers
-from lightadapt.base.source import find_source
 from lightadapt.data import Data, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.experiments.apart import ChildError, call_apart
@@ -23,14 +20,14 @@ from lightadapt.experiments.comparison.inputs import (
     check_inputs,
     choose_records,
     name_methods,
-    read_data,
 )
 from lightadapt.experiments.comparison.job import run_job
 from lightadapt.experiments.comparison.results import Comparison, Outcome, Setting, check_same, read_comparison
+from lightadapt.experiments.jobs import digest_of, read_data, short_name, task_of_job, write_records
 from lightadapt.experiments.machine import describe_machine
 from lightadapt.methods import Method
 from lightadapt.numbers import check_whole
-from lightadapt.tasks import LabelledTask, Task
+from lightadapt.tasks import Task
 
 
 def compare(
@@ -93,7 +90,7 @@ def compare(
     comparison = _go_on(_empty(given, title, str(examples.source)), target)
     done = {(run.method, run.seed) for run in comparison.runs if run.status == "done"}
     with tempfile.TemporaryDirectory(prefix="lightadapt-compare-") as folder:
-        _write_records(Path(folder), given)
+        write_records(Path(folder), train=given.train, test=given.test)
         # The methods take turns, so that what disturbs the machine for a while disturbs them alike.
         for seed, name in itertools.product(range(seeds), named):
             if (name, seed) in done:
@@ -137,8 +134,8 @@ def _go_on(comparison: Comparison, target: Path | None) -> Comparison:
 
 def _empty(given: Inputs, title: str | None, data: str) -> Comparison:
     """The comparison without its runs."""
-    where = _short(data) if Path(data).is_file() else "records in memory" if data == Records([]).source else data
-    model = _short(given.model) if Path(given.model).is_dir() else given.model
+    where = short_name(data) if Path(data).is_file() else "records in memory" if data == Records([]).source else data
+    model = short_name(given.model) if Path(given.model).is_dir() else given.model
     setting = Setting(
         model=model,
         task=given.task.name,
@@ -149,33 +146,12 @@ def _empty(given: Inputs, title: str | None, data: str) -> Comparison:
         layers=given.layers if given.layers is None or isinstance(given.layers, str) else list(given.layers),
         device=given.device,
         threads=given.threads or torch.get_num_threads(),
-        digest=_digest(given),
+        digest=digest_of(given.model, given.task, given.train, given.test),
     )
     return Comparison(title=title or f"{where}, {model}", setting=setting, machine=describe_machine(given.device))
 
 
-def _short(path: str) -> str:
-    """The last two parts of a path: in full it would tell where somebody keeps files, and one is often `train`."""
-    return "/".join(Path(path).resolve().with_suffix("").parts[-2:])
-
-
-def _digest(given: Inputs) -> str:
-    config = find_source(given.model).config.to_dict()
-    for name in ("_name_or_path", "transformers_version"):
-        config.pop(name, None)
-    labels = list(given.task.labels or ()) if isinstance(given.task, LabelledTask) else []
-    parts = [given.train, given.test, config, given.task.settings(), labels]
-    content = json.dumps(parts, sort_keys=True, default=str, ensure_ascii=False)
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
 # ---- runs
-
-
-def _write_records(folder: Path, given: Inputs) -> None:
-    for name, part in (("train", given.train), ("test", given.test)):
-        lines = [json.dumps(record) + "\n" for record in part]
-        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def _run_apart(given: Inputs, name: str, seed: int, folder: Path) -> Outcome:
@@ -183,13 +159,12 @@ def _run_apart(given: Inputs, name: str, seed: int, folder: Path) -> Outcome:
     if name in given.refused:
         return _without_path(Outcome(method=name, seed=seed, status="refused", reason=given.refused[name]), given.model)
     method = given.methods[name]
-    labels = list(given.task.labels or ()) if isinstance(given.task, LabelledTask) else None
     job = {
         "name": name,
         "seed": seed,
         "model": given.model,
         "method": {"name": method.name, "settings": method.settings()},
-        "task": {"name": given.task.name, "settings": given.task.settings(), "labels": labels},
+        "task": task_of_job(given.task),
         "train": str(folder / "train.jsonl"),
         "test": str(folder / "test.jsonl"),
         "epochs": given.epochs,
@@ -205,4 +180,4 @@ def _run_apart(given: Inputs, name: str, seed: int, folder: Path) -> Outcome:
 
 def _without_path(run: Outcome, model: str) -> Outcome:
     """The run with the model's folder by its short name."""
-    return replace(run, reason=run.reason.replace(model, _short(model))) if Path(model).is_dir() else run
+    return replace(run, reason=run.reason.replace(model, short_name(model))) if Path(model).is_dir() else run
