@@ -28,7 +28,7 @@ OF_FIT = (
 """Arguments of `fit` that can be searched."""
 NOT_ARGS = ("output_dir", "eval_strategy", "eval_steps", "save_strategy", "load_best_model_at_end", "disable_tqdm")
 """Arguments of Trainer that a search sets itself."""
-NONE = {
+NONE: dict[str, Any] = {
     "epochs": None,
     "learning_rate": None,
     "batch_tokens": None,

@@ -36,7 +36,8 @@ def run_search(
         options: of `tune`.
 
     Raises:
-        LightAdaptError: nothing can be searched like this, or a folder is taken or matplotlib missing; before any trial.
+        LightAdaptError: nothing can be searched like this, a folder is taken, or matplotlib is missing; before any
+            trial.
     """
     if plots is not None:
         require_matplotlib()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MINUTES = 300
 """Seconds from which time is drawn in minutes."""
+ABSENT = object()
+"""In the place of a setting that a trial does not have, since its method has none of that name."""
 
 
 def draw_plots(study: Study, folder: Path) -> list[Path]:
@@ -50,11 +53,10 @@ def draw_progress(study: Study) -> Figure:
         chosen = [each for each in trials if (each.end == "done") == done]
         if chosen:
             times = [each.elapsed / unit for each in chosen]
-            axes.plot(times, [each.score for each in chosen], "o", color=colour, markersize=5, label=label)
+            axes.plot(times, [each.score or 0.0 for each in chosen], "o", color=colour, markersize=5, label=label)
     done_trials = [each for each in trials if each.end == "done"]
-    best, pick = [], max if study.task.greater_is_better else min
-    for each in done_trials:
-        best.append(pick([*best[-1:], each.score]))
+    pick = max if study.task.greater_is_better else min
+    best = list(accumulate((each.score or 0.0 for each in done_trials), pick))
     times = [each.elapsed / unit for each in done_trials]
     axes.step([*times, trials[-1].elapsed / unit], [*best, best[-1]], where="post", color=BLUE, label="best so far")
     default = study.default_trial
@@ -73,7 +75,7 @@ def draw_settings(study: Study) -> Figure:
     figure = empty_figure((max(SIZE[0], 1.3 * (len(names) + 1)), SIZE[1]))
     axes = figure.add_subplot()
     clear(axes)
-    columns = [_heights([each.settings.get(name) for each in trials]) for name in names]
+    columns = [_heights([each.settings.get(name, ABSENT) for each in trials]) for name in names]
     scores = _heights([each.score for each in trials])
     for number, trial in enumerate(trials):
         best = trial.number == study.best_trial.number
@@ -83,7 +85,7 @@ def draw_settings(study: Study) -> Figure:
         axes.plot(*zip(*known, strict=True), color=ORANGE if best else BLUE, alpha=1 if best else strength)
     axes.set_xticks(range(len(names) + 1), [*names, study.task.headline], rotation=25, ha="right", fontsize=8)
     for column, name in enumerate(names):
-        _write_values(axes, column, [each.settings.get(name) for each in trials])
+        _write_values(axes, column, [each.settings.get(name, ABSENT) for each in trials])
     _write_values(axes, len(names), [each.score for each in trials])
     axes.set_yticks([])
     axes.set_title("settings of all trials; the best in orange", fontsize=10, loc="left")
@@ -112,15 +114,16 @@ def _is_number(value: Any) -> bool:
 
 def _heights(values: Sequence[Any]) -> list[float | None]:
     """Where values stand between 0 and 1: numbers by their size, by its logarithm where it spans a factor of ten."""
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not ABSENT]
     if not all(map(_is_number, known)):
-        order = sorted({_key(value) for value in values})
-        return [order.index(_key(value)) / max(1, len(order) - 1) for value in values]
+        order = sorted({_key(value) for value in known})
+        places = {name: number / max(1, len(order) - 1) for number, name in enumerate(order)}
+        return [places.get(_key(value)) for value in values]
     low, high = min(known), max(known)
     scale = math.log if low > 0 and high >= 10 * low else float
     ends = scale(low), scale(high)
     width = ends[1] - ends[0] or 1.0
-    return [None if value is None else (scale(value) - ends[0]) / width for value in values]
+    return [None if value is ABSENT else (scale(value) - ends[0]) / width for value in values]
 
 
 def _write_values(axes: Any, column: int, values: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ is one whose run is broken off. Short runs favour rates that collapse in long on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
@@ -32,15 +32,16 @@ class AtCheckpoints(BasePruner):
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the trial is not among the best third of those that came as far as its last rung."""
-        reached = [rung for rung in RUNGS if trial.intermediate_values and max(trial.intermediate_values) >= rung]
-        if not reached or max(trial.intermediate_values) >= WHOLE:
+        now = max(trial.intermediate_values, default=0)
+        reached = [rung for rung in RUNGS if now >= rung]
+        if not reached or now >= WHOLE:
             return False
         states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
         others = [each for each in study.get_trials(deepcopy=False, states=states) if each.number != trial.number]
         more = study.direction == StudyDirection.MAXIMIZE
         scores = [_best_by(each.intermediate_values, reached[-1], more) for each in others]
         known = [score for score in scores if score is not None]
-        own = _best_by(trial.intermediate_values, WHOLE, more)
+        own = _best_by(trial.intermediate_values, now, more)
         if len(known) < ENOUGH or own is None:
             return False
         better = sum(score > own if more else score < own for score in known)
@@ -52,5 +53,5 @@ def _best_by(points: Mapping[int, float], rung: int, more: bool) -> float | None
     later = [step for step in points if step >= rung]
     if not later:
         return None
-    seen: list[Any] = [score for step, score in points.items() if step <= min(later)]
-    return max(seen) if more else min(seen)
+    seen = [score for step, score in points.items() if step <= min(later)]
+    return float(max(seen) if more else min(seen))

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightadapt.api import load
+from lightadapt.api import adapt, load
+from lightadapt.data import Data
 from lightadapt.display.figures import require_matplotlib
 from lightadapt.errors import LightAdaptError
 from lightadapt.experiments.tuning.store import Store, quiet_optuna
@@ -135,6 +136,20 @@ class Study:
         if not folder.is_dir():
             raise LightAdaptError(f"{folder}, what the best trial learned, is not there. Train again with study.best.")
         return load(folder, base=self.model, device=self.device)
+
+    def retrain(self, train: Data, validation: Data | float | None = None, *, seed: int = 0) -> Adapted:
+        """The best settings trained again, in this process: on more data, on all of it, or with another seed.
+
+        Without validation data, the weights are those of the last step.
+
+        Raises:
+            DataError: a record cannot be used.
+        """
+        best = dict(self.best)
+        where = {"layers": best.pop("layers", self.setting["layers"]), "device": self.device, "seed": seed}
+        adapted = adapt(self.model, best.pop("task", self.task), best.pop("method"), **where)
+        adapted.fit(train, validation, **best)
+        return adapted
 
     @property
     def folder(self) -> Path:

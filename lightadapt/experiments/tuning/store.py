@@ -140,6 +140,8 @@ class Store:
         """
         import optuna
 
+        if "://" not in self.place:
+            mend(Path(self.place))
         storage = self.storage()
         study = optuna.create_study(storage=storage, study_name=self.name, direction=direction, load_if_exists=True)
         known = study.user_attrs.get(SETTING)
@@ -193,6 +195,31 @@ def _sampler(seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=STARTUP)
 
 
+def mend(journal: Path) -> None:
+    """Take the half of a line off the end of a journal, which a process that was killed has left.
+
+    Optuna would write the next line behind it, and read neither.
+
+    Raises:
+        LightAdaptError: the file is no journal.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not journal.is_file():
+        return
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        content = journal.read_bytes()
+        if content and not content.startswith(b"{"):
+            raise LightAdaptError(f"{journal} is no journal of a study. Choose another storage.")
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(journal, whole)
+    finally:
+        lock.release()
+
+
 def check_same(known: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
     """Raise when a storage holds a study of something else.
 
@@ -223,6 +250,6 @@ def has_died(process: str | None) -> bool:
     if node != platform.node():
         return False
     try:
-        return abs(psutil.Process(int(number)).create_time() - float(created)) > 1
+        return bool(abs(psutil.Process(int(number)).create_time() - float(created)) > 1)
     except psutil.Error:
         return True

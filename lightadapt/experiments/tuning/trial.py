@@ -7,6 +7,7 @@ scores are told to.
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Watch(TrainerCallback):
         self.epoch = 0.0
         self._begun = self._last = time.time()
         self._scoring = 0.0
+        self._parent = os.getppid()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -56,6 +58,8 @@ class Watch(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._last = time.time()
         self.epoch = float(state.epoch or 0)
+        if os.getppid() != self._parent:
+            raise EndedError("lost", "the process that began the trial is gone")
         if self.deadline is None or state.global_step >= state.max_steps:
             return
         if self._last > self.deadline:
@@ -68,7 +72,7 @@ class Watch(TrainerCallback):
     def _needed(self, state: TrainerState) -> float:
         """Seconds that are left of the run, as far as it can be told from those before."""
         a_step = (self._last - self._begun - self._scoring * len(self.points)) / state.global_step
-        return a_step * (state.max_steps - state.global_step)
+        return float(a_step * (state.max_steps - state.global_step))
 
     def on_evaluate(
         self,
@@ -93,6 +97,7 @@ def run_trial(job: dict[str, Any]) -> dict[str, Any]:
     """What came of a trial, as JSON holds it: how it ended, its scores, and how long it took."""
     task = task_of_json(job["task"], job["task"]["labels"])
     watch = Watch(job, task.headline)
+    found: dict[str, Any]
     start = time.time()
     try:
         adapted = adapt(
