@@ -85,6 +85,10 @@ def test_the_head_has_a_rate_of_its_own(classifier, messages):
     watch = Watch()
     classifier(method="full").fit(messages, epochs=1, learning_rate=1e-5, callbacks=[watch])
     assert sorted({group["initial_lr"] for group in watch.optimizer.param_groups}) == pytest.approx([1e-5, 5e-4])
+    watch, rates = Watch(), {"learning_rate": 1e-5, "head_learning_rate": 3e-3}
+    history = classifier(method="full").fit(messages, epochs=1, **rates, callbacks=[watch])
+    assert sorted({group["initial_lr"] for group in watch.optimizer.param_groups}) == pytest.approx([1e-5, 3e-3])
+    assert {name: history.settings[name] for name in rates} == rates
 
 
 def test_records_per_step_and_token_budgets(classifier, messages):
