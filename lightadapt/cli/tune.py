@@ -35,6 +35,9 @@ def tune(
             help="name=range: method.rank=[4,8,16], learning_rate=1e-4..1e-2,log; may be repeated.",
         ),
     ] = None,
+    unseen: Annotated[
+        float | None, typer.Option(help="Share of the validation data that no trial is scored on, such as 0.5.")
+    ] = None,
     layers: Annotated[str | None, typer.Option(help="Blocks to adapt, such as last:4 or 0,1,5.")] = None,
     columns: Annotated[list[str] | None, typer.Option(help="field=column, for other names; may be repeated.")] = None,
     threads: Annotated[int | None, typer.Option(help="Cores that a trial computes on.")] = None,
@@ -62,6 +65,7 @@ def tune(
             trials=trials,
             method=method,
             search=parse_search(search),
+            unseen=unseen,
             layers=parse_layers(layers),
             columns=parse_columns(columns) or {},
             threads=threads,

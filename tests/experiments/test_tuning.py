@@ -138,6 +138,34 @@ def test_it_shows_itself(study, tmp_path):
     assert all(each.stat().st_size > 5_000 for each in files)
 
 
+def test_a_loss_is_the_better_the_smaller(tiny, tmp_path, near):
+    pairs = [{"prompt": each["text"], "completion": each["label"]} for each in TRAIN[:16]]
+    options = {"search": {"epochs": [1]}, "trials": 7, "storage": tmp_path, "device": "cpu", "method": "lora"}
+    found = la.tune(tiny("gpt2"), "generation", pairs, 0.25, **options)
+    assert (found.setting["train"], found.setting["validation"]) == (12, 4)
+    scores = [each.score for each in found.trials if each.end == "done"]
+    assert len(set(scores)) > 1
+    assert found.score == min(scores)
+    assert sum(found.importances().values()) == pytest.approx(1)
+    assert "learning_rate" in found.importances()
+    assert (tmp_path / "plots" / "importance.png") in found.plot(tmp_path / "plots")
+
+
+def test_records_that_no_trial_is_scored_on_say_what_the_best_is_worth(tiny, tmp_path, near):
+    options = {"search": {"epochs": [1]}, "trials": 1, "method": "probe", "unseen": 0.4}
+    found = run(tiny, tmp_path, **options)
+    assert (found.setting["validation"], len(found.unseen)) == (18, 12)
+    assert found.unseen_scores == found.adapted.evaluate(list(found.unseen))
+    assert str(found).splitlines()[-1].startswith("On 12 records on which no trial was scored, it has ")
+
+
+def test_one_value_is_that_of_every_trial(tiny, tmp_path, near):
+    found = run(tiny, tmp_path, trials=4, search={**SEARCH, "method": ["ia3", "lora"], "method.rank": [2]})
+    assert found.default_trial.settings["method"] == "ia3"
+    assert {job["method"]["settings"].get("rank") for job in near if job["method"]["name"] == "lora"} <= {2}
+    assert {job["fit"]["epochs"] for job in near} == {2}
+
+
 # ---- going on
 
 

@@ -42,6 +42,8 @@ class Given:
     asked: Mapping[str, Range]
     train: Sequence[Record]
     validation: Sequence[Record]
+    unseen: Sequence[Record]
+    """Those on which no trial is scored."""
     layers: Layers
     devices: Sequence[str]
     """One for each trial that runs at a time."""
@@ -58,6 +60,12 @@ class Given:
             key: each.values[0] for key, each in self.asked.items() if isinstance(each, Choice) and len(each.values) < 2
         }
 
+    def fixed_of(self, method: str) -> dict[str, Any]:
+        """What has one value in all trials with a method, that name itself among it."""
+        known = {f"method.{field}" for field in vars(self.methods[method])}
+        kept = {key: each for key, each in self.fixed.items() if key in known or not key.startswith("method.")}
+        return {"method": method, **kept}
+
     @property
     def setting(self) -> dict[str, Any]:
         """What a study is of, by which its storage is known again."""
@@ -66,6 +74,7 @@ class Given:
             "task": self.task.name,
             "train": len(self.train),
             "validation": len(self.validation),
+            "unseen": len(self.unseen),
             "data": digest_of(self.model, self.task, self.train, self.validation),
             "methods": [str(method) for method in self.methods.values()],
             "search": {key: str(each) for key, each in sorted(self.asked.items())},
@@ -80,6 +89,7 @@ def check_inputs(
     train: Data,
     validation: Data | float,
     *,
+    unseen: float | None,
     method: str | Method | None,
     search: Mapping[str, Any] | None,
     layers: Layers,
@@ -108,6 +118,7 @@ def check_inputs(
     source = find_source(model)
     blueprint, tokenizer = make_blueprint(source, chosen), load_tokenizer(source, None, chosen)
     blueprint.anatomy.choose_blocks(layers)
+    rest, kept = (scored, None) if unseen is None else _divide(chosen, scored, unseen, seed)
 
     def refuses(each: Method) -> str:
         return refusal(blueprint, tokenizer, each, layers, place)
@@ -124,7 +135,8 @@ def check_inputs(
         methods=served,
         asked=asked,
         train=[only_fields(item, chosen) for item in learned],
-        validation=[only_fields(item, chosen) for item in scored],
+        validation=[only_fields(item, chosen) for item in rest],
+        unseen=[only_fields(item, chosen) for item in kept or ()],
         layers=layers,
         devices=_devices(device, place, workers),
         threads=threads,
@@ -154,8 +166,14 @@ def _read(
     if not is_share(validation):
         return read_data(task, train, validation, columns)
     chosen, every, _ = read_data(task, train, train, columns)
-    first, second = divide(chosen.classes_of(chosen.parse(every)), validation, seed=seed, source=every.source)
-    return chosen, every.only(first), every.only(second)
+    return (chosen, *_divide(chosen, every, validation, seed))
+
+
+def _divide(task: Task, records: Records, share: float, seed: int) -> tuple[Records, Records]:
+    """The records in two parts, the second with a share of them and of each class."""
+    classes = task.classes_of(task.parse(records))
+    first, second = divide(classes, share, seed=seed, source=records.source)
+    return records.only(first), records.only(second)
 
 
 def _is_uneven(task: Task, records: Records) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightadapt.api import adapt, load
-from lightadapt.data import Data
+from lightadapt.data import Data, Record
 from lightadapt.display.figures import require_matplotlib
 from lightadapt.errors import LightAdaptError
 from lightadapt.experiments.tuning.store import Store, quiet_optuna
@@ -93,6 +93,8 @@ class Study:
     """What was searched, and on which data."""
     trials: tuple[Trial, ...]
     store: Store
+    unseen: tuple[Record, ...] = field(default=(), repr=False)
+    """Validation records on which no trial was scored."""
     device: str = "auto"
 
     @property
@@ -136,6 +138,11 @@ class Study:
         if not folder.is_dir():
             raise LightAdaptError(f"{folder}, what the best trial learned, is not there. Train again with study.best.")
         return load(folder, base=self.model, device=self.device)
+
+    @cached_property
+    def unseen_scores(self) -> dict[str, float]:
+        """What the best trial scores on records on which no trial was scored; empty where `tune` was to keep none."""
+        return dict(self.adapted.evaluate(list(self.unseen))) if self.unseen else {}
 
     def retrain(self, train: Data, validation: Data | float | None = None, *, seed: int = 0) -> Adapted:
         """The best settings trained again, in this process: on more data, on all of it, or with another seed.

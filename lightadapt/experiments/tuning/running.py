@@ -104,7 +104,7 @@ class Search:
 
     def _run_default(self) -> None:
         """The trial with the default settings, which tells how long a run takes and where ranges have their middle."""
-        settings = {"method": next(iter(self.given.methods)), **self.given.fixed}
+        settings = self.given.fixed_of(next(iter(self.given.methods)))
         result = self._train(Space(self.given.methods, ()), settings, None, self.given.devices[0])
         if result["end"] != "done":
             raise LightAdaptError(self._why_no_default(result))

@@ -37,6 +37,7 @@ def tune(
     trials: int | None = None,
     method: str | Method | None = None,
     search: Mapping[str, Any] | None = None,
+    unseen: float | None = None,
     storage: str | Path | None = None,
     name: str = "study",
     layers: Layers = None,
@@ -66,6 +67,8 @@ def tune(
             (`"learning_rate"`), `"method"`, `"method.rank"`, `"task.class_weights"`, `"args.weight_decay"` or
             `"layers"`. A range is a list of choices, `(low, high)` or `(low, high, "log")`; a list of one value sets
             it for all trials.
+        unseen: a share of the validation data on which no trial is scored, such as 0.5; what the best scores there is
+            not optimistic for having been chosen.
         storage: where trials are kept: a folder, a journal file, or the URL of a database as Optuna takes it. Several
             processes may share it. None: a folder in `lightadapt-tune` that is the same for the same call.
         name: of the study in its storage.
@@ -95,6 +98,7 @@ def tune(
         task,
         train,
         validation,
+        unseen=unseen,
         method=method,
         search=search,
         layers=layers,
@@ -120,6 +124,7 @@ def tune(
         setting=given.setting,
         trials=tuple(trials_of(study)),
         store=store,
+        unseen=tuple(given.unseen),
         device=device,
     )
 

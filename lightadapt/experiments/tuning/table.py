@@ -51,6 +51,9 @@ def sentences(study: Study) -> list[str]:
     if mattered:
         lines.append(f"What mattered: {', '.join(f'{name} {share:.0%}' for name, share in mattered.items())}.")
     records = study.setting["validation"]
+    if study.unseen_scores:
+        score = study.unseen_scores[study.task.headline]
+        return [*lines, f"On {len(study.unseen):,} records on which no trial was scored, it has {score:.4f}."]
     lines.append(
         f"The best of several scores on the same {records:,} validation records is optimistic: score study.adapted on "
         "other records before you quote it."
