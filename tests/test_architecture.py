@@ -25,7 +25,7 @@ LAYERS = [
     {"methods", "tasks"},
     {"base", "evaluation"},
     {"adaptation"},
-    {"runtime"},
+    {"runtime", "stream"},
     {"training", "export"},
     {"adapted"},
     {"api"},

@@ -86,7 +86,7 @@ def restore(runner: Runner, artifact: Artifact) -> None:
     """
     learned = not artifact.manifest.get("untrained", False)
     runner.adaptation.restore(artifact.tensors, artifact.path, learned=learned)
-    runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
+    runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"], summary=artifact.summary)
 
 
 def _check_base(artifact: Artifact, base: Base, way_out: str) -> None:

@@ -14,6 +14,7 @@ from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import warn
+from lightadapt.stream.summary import keep_summary
 from lightadapt.tasks import Task
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
 from lightadapt.training.frozen import FrozenBase
@@ -39,6 +40,7 @@ def fit(
     columns: Mapping[str, str | int] | None,
     callbacks: Sequence[Any],
     on_error: str,
+    summary: bool = True,
 ) -> History:
     """Train an adaptation, and return the record of the run; see `Adapted.fit`.
 
@@ -87,6 +89,8 @@ def fit(
         )
     if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)
+    if summary:
+        keep_summary(runner, learned.examples, None if checked is None else checked[0])
     assert runner.last_run.history is not None
     return runner.last_run.history
 
