@@ -18,7 +18,7 @@ from lightadapt.numbers import is_number, is_whole
 SUMMARY_NAME = "training_summary.safetensors"
 """The file of it in an artifact; artifacts without one are whole, too."""
 LARGEST = 127
-"""Vectors of length one are kept in 8 bits, each scaled to this: that turns a vector by less than half a degree."""
+"""The largest number that vectors are kept as, in 8 bits: that turns a vector by less than a degree."""
 PARTS = ("nearest", "mean", "margin")
 """What speaks for a text being of no known class, see `lightadapt.stream.unknown`."""
 
@@ -64,10 +64,10 @@ class TrainingSummary:
 
     def write(self, file: Path) -> None:
         """Write it as safetensors, with what is no array as JSON in its metadata."""
-        arrays = {"vectors": _in_8_bits(self.vectors)}
+        arrays = _in_8_bits("vectors", self.vectors)
         facts: dict[str, Any] = {"comparable": self.comparable, "counts": dict(self.counts), "counted": self.counted}
         if self.known is not None:
-            arrays |= {"numbers": self.known.numbers.astype(np.int32), "means": _in_8_bits(self.known.means)}
+            arrays |= {"numbers": self.known.numbers.astype(np.int32), **_in_8_bits("means", self.known.means)}
             told = asdict(self.known)
             facts["known"] = {name: told[name] for name in ("labels", "usual", "limit", "held_out")}
         save_file(arrays, file, metadata={"summary": json.dumps(facts)})
@@ -92,14 +92,14 @@ def read_summary(file: Path) -> TrainingSummary:
 
 def _checked(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> TrainingSummary:
     counts, counted, known = facts["counts"], facts["counted"], None
-    vectors = _of_8_bits("vectors", arrays["vectors"])
+    vectors = _of_8_bits("vectors", arrays)
     if not all(map(is_whole, [counted, *counts.values()])) or not all(0 <= each <= counted for each in counts.values()):
         raise ValueError("its counts are no counts")
     if "known" in facts:
         told = facts["known"]
         known = KnownClasses(
             arrays["numbers"],
-            _of_8_bits("means", arrays["means"]),
+            _of_8_bits("means", arrays),
             tuple(map(str, told["labels"])),
             tuple((float(mean), float(spread)) for mean, spread in told["usual"]),
             float(told["limit"]),
@@ -124,15 +124,30 @@ def _check_known(known: KnownClasses, vectors: int) -> None:
         raise ValueError("a spread is not above 0")
 
 
-def _in_8_bits(vectors: np.ndarray) -> np.ndarray:
-    largest = np.maximum(np.abs(vectors).max(-1, keepdims=True), 1e-12)
-    found: np.ndarray = np.round(vectors / largest * LARGEST).astype(np.int8)
-    return found
+def _in_8_bits(name: str, vectors: np.ndarray) -> dict[str, np.ndarray]:
+    """Vectors as whole numbers, with what makes them vectors again: a center and a step for each of their dimensions.
+
+    Encoders have dimensions that are large in every text, so that one step for all would lose the others.
+    """
+    center = vectors.mean(0)
+    step = np.maximum(np.abs(vectors - center).max(0), 1e-12) / LARGEST
+    rounded = np.round((vectors - center) / step).astype(np.int8)
+    return {name: rounded, f"{name}.center": center.astype(np.float32), f"{name}.step": step.astype(np.float32)}
 
 
-def _of_8_bits(name: str, values: np.ndarray) -> np.ndarray:
-    if values.ndim != 2 or values.dtype != np.int8 or not values.size:
+def _of_8_bits(name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The vectors of `_in_8_bits`, of length one again but for those of zeros."""
+    values, center, step = (arrays[each] for each in (name, f"{name}.center", f"{name}.step"))
+    if (
+        values.ndim != 2
+        or values.dtype != np.int8
+        or not values.size
+        or {center.shape, step.shape} != {values.shape[1:]}
+    ):
         raise ValueError(f"{name} is {values.dtype} of shape {values.shape}")
-    vectors = values.astype(np.float32)
-    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    vectors = values.astype(np.float32) * step + center
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if not np.isfinite(lengths).all():
+        raise ValueError(f"{name} is not finite")
+    found: np.ndarray = np.where(lengths > 0.5, vectors / np.maximum(lengths, 1e-12), 0)
     return found

@@ -88,7 +88,6 @@ def compare(runner: Runner, asked: Asked, kept: TrainingSummary, level: float) -
         mixture = p_of_energy(kept.vectors, vectors, rng)
     p_value = min(1.0, 2 * min(novelty, mixture))
     unlike = np.flatnonzero(distances > np.quantile(usual, QUANTILE))
-    farthest = sorted(map(int, unlike), key=lambda index: -distances[index])[:SHOWN]
     return Drift(
         drifted=p_value <= level,
         p_value=p_value,
@@ -96,15 +95,17 @@ def compare(runner: Runner, asked: Asked, kept: TrainingSummary, level: float) -
         unlike=len(unlike) / len(distances),
         texts=len(distances),
         shares=[each for each in changes if 2 * each.p_value <= level],
-        examples=[
-            NewText(asked.records.number(index), _text_of(runner, asked, index), float(distances[index]))
-            for index in farthest
-        ],
+        examples=_most_unlike(runner, asked, unlike, distances),
     )
 
 
-def _text_of(runner: Runner, asked: Asked, index: int) -> str:
-    return runner.task.text_of(asked.records.items[index])
+def _most_unlike(runner: Runner, asked: Asked, unlike: np.ndarray, distances: np.ndarray) -> list[NewText]:
+    """The texts of these numbers, the farthest first, each once."""
+    found: dict[str, NewText] = {}
+    for index in sorted(map(int, unlike), key=lambda index: -distances[index]):
+        text = runner.task.text_of(asked.records.items[index])
+        found.setdefault(text, NewText(asked.records.number(index), text, float(distances[index])))
+    return list(found.values())[:SHOWN]
 
 
 def _kept(runner: Runner) -> TrainingSummary:
@@ -217,4 +218,4 @@ def _energy(distances: np.ndarray, is_new: np.ndarray) -> float:
 def _p_of(drawn: Sequence[float], found: float) -> float:
     """The part of what was drawn by chance that reaches what was found, which counts as drawn, too."""
     # Sums in another order differ in their last digits.
-    return (1 + sum(value >= found - 1e-7 for value in drawn)) / (len(drawn) + 1)
+    return float((1 + sum(value >= found - 1e-7 for value in drawn)) / (len(drawn) + 1))

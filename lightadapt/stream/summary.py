@@ -61,7 +61,7 @@ def summarize(runner: Runner, examples: Sequence[Any], held_out: Sequence[Any] |
     gone_through = len(examples) * (1.0 if history is None else history.passes)
     rng = np.random.default_rng(runner.adaptation.design.seed)
     sample = drawn(examples, min(MOST, max(FEWEST, round(gone_through / PART))), rng)
-    unseen = None if held_out is None else drawn(held_out, MOST // 2, rng)
+    unseen = None if held_out is None else drawn(held_out, max(ENOUGH, len(sample) // 2), rng)
     predictions = None if unseen is None or not knows_labels(runner) else predictions_of(runner, unseen)
     counted = drawn(examples, COUNTED, rng)
     if predictions is not None and unseen is not None and len(unseen) >= ENOUGH:
