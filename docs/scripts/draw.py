@@ -233,7 +233,7 @@ HOUSE = (
     (("cli", "the commands"), ("experiments/", "compare; jobs"), ("serving/", "HTTP"), ("demo", "")),
     (("api · adapted", "adapt, load, and the object that they return"),),
     (("training/", "fit: checks, run, trainer, caches"), ("export/", "one file a format, and its proof")),
-    (("runtime/", "an exported model without torch"),),
+    (("runtime/", "an exported model without torch"), ("stream/", "drift; texts of no class")),
     (("adaptation/", "assembly, what is inserted, what runs it, the artifact"),),
     (("base/", "source, blueprint, weights, memory"), ("evaluation/", "what evaluate returns")),
     (("methods/", "one file a method"), ("tasks/", "one file a task; encoding, decoding, losses")),

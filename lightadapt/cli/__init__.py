@@ -11,6 +11,7 @@ import lightadapt
 from lightadapt.cli.check import check
 from lightadapt.cli.compare import compare
 from lightadapt.cli.demo import demo
+from lightadapt.cli.drift import drift
 from lightadapt.cli.env import env
 from lightadapt.cli.evaluate import evaluate
 from lightadapt.cli.export import export
@@ -46,6 +47,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     train: (USE, "lightadapt train --model bert-base-cased --task ner --data train.conll --out my-ner"),
     evaluate: (USE, "lightadapt evaluate my-ner test.conll --json scores.json"),
     predict: (USE, 'echo "Angela Merkel visited Paris" | lightadapt predict my-ner'),
+    drift: (USE, "lightadapt drift my-intents messages.txt --json drift.json"),
     merge: (USE, "lightadapt merge my-ner --out my-ner-merged"),
     export: (USE, "lightadapt export my-ner --to onnx --out my-ner-onnx --quantize int8 --check test.conll"),
     serve: (USE, "lightadapt serve my-ner my-intents --port 8000"),

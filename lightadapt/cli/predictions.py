@@ -54,7 +54,7 @@ def predict_stream(
     """
     if out is not None and out.exists() and Path(inputs).exists() and out.samefile(inputs):
         raise LightAdaptError(f"--out {out} is the file that is read. Name another one.")
-    source: Any = _lines_of(inputs, adapted) or inputs
+    source: Any = lines_of(inputs, adapted) or inputs
     kept: Iterator[Any] | None = None
     if with_inputs:
         if source is inputs:
@@ -68,7 +68,7 @@ def predict_stream(
             write({**own, **_as_row(prediction, scores=scores)})
 
 
-def _lines_of(inputs: str, adapted: Adapted) -> Iterator[Any] | None:
+def lines_of(inputs: str, adapted: Adapted) -> Iterator[Any] | None:
     """The inputs in the lines of the standard input, or of a text file where the task takes no tokens with tags.
 
     None for any other file, which the library reads itself.

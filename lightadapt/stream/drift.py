@@ -10,9 +10,8 @@ Two questions are asked, each at half the level, so that both together raise a f
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from lightadapt.numbers import is_number
 from lightadapt.stream.findings import Drift, NewText, ShareChange
 from lightadapt.stream.summary import (
     LEAST,
+    count_labels,
     knows_labels,
     predicted_labels,
     predictions_of,
@@ -70,33 +70,54 @@ def find_drift(
             f"drift: {len(asked.examples)} texts are too few to tell change from chance. Give at least {FEWEST}."
         )
     kept = _kept(runner) if reference is None else _compared(runner, reference, columns)
-    return compare(runner, asked, kept, level)
-
-
-def compare(runner: Runner, asked: Asked, kept: TrainingSummary, level: float) -> Drift:
-    """How the examples differ from what the summary is of."""
-    rng = np.random.default_rng(runner.adaptation.design.seed)
-    vectors = base_vectors(runner, asked.examples)
-    usual, distances = distances_within(kept.vectors), distances_to(kept.vectors, vectors)
-    novelty = p_of_mean(usual, distances, rng)
-    changes: list[ShareChange] = []
+    vectors, labels = base_vectors(runner, asked.examples), None
     if kept.counted and knows_labels(runner):
-        found = Counter(predicted_labels(runner, asked.examples, predictions_of(runner, asked.examples)))
-        changes = share_changes(kept.counts, kept.counted, found, len(asked.examples))
-        mixture = min((each.p_value for each in changes), default=1.0)
-    else:
-        mixture = p_of_energy(kept.vectors, vectors, rng)
-    p_value = min(1.0, 2 * min(novelty, mixture))
-    unlike = np.flatnonzero(distances > np.quantile(usual, QUANTILE))
+        labels = predicted_labels(runner, asked.examples, predictions_of(runner, asked.examples))
+    found = compare(kept, vectors, labels, seed=runner.adaptation.design.seed)
+    p_value = min(1.0, 2 * min(found.p_values.values()))
+    unlike = np.flatnonzero(found.distances > found.limit)
     return Drift(
         drifted=p_value <= level,
         p_value=p_value,
-        p_values={"new texts": novelty, "labels" if changes else "mixture": mixture},
-        unlike=len(unlike) / len(distances),
-        texts=len(distances),
-        shares=[each for each in changes if 2 * each.p_value <= level],
-        examples=_most_unlike(runner, asked, unlike, distances),
+        p_values=found.p_values,
+        unlike=len(unlike) / len(vectors),
+        texts=len(vectors),
+        shares=[each for each in found.changes if 2 * each.p_value <= level],
+        examples=_most_unlike(runner, asked, unlike, found.distances),
     )
+
+
+class Difference(NamedTuple):
+    """What is found between a summary and the vectors of texts."""
+
+    p_values: dict[str, float]
+    """Of both tests."""
+    distances: np.ndarray
+    """`(N,)`, of each text to the nearest of what is kept."""
+    limit: float
+    """The distance from which a text counts as unlike what is kept."""
+    changes: list[ShareChange]
+
+
+def compare(
+    kept: TrainingSummary, vectors: np.ndarray, labels: Sequence[set[str]] | None, *, seed: int = 0
+) -> Difference:
+    """How texts differ from what the summary is of.
+
+    Args:
+        vectors: of the texts, `(N, width)`.
+        labels: that are predicted for each; None where there are none to compare.
+    """
+    rng = np.random.default_rng(seed)
+    usual, distances = distances_within(kept.vectors), distances_to(kept.vectors, vectors)
+    p_values = {"new texts": p_of_mean(usual, distances, rng)}
+    changes: list[ShareChange] = []
+    if labels is None:
+        p_values["mixture"] = p_of_energy(kept.vectors, vectors, rng)
+    else:
+        changes = share_changes(kept.counts, kept.counted, count_labels(labels), len(labels))
+        p_values["labels"] = min((each.p_value for each in changes), default=1.0)
+    return Difference(p_values, distances, float(np.quantile(usual, QUANTILE)), changes)
 
 
 def _most_unlike(runner: Runner, asked: Asked, unlike: np.ndarray, distances: np.ndarray) -> list[NewText]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightadapt.evaluation.mistakes import brief
 
@@ -60,6 +60,11 @@ class Drift:
     """The labels whose shares have changed beyond chance, the clearest first."""
     examples: Sequence[NewText] = field(default=())
     """The texts that are most unlike the training data, the most unlike first; at most 20."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        parts = {name: [each._asdict() for each in getattr(self, name)] for name in ("shares", "examples")}
+        return {**vars(self), "p_values": dict(self.p_values), **parts}
 
     def __str__(self) -> str:
         told = "The texts have drifted" if self.drifted else "No sign of drift"

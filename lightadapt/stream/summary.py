@@ -65,10 +65,10 @@ def summarize(runner: Runner, examples: Sequence[Any], held_out: Sequence[Any] |
     predictions = None if unseen is None or not knows_labels(runner) else predictions_of(runner, unseen)
     counted = drawn(examples, COUNTED, rng)
     if predictions is not None and unseen is not None and len(unseen) >= ENOUGH:
-        counts, of = Counter(predicted_labels(runner, unseen, predictions)), len(unseen)
+        counts, of = count_labels(predicted_labels(runner, unseen, predictions)), len(unseen)
     elif knows_labels(runner):
         assert isinstance(runner.task, LabelledTask)
-        counts = Counter(str(label) for each in runner.task.classes_of(counted) for label in set(each))
+        counts = count_labels(set(map(str, each)) for each in runner.task.classes_of(counted))
         of = len(counted)
     else:
         counts, of = Counter(), 0
@@ -83,7 +83,7 @@ def summarize_data(runner: Runner, examples: Sequence[Any]) -> TrainingSummary:
     rng = np.random.default_rng(runner.adaptation.design.seed)
     sample, counts, counted = drawn(examples, MOST, rng), Counter[str](), 0
     if knows_labels(runner):
-        counts, counted = Counter(predicted_labels(runner, sample, predictions_of(runner, sample))), len(sample)
+        counts, counted = count_labels(predicted_labels(runner, sample, predictions_of(runner, sample))), len(sample)
     return TrainingSummary(base_vectors(runner, sample), True, counts, counted)
 
 
@@ -109,9 +109,16 @@ def predictions_of(runner: Runner, examples: Sequence[Any]) -> list[Any]:
     return runner.decode(examples, features)
 
 
-def predicted_labels(runner: Runner, examples: Sequence[Any], predictions: Sequence[Any]) -> Iterable[str]:
-    """The labels of all predictions, each once for an example that has it: its class, its labels, its entities'."""
+def predicted_labels(runner: Runner, examples: Sequence[Any], predictions: Sequence[Any]) -> list[set[str]]:
+    """The labels of each prediction: its class, its labels, or those of its entities."""
+    found = []
     for example, prediction in zip(examples, predictions, strict=True):
         answer = runner.task.present(example, prediction, scores=False)
-        found = answer if isinstance(answer, list) else [answer]
-        yield from {str(each["label"] if isinstance(each, Mapping) else each) for each in found}
+        parts = answer if isinstance(answer, list) else [answer]
+        found.append({str(each["label"] if isinstance(each, Mapping) else each) for each in parts})
+    return found
+
+
+def count_labels(labels: Iterable[set[str]]) -> Counter[str]:
+    """How many texts have each label."""
+    return Counter(label for each in labels for label in each)
