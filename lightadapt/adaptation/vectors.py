@@ -80,6 +80,8 @@ def _vectors(
     with torch.no_grad(), nullcontext() if adapted else peft_bridge.switched_off(model):
         hidden = backbone(**batch).last_hidden_state  # (rows, T, width)
     rows = of_length_one(pool(hidden, batch["attention_mask"], way).cpu().numpy())
+    if max(counts) == 1:
+        return list(rows)
     # A batch with an axis for choices has rows that are padding, too; else choices follow one another.
     most = max(counts) if given["input_ids"].dim() > 2 else None
     starts = np.arange(len(counts)) * most if most else np.cumsum([0, *counts[:-1]])
