@@ -29,7 +29,7 @@ from lightadapt.display import html
 from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
-from lightadapt.export.merging import merge
+from lightadapt.export.merging import check_learned, merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
@@ -586,8 +586,8 @@ class Adapted:
                 |after - before| / |before|.
 
         Raises:
-            LightAdaptError: the method does not change weights, so it cannot be folded; the outputs differ by more than
-                `max_drift`; or the model is split over several processes.
+            LightAdaptError: the head has learned nothing; the method does not change weights, so it cannot be folded;
+                the outputs differ by more than `max_drift`; or the model is split over several processes.
         """
         if is_sharded(self.model):
             raise LightAdaptError(
@@ -595,6 +595,7 @@ class Adapted:
             )
         self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:
+            check_learned(now)
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
 

@@ -216,8 +216,8 @@ class Runner(Reader):
             return
         self._told = True
         warn(
-            f"The head has learned nothing yet, so what it predicts means nothing: {self._zero_shot.why_not(self.task)}. "
-            f"Train it with fit(…){self._zero_shot.way_out(self.task)}."
+            "The head has learned nothing yet, so what it predicts means nothing: "
+            f"{self._zero_shot.why_not(self.task)}. Train it with fit(…){self._zero_shot.way_out(self.task)}."
         )
 
     def predict(

@@ -89,7 +89,7 @@ class Likelihood(StandIn):
                 cut += 1
             features += [Feature({"input_ids": ids, "attention_mask": [1] * len(ids)}, index) for ids in prompts]
         how = "is read in windows" if overflow == "windows" else "the model sees its start"
-        text = f"{{count}} of {{total}} texts are longer than the {room} tokens for the prompt leave; of each {how}."
+        text = f"{{count}} of {{total}} texts have more than {room} tokens with the prompt; of each {how}."
         return Encoded(features, [Count(text, cut)])
 
     def _prompt(self, view: ModelView) -> Prompt:
