@@ -19,6 +19,7 @@ from lightadapt.adaptation.prediction import decoded
 from lightadapt.adaptation.reader import Reader
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
+from lightadapt.base.pooling import Pooling, pooling_of
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.errors import LightAdaptError, warn
@@ -53,6 +54,8 @@ class Runner(Reader):
         self.task = task
         self.tokenizer = tokenizer
         self.last_run = LastRun()
+        self._pooling: tuple[Pooling | None] | None = None
+        """How the base makes vectors that can be compared, if it does, once that was looked up."""
         self._zero_shot = ZeroShot(adaptation.base)
         self._shots: Sequence[Any] = ()
         """Labelled examples that are shown with each text as long as nothing was learned."""
@@ -219,6 +222,13 @@ class Runner(Reader):
             "The head has learned nothing yet, so what it predicts means nothing: "
             f"{self._zero_shot.why_not(self.task)}. Train it with fit(…){self._zero_shot.way_out(self.task)}."
         )
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """How the base makes vectors that can be compared; None where nothing says that it does."""
+        if self._pooling is None:
+            self._pooling = (pooling_of(self.adaptation.design.blueprint.source),)
+        return self._pooling[0]
 
     def predict(
         self,

@@ -82,6 +82,11 @@ def export(
             f"export({format.name!r}): nothing has been learned yet, and labels are told apart by their names. The "
             "head in the export would be a random one. Train first, or export to 'sentence-transformers'."
         )
+    if runner.adaptation.head.prototypes is not None and format.with_head and not format.as_computed:
+        raise LightAdaptError(
+            f"export({format.name!r}): the rows of this head are prototypes (recipe='few-shot'), which no class of "
+            "transformers reads so. Export to 'onnx', or train with fit(…, recipe='standard')."
+        )
     format.require_packages()
     format.check(runner)
     target = _target(path)

@@ -34,6 +34,8 @@ class Format(ABC):
     """What must be there to be imported."""
     with_head: ClassVar[bool] = True
     """Whether the head of the task is in it."""
+    as_computed: ClassVar[bool] = False
+    """Whether it holds what the model computes, as a graph does; else weights alone, for classes of others."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -41,6 +41,7 @@ class Onnx(Format):
     name: ClassVar[str] = "onnx"
     extra: ClassVar[str | None] = "export"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "onnxscript")
+    as_computed: ClassVar[bool] = True
 
     quantize: str | None = None
     """`"int8"`: the weights of the matrix products in 8 bits, and their inputs rounded as they come."""

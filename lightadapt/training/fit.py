@@ -15,12 +15,15 @@ from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import warn
 from lightadapt.tasks import Task
+from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
+from lightadapt.training.few_shot import choose_recipe, objective_of, start_few_shot
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.given import check_callbacks
 from lightadapt.training.held_out import hold_out, is_share
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
+from lightadapt.training.recipe import FEW_SHOT, STANDARD
 from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
 from lightadapt.training.settings import Settings
@@ -63,18 +66,21 @@ def fit(
     unseen.tell(0 if checked is None else len(checked[0]))
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
+    recipe = choose_recipe(runner, learned, settings.recipe)
     frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
+    scored = None if checked is None else _validation(runner, task, *checked)
     run = Run(
-        job=_job_of(
-            runner, learned, features, frozen, None if checked is None else _validation(runner, task, *checked)
-        ),
+        job=_job_of(runner, learned, features, frozen, scored, objective_of(recipe, learned)),
         settings=settings,
-        title=f"{task.name}, {method.name}",
+        recipe=recipe,
+        title=", ".join([task.name, method.name, *([] if recipe is STANDARD else [f"{recipe.name} recipe"])]),
         default_rates=(method.learning_rate, method.head_learning_rate),
         seed=seed,
     )
     run.check()  # from here on the model changes
     runner.settle(task)
+    if recipe is FEW_SHOT:
+        start_few_shot(runner, learned.examples)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
     data = {} if settings.folder is None else digests_of(features, None if checked is None else checked[0])
     kept: dict[str, Any] = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
@@ -110,7 +116,12 @@ def _keep(
 
 
 def _job_of(
-    runner: Runner, learned: Prepared, features: Sequence[Any], frozen: FrozenBase, validation: Validation | None
+    runner: Runner,
+    learned: Prepared,
+    features: Sequence[Any],
+    frozen: FrozenBase,
+    validation: Validation | None,
+    objective: Objective | None,
 ) -> Job:
     """What the run is given to do."""
     adaptation, task = runner.adaptation, learned.task
@@ -119,11 +130,11 @@ def _job_of(
         blocks=adaptation.blocks,
         first_stack=adaptation.first_stack,
         trains_base=bool(adaptation.design.plan.unfrozen),
-        head=adaptation.base.head,
+        head=adaptation.learned_head,
         features=features,
         place=lambda row: learned.records.place(features[row].example),
         collate=runner.collate,
-        objective=task.objective(learned.examples, learned.view),
+        objective=objective,
         weigh=task.weigher(learned.examples, learned.view),
         validation=validation,
         rest=frozen.rest,

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lightadapt.anatomy import family_of
-from lightadapt.base.pooling import Pooling, pooling_of
+from lightadapt.base.pooling import Pooling, of_length_one, pool, pooling_of
 from lightadapt.base.weights import Base
 from lightadapt.tasks import Feature, LabelledTask, ModelView
 from lightadapt.tasks.decoding.probabilities import log_softmax
@@ -62,20 +62,15 @@ class Similarity(StandIn):
             for feature in features:  # not every model takes them, and one text needs none
                 feature.inputs.pop("token_type_ids", None)
             rows.append(self._vectors(model, features, view).mean(0))
-        return _of_length_one(np.stack(rows))
+        return of_length_one(np.stack(rows))
 
     def _vectors(self, model: PreTrainedModel, features: Sequence[Feature], view: ModelView) -> np.ndarray:
         """Vectors of length one, `(B, width)`."""
         plain = [replace(feature, targets={}) for feature in features]
         batch = {name: value.to(model.device) for name, value in self.task.collate(plain, view).items()}
         with torch.no_grad(), self.untouched(model):
-            hidden = model.base_model(**batch).last_hidden_state.float()  # (B, T, width)
-        if self.pooling == "cls":
-            vectors = hidden[:, 0]
-        else:
-            real = batch["attention_mask"][..., None].to(hidden.dtype)
-            vectors = (hidden * real).sum(1) / real.sum(1)
-        return _of_length_one(vectors.cpu().numpy())
+            hidden = model.base_model(**batch).last_hidden_state  # (B, T, width)
+        return of_length_one(pool(hidden, batch["attention_mask"], self.pooling).cpu().numpy())
 
 
 def log_odds_of_each(scores: np.ndarray) -> np.ndarray:
@@ -97,9 +92,4 @@ def _log_sum(logs: np.ndarray) -> np.ndarray:
     """log(sum(exp(logs))) of each row."""
     most = logs.max(1, keepdims=True)
     found: np.ndarray = most[:, 0] + np.log(np.exp(logs - most).sum(1))
-    return found
-
-
-def _of_length_one(vectors: np.ndarray) -> np.ndarray:
-    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return found
