@@ -218,3 +218,28 @@ def test_many_adaptations_mix(comparable):
     mixed = adapted.predict(texts * 2, adapter=["default", "default", "second", "second"], scores=True)
     for one, other in zip([*alone[0], *alone[1]], mixed, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_texts_without_labels_are_labelled_and_learned(comparable):
+    adapted = la.adapt(comparable, "classification")
+    history = adapted.fit(SHOTS, unlabelled=["Give it back!", "A refund now.", "So late", "Not here", "Thanks", "Ta"])
+    assert history.settings["unlabelled"]["given"] == 6
+    assert 3 <= history.settings["unlabelled"]["learned"] <= 5
+    assert adapted.runner.last_run.settings["records"] == len(SHOTS) + history.settings["unlabelled"]["learned"]
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "says"),
+    [
+        ("ner", {"unlabelled": ["a"]}, "is for task 'classification'"),
+        ("classification", {"unlabelled": []}, "no record"),
+        ("classification", {"unlabelled": [{"txt": "a"}]}, "text"),
+        ("classification", {"unlabelled": ["a"], "output_dir": "x"}, "two runs"),
+    ],
+)
+def test_unlabelled_texts_that_cannot_be_used_are_refused_first(comparable, task, options, says):
+    adapted = la.adapt(comparable, task)
+    data = SHOTS if task == "classification" else [{"tokens": ["a"], "tags": ["B-X"]}]
+    with pytest.raises(LightAdaptError, match=says):
+        adapted.fit(data, **options)
+    assert adapted.history is None
