@@ -19,11 +19,12 @@ from lightadapt.adaptation.prediction import decoded
 from lightadapt.adaptation.reader import Reader
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
-from lightadapt.base.pooling import Pooling, pooling_of
+from lightadapt.base.pooling import pooling_of
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.errors import LightAdaptError, warn
 from lightadapt.heads.outputs import LastTokenPooling
+from lightadapt.heads.pooling import Pooling
 from lightadapt.tasks import Feature, Label, LabelledTask, ModelView, Task
 from lightadapt.zero_shot.choosing import ZeroShot
 from lightadapt.zero_shot.stand_in import StandIn

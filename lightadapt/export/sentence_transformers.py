@@ -12,11 +12,12 @@ import torch
 from transformers import PreTrainedModel
 
 from lightadapt.adaptation.runner import Runner
-from lightadapt.base.pooling import Pooling, pooling_of
+from lightadapt.base.pooling import pooling_of
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.export.format import Format, check_flag, computes_exactly
 from lightadapt.export.merging import merge
 from lightadapt.export.proof import Found, Prover
+from lightadapt.heads.pooling import Pooling
 from lightadapt.machine.quiet import quiet
 from lightadapt.tasks.encoding.legibility import sample_texts
 

@@ -17,13 +17,20 @@ from lightadapt.errors import warn
 from lightadapt.tasks import Task
 from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
-from lightadapt.training.few_shot import choose_recipe, objective_of, start_few_shot
+from lightadapt.training.few_shot import (
+    Start,
+    choose_recipe,
+    few_shot_objective,
+    few_shot_rates,
+    find_start,
+    take_start,
+)
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.given import check_callbacks
 from lightadapt.training.held_out import hold_out, is_share
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
-from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
+from lightadapt.training.recipe import FEW_SHOT, Recipe
 from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
 from lightadapt.training.self_training import Unlabelled, joined
@@ -72,12 +79,13 @@ def fit(
     if bad.skips:
         kept["skipped"] = {"train": bad.count, "validation": unseen.count}
     recipe = choose_recipe(runner, learned, settings.recipe)
-    history = _learn(runner, learned, checked, settings, recipe, watchers, kept, held_out or [])
+    start = find_start(runner, learned) if recipe is FEW_SHOT and runner.adaptation.head.prototypes is None else None
+    history = _learn(runner, learned, checked, settings, recipe, start, watchers, kept, held_out or [])
     if texts is not None:
         examples, records = texts.labelled_by(runner)
         kept["unlabelled"] = {"given": len(texts.examples), "learned": len(examples)}
         more = joined(learned, examples, records)
-        history = _learn(runner, more, checked, settings, recipe, watchers, kept, held_out or [])
+        history = _learn(runner, more, checked, settings, recipe, start, watchers, kept, held_out or [])
     return history
 
 
@@ -87,6 +95,7 @@ def _learn(
     checked: tuple[Sequence[Any], Records] | None,
     settings: Settings,
     recipe: Recipe,
+    start: Start | None,
     watchers: Sequence[Any],
     kept: Mapping[str, Any],
     held_out: list[int],
@@ -95,6 +104,7 @@ def _learn(
 
     Args:
         checked: the validation examples, and their records.
+        start: where prototypes start, where the head has none before.
         kept: what the history is to say of records that were left out or held out.
         held_out: which were held out for validation.
     """
@@ -102,19 +112,27 @@ def _learn(
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
     frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
+    few, rates = recipe is FEW_SHOT, (method.learning_rate, method.head_learning_rate)
     scored = None if checked is None else _validation(runner, task, *checked)
     run = Run(
-        job=_job_of(runner, learned, features, frozen, scored, objective_of(recipe, learned)),
+        job=_job_of(
+            runner,
+            learned,
+            features,
+            frozen,
+            scored,
+            few_shot_objective(learned, start) if few else task.objective(learned.examples, learned.view),
+        ),
         settings=settings,
         recipe=recipe,
-        title=", ".join([task.name, method.name, *([] if recipe is STANDARD else [f"{recipe.name} recipe"])]),
-        default_rates=(method.learning_rate, method.head_learning_rate),
+        title=f"{task.name}, {method.name}{', few-shot recipe' if few else ''}",
+        default_rates=few_shot_rates(rates, start) if few else rates,
         seed=runner.adaptation.design.seed,
     )
     run.check()  # from here on the model changes
     runner.settle(task)
-    if recipe is FEW_SHOT:
-        start_few_shot(runner, learned.examples)
+    if start is not None and runner.adaptation.head.prototypes is None:
+        take_start(runner, start)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
     data = {} if settings.folder is None else digests_of(features, None if checked is None else checked[0])
     runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **kept})

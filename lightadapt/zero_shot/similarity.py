@@ -14,8 +14,9 @@ import torch
 from transformers import PreTrainedModel
 
 from lightadapt.anatomy import family_of
-from lightadapt.base.pooling import Pooling, of_length_one, pool, pooling_of
+from lightadapt.base.pooling import pooling_of
 from lightadapt.base.weights import Base
+from lightadapt.heads.pooling import Pooling, of_length_one, pool
 from lightadapt.tasks import Feature, LabelledTask, ModelView
 from lightadapt.tasks.decoding.probabilities import log_softmax
 from lightadapt.tasks.encoding.texts import TextExample
