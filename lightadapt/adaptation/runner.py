@@ -182,11 +182,7 @@ class Runner(Reader):
         return list(decoded(self.adaptation, form, self.view, examples, features, sizes, shared=shared))
 
     def answering(self, task: Task) -> Task | StandIn:
-        """The task, or a stand-in where the head has learned nothing and there is one.
-
-        Raises:
-            LightAdaptError: examples are to be shown to what takes none.
-        """
+        """The task, or a stand-in where the head has learned nothing and there is one."""
         if not self.adaptation.head.is_untouched:
             return task
         return self._zero_shot.stand_in(task, self._shots) or task

@@ -137,7 +137,7 @@ class Likelihood(StandIn):
             excess = max(map(len, prompts)) - room
             if excess <= 0:
                 return prompts
-            size -= excess
+            size = max(1, size - excess)
 
     def _tokens_of_answers(self, view: ModelView) -> list[list[int]]:
         if self._answers is None:
