@@ -19,9 +19,10 @@ import numpy as np
 from lightadapt.adaptation.requests import Request, read_asked
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.training_summary import KnownClasses, TrainingSummary
-from lightadapt.adaptation.vectors import base_learned, base_vectors, of_length_one, vectors_of
+from lightadapt.adaptation.vectors import base_learned, base_vectors, vectors_of
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError
+from lightadapt.heads.pooling import of_length_one
 from lightadapt.tasks import Label
 from lightadapt.tasks.classification import Classification
 
