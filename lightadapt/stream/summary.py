@@ -88,8 +88,8 @@ def summarize_data(runner: Runner, examples: Sequence[Any]) -> TrainingSummary:
 
 
 def knows_labels(runner: Runner) -> bool:
-    """Whether its predictions have labels, and mean something."""
-    learned = not runner.adaptation.head.is_untouched or runner.zero_shot is not None
+    """Whether its predictions have labels that were learned."""
+    learned = not runner.adaptation.head.is_untouched
     return isinstance(runner.task, LabelledTask) and runner.task.ready and learned
 
 
