@@ -27,6 +27,7 @@ LAYERS = [
     {"adaptation"},
     {"runtime"},
     {"training", "export"},
+    {"labelling"},
     {"adapted"},
     {"api"},
     {"demo", "experiments", "serving"},
