@@ -21,7 +21,7 @@ from lightadapt.tasks.decoding.doubt import Doubt
 from lightadapt.tasks.multiple_choice import MultipleChoice
 
 SURE = 1e-3
-"""The doubt of a record of which the model is quite sure: where it is so of all, those that stand for many come first."""
+"""The least doubt that counts, so that where the model is sure of all, those that stand for many come first."""
 
 
 def choose(

@@ -25,7 +25,7 @@ ROUNDING = 1e-6
 class Pick(NamedTuple):
     """A record that was chosen."""
 
-    index: int
+    place: int
     nearest_of: int
     """How many records have it as the nearest of those that were chosen, itself included."""
 
@@ -55,7 +55,7 @@ def cover(vectors: np.ndarray, weights: np.ndarray, n: int, *, known: np.ndarray
     chosen = _greedily(crowd, rows, weights[rows], n, of_length_one(known), free)
     owners = _nearest(crowd.directions, np.concatenate([crowd.directions[chosen], of_length_one(known)]))
     counts = np.bincount(owners, minlength=len(chosen))
-    return [Pick(index, max(1, int(count))) for index, count in zip(chosen, counts[: len(chosen)], strict=True)]
+    return [Pick(place, max(1, int(count))) for place, count in zip(chosen, counts[: len(chosen)], strict=True)]
 
 
 class Crowd:

@@ -53,7 +53,7 @@ def fine_tuned_out_of_fold(
         try:
             with several.computing(several.named(name), learning=True) as fresh:
                 fit(fresh, learned.records.only(others), None, DEFAULTS, columns={}, callbacks=(), on_error="raise")
-                places = [judged[row] for row in own]
+                places = [judged[int(row)] for row in own]
                 examples = [learned.examples[place] for place in places]
                 for row, prediction in zip(own, fresh.predict(examples, learned.records.only(places)), strict=True):
                     found[row] = [prediction[label] for label in names]

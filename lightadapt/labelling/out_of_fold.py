@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 INVERSE_PENALTY = 4.0
 """scikit-learn's C, for vectors whose mean square is 1: of 1, 4 and 16 the best on Banking77 and TREC-6 with labels
@@ -34,6 +33,8 @@ def out_of_fold(vectors: np.ndarray, classes: np.ndarray, folds: np.ndarray) -> 
         classes: `(N,)`, from 0 to K - 1, each of which is in two folds or more.
         folds: `(N,)`.
     """
+    from sklearn.linear_model import LogisticRegression  # takes a second, which not every use of an adaptation needs
+
     inputs, count = _evened(vectors), int(classes.max()) + 1
     found = np.zeros((len(classes), count))
     for fold in np.unique(folds):
