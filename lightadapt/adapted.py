@@ -563,7 +563,7 @@ class Adapted:
         """The labelled records whose label is probably wrong, the most suspicious first.
 
         Each record is judged by a model that has learned from others, not from it (confident learning; Northcutt, Jiang
-        and Chuang 2021), and is returned if another label is at least seven times as probable. The model is a logistic
+        and Chuang 2021), and is returned if another label is at least five times as probable. The model is a logistic
         regression on vectors of the base, without the adapter: that may have learned the wrong labels by heart. For
         `classification`, `relation` and `multilabel`, where each label of a record is judged. Labels of a single record
         are not judged, with a warning.
