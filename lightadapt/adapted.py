@@ -226,6 +226,8 @@ class Adapted:
         learning_rate: float | None = None,
         batch_tokens: int | None = None,
         early_stopping: int | None = None,
+        recipe: str | None = None,
+        unlabelled: Data | None = None,
         resume: bool = False,
         output_dir: str | Path | None = None,
         optimizer: str | None = None,
@@ -249,6 +251,11 @@ class Adapted:
             learning_rate: of what the method trains; default: the method's own. The head's keeps its ratio to it.
             batch_tokens: tokens of a batch without padding, in each process; default: the average of 16 records.
             early_stopping: stop after this many evaluations in a row that do not improve the headline metric.
+            recipe: `"few-shot"`, for a few records of each class: the rows of the head start at the means of their
+                classes, and texts of one class are drawn together (docs/few_labels.md); or `"standard"`. None:
+                few-shot for a classification by a sentence encoder with at most 64 records of each class.
+            unlabelled: texts without labels, for task classification. The model labels them when it has learned the
+                others, and learns those it is surest of in a second run.
             resume: go on from the last checkpoint in `output_dir`; without one, start afresh.
             output_dir: keep a checkpoint there every epoch; each is an artifact that `load` reads.
             optimizer: `"adamw"`; `"adamw8bit"`, with its state in 8 bits; or `"paged_adamw8bit"`, whose state moves to
@@ -277,6 +284,8 @@ class Adapted:
             learning_rate=learning_rate,
             batch_tokens=batch_tokens,
             early_stopping=early_stopping,
+            recipe=recipe,
+            twice=unlabelled is not None,
             resume=resume,
             output_dir=output_dir,
             optimizer=optimizer,
@@ -286,7 +295,16 @@ class Adapted:
             validates=validation is not None,
         )
         with self._several.computing(self.runner, learning=True) as now:
-            return fit(now, train, validation, settings, columns=columns, callbacks=callbacks, on_error=on_error)
+            return fit(
+                now,
+                train,
+                validation,
+                settings,
+                unlabelled=unlabelled,
+                columns=columns,
+                callbacks=callbacks,
+                on_error=on_error,
+            )
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Add labels behind those that the task has; the part of the head for the old ones keeps its values.

@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # also of the processes that test
 
 import copy
 import gc
+import json
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -60,6 +62,23 @@ def tiny(tmp_path_factory, tokenizers) -> Callable[[str], Path]:
             save_model(name, folders[name])
             tokenizers(TOKENIZERS.get(name, "word")).save_pretrained(folders[name])
         return folders[name]
+
+    return make
+
+
+@pytest.fixture
+def comparable_encoder(tiny, tmp_path) -> Callable[..., Path]:
+    """A tiny encoder with the files that say how its vectors are pooled, so that they can be compared."""
+
+    def make(config: dict, name: str = "bert") -> Path:
+        folder = tmp_path / f"comparable-{name}"
+        if not folder.exists():
+            shutil.copytree(tiny(name), folder)
+            modules = [{"type": "a.Transformer"}, {"type": "a.Pooling", "path": "p"}]
+            (folder / "modules.json").write_text(json.dumps(modules))
+            (folder / "p").mkdir()
+        (folder / "p" / "config.json").write_text(json.dumps(config))
+        return folder
 
     return make
 

@@ -17,6 +17,7 @@ from lightadapt.base.memory import Memory, memory_of
 from lightadapt.base.quantized_modules import is_quantized
 from lightadapt.base.weights import Base
 from lightadapt.heads.head import Head
+from lightadapt.heads.pooling import Pooling
 from lightadapt.machine.processes import is_sharded, meet
 
 
@@ -28,6 +29,7 @@ class Adaptation:
         model: a transformers model of the task's own class.
         adapter: what is inserted.
         head: what the task brings along.
+        learned_head: the parameters of it that learn.
         trained: parameters of the model itself that are trained; the adapter's own come on top.
         modules: the fewest modules that hold them.
     """
@@ -52,9 +54,24 @@ class Adaptation:
             trained=base.trained_head,
             seed=design.seed,
         )
-        self.trained = base.head | design.plan.unfrozen
-        self.modules = outermost(self.model, self.trained)
+        self._take_head(base.head)
         self._insert()
+
+    def _take_head(self, learned: frozenset[str]) -> None:
+        self.learned_head = learned
+        self.trained = learned | self.design.plan.unfrozen
+        self.modules = outermost(self.model, self.trained)
+
+    def read_as_prototypes(self, pooling: Pooling) -> None:
+        """Let the rows of the head be prototypes from now on; what else is in the head learns no more.
+
+        Raises:
+            LightAdaptError: it has no such rows.
+        """
+        learned = self.head.read_as_prototypes(pooling)
+        for name in self.learned_head - learned:
+            self.model.get_parameter(name).requires_grad_(False)
+        self._take_head(learned)
 
     @property
     def name(self) -> str:
@@ -152,4 +169,4 @@ class Adaptation:
 
     def memory(self) -> Memory:
         """What the weights take, and training them."""
-        return memory_of(self.model, self.base.head, self.all_trained)
+        return memory_of(self.model, self.learned_head, self.all_trained)

@@ -21,7 +21,7 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.damage import reason_of
 from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
 from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
-from lightadapt.adaptation.stored import SCHEMA, read_manifest
+from lightadapt.adaptation.stored import read_manifest, schema_of
 from lightadapt.adaptation.tensors import first_not_finite
 from lightadapt.errors import ArtifactError, LightAdaptError
 
@@ -105,7 +105,7 @@ def _write_manifest(fresh: Path, manifest: Mapping[str, Any]) -> None:
     """Write lightadapt.json, with the facts about all files of the folder."""
     files = sorted([*(entry.name for entry in fresh.iterdir()), MANIFEST_NAME])
     facts = {"sha256": _digest(fresh), "files": files, "digests": digests_of(fresh)}
-    content = seal({"schema": SCHEMA, **manifest, **facts})
+    content = seal({"schema": schema_of(manifest), **manifest, **facts})
     (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

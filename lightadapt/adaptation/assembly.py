@@ -85,6 +85,8 @@ def restore(runner: Runner, artifact: Artifact) -> None:
         ArtifactError: they are not exactly the tensors that this model trains.
     """
     learned = not artifact.manifest.get("untrained", False)
+    if artifact.manifest.get("prototypes"):
+        runner.adaptation.read_as_prototypes(artifact.manifest["prototypes"])
     runner.adaptation.restore(artifact.tensors, artifact.path, learned=learned)
     runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
 

@@ -46,6 +46,7 @@ def manifest_of(runner: Runner) -> dict[str, Any]:
         "quantize": None if design.quantization is None else design.quantization.as_json(),
         "head": sorted(adaptation.base.head),
         "untrained": adaptation.head.is_untouched,
+        "prototypes": None if adaptation.head.prototypes is None else adaptation.head.prototypes.pooling,
         "seed": design.seed,
         "training": dict(runner.last_run.settings),
         "metrics": dict(runner.last_run.metrics),
@@ -106,7 +107,7 @@ def task_type_of(runner: Runner) -> str | None:
 def stock_class_of(runner: Runner) -> str | None:
     """The Auto class of transformers that makes the very model that the task is done with; None where none does."""
     auto = runner.task.auto_classes.get(runner.family, "")
-    own = not type(runner.model).__module__.startswith("transformers.")
+    own = not type(runner.model).__module__.startswith("transformers.") or runner.adaptation.head.prototypes is not None
     return None if own or not hasattr(transformers, auto) else auto
 
 
@@ -122,7 +123,7 @@ def describe(runner: Runner) -> str:
     }
     if design.quantization is not None:
         facts["quantize"] = str(design.quantization)
-    facts["trainable"] = describe_parameters(adaptation.sizes(), adaptation.base.head, adaptation.all_trained)
+    facts["trainable"] = describe_parameters(adaptation.sizes(), adaptation.learned_head, adaptation.all_trained)
     return as_rows(facts | adaptation.memory().rows())
 
 
@@ -132,4 +133,4 @@ def _describe_adapted(runner: Runner) -> str:
     blocks = f"{len(adaptation.design.plan.blocks)} of {len(adaptation.design.blueprint.anatomy.blocks)} blocks"
     if inserted:
         return f"{blocks}, {inserted} modules"
-    return blocks if adaptation.trained - adaptation.base.head else "the head alone"
+    return blocks if adaptation.trained - adaptation.learned_head else "the head alone"

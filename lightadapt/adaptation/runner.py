@@ -19,10 +19,11 @@ from lightadapt.adaptation.reader import Reader
 from lightadapt.adaptation.zero_shot import ZeroShot
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
-from lightadapt.base.pooling import Pooling, pooling_of
+from lightadapt.base.pooling import pooling_of
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.heads.outputs import LastTokenPooling
+from lightadapt.heads.pooling import Pooling
 from lightadapt.tasks import Feature, Label, LabelledTask, ModelView, Task
 from lightadapt.tasks.classification import Classification
 

@@ -12,8 +12,10 @@ from lightadapt.adaptation.placing import MANIFEST_NAME
 from lightadapt.errors import ArtifactError
 from lightadapt.numbers import is_number, is_whole
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the manifest; raised when an older lightadapt could not read it right."""
+WITHOUT_PROTOTYPES = 2
+"""Version that is enough for a manifest of no prototypes."""
 REQUIRED: dict[str, Any] = {
     **dict.fromkeys(("base", "task", "method", "training", "metrics"), dict),
     **dict.fromkeys(("outputs", "head"), list),
@@ -73,6 +75,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "layers": _are_layers,
     "head": _are_names,
     "seed": _is_seed,
+    "prototypes": lambda value: value in (None, "mean", "cls"),
     "metrics": lambda values: all(map(is_number, values.values())),
     "versions": lambda value: value is None or isinstance(value, dict),
     "dtype": lambda value: value in FORMATS,
@@ -82,6 +85,11 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "files": _are_names,
 }
 """What each field must satisfy, where it is there."""
+
+
+def schema_of(manifest: Mapping[str, Any]) -> int:
+    """The oldest version by which a manifest is read right."""
+    return SCHEMA if manifest.get("prototypes") else WITHOUT_PROTOTYPES
 
 
 def read_manifest(folder: Path, config_name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lightadapt import peft_bridge
-from lightadapt.base.pooling import Pooling
+from lightadapt.heads.pooling import Pooling
 from lightadapt.tasks import Feature, ModelView
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.encoding.texts import TextExample

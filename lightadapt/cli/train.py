@@ -66,6 +66,9 @@ def train(
     early_stopping: Annotated[
         int | None, typer.Option(help="Stop after so many evaluations without gain.", rich_help_panel=TRAINING)
     ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="few-shot or standard; by default the data tells.", rich_help_panel=TRAINING)
+    ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help="adamw, adamw8bit or paged_adamw8bit.", rich_help_panel=TRAINING)
     ] = None,
@@ -123,6 +126,7 @@ def train(
                 learning_rate=learning_rate,
                 batch_tokens=batch_tokens,
                 early_stopping=early_stopping,
+                recipe=recipe,
                 optimizer=optimizer,
                 output_dir=None if checkpoints is None else str(checkpoints),
                 out=None if out is None else str(out),

@@ -41,6 +41,7 @@ class Onnx(Format):
     name: ClassVar[str] = "onnx"
     extra: ClassVar[str | None] = "export"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "onnxscript")
+    as_computed: ClassVar[bool] = True
 
     quantize: str | None = None
     """`"int8"`: the weights of the matrix products in 8 bits, and their inputs rounded as they come."""
@@ -89,7 +90,7 @@ class Onnx(Format):
                 for file in folder.glob("float32_*"):
                     file.unlink()
         runner.tokenizer.save_pretrained(folder)
-        return ['Use: lightadapt.load_onnx("{folder}").predict([…])']
+        return ["Use: lightadapt.load_onnx({folder!r}).predict([…])"]
 
     def facts(self, runner: Runner) -> dict[str, Any]:
         facts: dict[str, Any] = {

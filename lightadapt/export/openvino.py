@@ -23,6 +23,7 @@ class Openvino(Onnx):
     name: ClassVar[str] = "openvino"
     extra: ClassVar[str | None] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime", "onnxscript", "openvino")
+    as_computed: ClassVar[bool] = True
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
         import openvino

@@ -20,6 +20,8 @@ from lightadapt.heads.outputs import (
     renew_head,
     start_outputs_at,
 )
+from lightadapt.heads.pooling import Pooling
+from lightadapt.heads.prototypes import Prototypes
 
 
 class HeadState(Enum):
@@ -38,6 +40,7 @@ class Head:
     Attributes:
         names: of the parameters, as in the model without adapters.
         state: what is known and learned.
+        prototypes: how its rows are read where they are prototypes; else None.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Head:
         self.parts = parts
         self.seed = seed
         self.state = _first_state(named=named, trained=trained)
+        self.prototypes: Prototypes | None = None
         self._start = self._sums()
 
     @property
@@ -142,10 +146,45 @@ class Head:
             if new.bias is not None:
                 new.bias[rows] = old.bias.to(new.bias)
 
+    @property
+    def reads_hidden_states(self) -> bool:
+        """Whether what it computes its outputs from is as wide as a hidden state, so that rows can be prototypes."""
+        return self._layer_of_prototypes is not None
+
+    @property
+    def _layer_of_prototypes(self) -> str | None:
+        """The path of the output layer where its rows are as wide as a hidden state."""
+        layer = output_layer(self.modules, len(self.outputs))
+        if layer is None or layer.in_features != self.model.config.get_text_config().hidden_size:
+            return None
+        return next(str(path) for path, module in self.model.named_modules() if module is layer)
+
+    def read_as_prototypes(self, pooling: Pooling) -> frozenset[str]:
+        """Read the rows of the output layer as prototypes from now on; the parameters that have a say then.
+
+        Raises:
+            LightAdaptError: there is no such layer.
+        """
+        path = self._layer_of_prototypes
+        if path is None:
+            raise LightAdaptError(
+                f"The head of {type(self.model).__name__} has no output layer on hidden states, so its rows cannot be "
+                "prototypes. Train it with recipe='standard'."
+            )
+        self.prototypes = Prototypes(self.model, path, pooling)
+        return frozenset({f"{path}.weight"})
+
     def start(self, values: np.ndarray | None) -> None:
         """Let a head that has learned nothing give these values `(K,)` at first; from here on it learns."""
         if self.is_fresh and values is not None:
             start_outputs_at(self.modules, values)
+        self.mark_learned()
+
+    def start_rows_at(self, rows: np.ndarray) -> None:
+        """Let prototypes `(K, width)` start there; from here on they learn."""
+        assert self.prototypes is not None
+        with torch.no_grad():
+            self.prototypes.rows.copy_(torch.as_tensor(rows))
         self.mark_learned()
 
     def mark_learned(self) -> None:

@@ -113,13 +113,14 @@ class Classification(LabelledTask):
     def objective(self, examples: Sequence[Any], view: ModelView) -> Objective | None:
         if self.class_weights is None and not self.label_smoothing:
             return None
-        return weighted_cross_entropy(self._weights(examples, view), self.label_smoothing)
+        return weighted_cross_entropy(self.weights(examples, view), self.label_smoothing)
 
     def weigher(self, examples: Sequence[Any], view: ModelView) -> Weigher:
-        weights = self._weights(examples, view)
+        weights = self.weights(examples, view)
         return super().weigher(examples, view) if weights is None else weight_of_labels(weights)
 
-    def _weights(self, examples: Sequence[Any], view: ModelView) -> np.ndarray | None:
+    def weights(self, examples: Sequence[Any], view: ModelView) -> np.ndarray | None:
+        """What a record of each output weighs in the loss, `(K,)`; None: all the same."""
         counts = Counter(str(example.label) for example in examples)
         present = np.array([counts[name] for name in view.outputs])
         return resolve_weights(self.class_weights, view.outputs, lambda: balanced_weights(present))

@@ -27,6 +27,7 @@ def training_arguments(
     output_dir: str,
     epochs: float,
     steps: int,
+    evaluations: int | None,
     learning_rate: float,
     headline: str | None,
     greater_is_better: bool,
@@ -38,6 +39,7 @@ def training_arguments(
         trains_base: whether weights of the base itself learn, which are float32 then; a GPU computes with them in
             bfloat16.
         steps: of the whole run.
+        evaluations: about how many there are in it; None: one an epoch.
         headline: the metric to choose the best weights by; None: there is no validation data.
     """
     keeps = settings.folder is not None
@@ -66,7 +68,8 @@ def training_arguments(
             headline=headline,
             greater_is_better=greater_is_better,
             keeps=keeps,
-            every=max(1, steps // 50),
+            every=max(1, steps // (evaluations or 50)),
+            usual="epoch" if evaluations is None or epochs <= evaluations else "steps",
         ),
     }
     others = {name: value for name, value in settings.others.items() if not name.startswith(COMPILE)}

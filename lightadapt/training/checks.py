@@ -32,7 +32,7 @@ def check_weights(runner: Runner) -> str:
     trained = {name: parameters[name] for name in sorted(adaptation.all_trained)}
     frozen = [name for name, parameter in trained.items() if not parameter.requires_grad]
     if frozen:
-        part = "head" if peft_bridge.original_name(frozen[0]) in adaptation.base.head else "adapter"
+        part = "head" if peft_bridge.original_name(frozen[0]) in adaptation.learned_head else "adapter"
         raise LightAdaptError(
             f"{len(frozen)} of {len(trained)} tensors that are to be trained are frozen, in the {part} for example "
             f"{frozen[0]}. Do not change requires_grad by hand; adapted.use({adaptation.name!r}) sets it right."

@@ -15,14 +15,25 @@ from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import warn
 from lightadapt.tasks import Task
+from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
+from lightadapt.training.few_shot import (
+    Start,
+    choose_recipe,
+    few_shot_objective,
+    few_shot_rates,
+    find_start,
+    take_start,
+)
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.given import check_callbacks
 from lightadapt.training.held_out import hold_out, is_share
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
+from lightadapt.training.recipe import FEW_SHOT, Recipe
 from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
+from lightadapt.training.self_training import Unlabelled, joined
 from lightadapt.training.settings import Settings
 
 FEW = 8
@@ -36,6 +47,7 @@ def fit(
     validation: Data | float | None,
     settings: Settings,
     *,
+    unlabelled: Data | None,
     columns: Mapping[str, str | int] | None,
     callbacks: Sequence[Any],
     on_error: str,
@@ -49,42 +61,83 @@ def fit(
     watchers, method = check_callbacks(callbacks), runner.adaptation.design.method
     check_weights(runner)
     check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
-    bad, unseen = BadRecords(on_error), BadRecords(on_error)
+    bad, unseen, plain = BadRecords(on_error), BadRecords(on_error), BadRecords(on_error)
     learned = runner.prepare(train, columns=columns, bad=bad)
     runner.check_legible(learned.examples, refuse=True)
-    task, count, seed = learned.task, len(learned.examples), runner.adaptation.design.seed
-    share, checked, held_out = None, None, None
+    count, seed = len(learned.examples), runner.adaptation.design.seed
+    kept: dict[str, Any] = {}
+    checked, held_out = None, None
     if is_share(validation):
-        share = float(validation)
-        learned, checked, held_out = hold_out(learned, share, seed)
+        kept["validation"] = float(validation)
+        learned, checked, held_out = hold_out(learned, float(validation), seed)
     elif validation is not None:
-        checked = runner.read(validation, task, "validation", columns=columns, bad=unseen)
+        checked = runner.read(validation, learned.task, "validation", columns=columns, bad=unseen)
+    texts = None if unlabelled is None else Unlabelled(runner, unlabelled, columns, plain)
     bad.tell(count)
     unseen.tell(0 if checked is None else len(checked[0]))
+    plain.tell(0 if texts is None else len(texts.examples))
+    if bad.skips:
+        kept["skipped"] = {"train": bad.count, "validation": unseen.count}
+    recipe = choose_recipe(runner, learned, settings.recipe)
+    start = find_start(runner, learned) if recipe is FEW_SHOT and runner.adaptation.head.prototypes is None else None
+    history = _learn(runner, learned, checked, settings, recipe, start, watchers, kept, held_out or [])
+    if texts is not None:
+        examples, records = texts.labelled_by(runner)
+        kept["unlabelled"] = {"given": len(texts.examples), "learned": len(examples)}
+        more = joined(learned, examples, records)
+        history = _learn(runner, more, checked, settings, recipe, start, watchers, kept, held_out or [])
+    return history
+
+
+def _learn(
+    runner: Runner,
+    learned: Prepared,
+    checked: tuple[Sequence[Any], Records] | None,
+    settings: Settings,
+    recipe: Recipe,
+    start: Start | None,
+    watchers: Sequence[Any],
+    kept: Mapping[str, Any],
+    held_out: list[int],
+) -> History:
+    """One run over data that has been read.
+
+    Args:
+        checked: the validation examples, and their records.
+        start: where prototypes start, where the head has none before.
+        kept: what the history is to say of records that were left out or held out.
+        held_out: which were held out for validation.
+    """
+    task, method = learned.task, runner.adaptation.design.method
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
     frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
+    few, rates = recipe is FEW_SHOT, (method.learning_rate, method.head_learning_rate)
+    scored = None if checked is None else _validation(runner, task, *checked)
     run = Run(
         job=_job_of(
-            runner, learned, features, frozen, None if checked is None else _validation(runner, task, *checked)
+            runner,
+            learned,
+            features,
+            frozen,
+            scored,
+            few_shot_objective(learned, start) if few else task.objective(learned.examples, learned.view),
         ),
         settings=settings,
-        title=f"{task.name}, {method.name}",
-        default_rates=(method.learning_rate, method.head_learning_rate),
-        seed=seed,
+        recipe=recipe,
+        title=f"{task.name}, {method.name}{', few-shot recipe' if few else ''}",
+        default_rates=few_shot_rates(rates, start) if few else rates,
+        seed=runner.adaptation.design.seed,
     )
     run.check()  # from here on the model changes
     runner.settle(task)
+    if start is not None and runner.adaptation.head.prototypes is None:
+        take_start(runner, start)
     runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
     data = {} if settings.folder is None else digests_of(features, None if checked is None else checked[0])
-    kept: dict[str, Any] = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
-    kept |= {} if share is None else {"validation": share}
     runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **kept})
     with frozen:
-        run.train(
-            watchers,
-            partial(_keep, runner, kept, held_out or [], has_scores=not runner.task.tunes),
-        )
+        run.train(watchers, partial(_keep, runner, kept, held_out, has_scores=not runner.task.tunes))
     if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)
     assert runner.last_run.history is not None
@@ -110,7 +163,12 @@ def _keep(
 
 
 def _job_of(
-    runner: Runner, learned: Prepared, features: Sequence[Any], frozen: FrozenBase, validation: Validation | None
+    runner: Runner,
+    learned: Prepared,
+    features: Sequence[Any],
+    frozen: FrozenBase,
+    validation: Validation | None,
+    objective: Objective | None,
 ) -> Job:
     """What the run is given to do."""
     adaptation, task = runner.adaptation, learned.task
@@ -119,11 +177,11 @@ def _job_of(
         blocks=adaptation.blocks,
         first_stack=adaptation.first_stack,
         trains_base=bool(adaptation.design.plan.unfrozen),
-        head=adaptation.base.head,
+        head=adaptation.learned_head,
         features=features,
         place=lambda row: learned.records.place(features[row].example),
         collate=runner.collate,
-        objective=task.objective(learned.examples, learned.view),
+        objective=objective,
         weigh=task.weigher(learned.examples, learned.view),
         validation=validation,
         rest=frozen.rest,

@@ -12,7 +12,13 @@ LESS_IS_BETTER = ("loss", "perplexity", "mae", "mse", "rmse")
 
 
 def moments_of(
-    given: Mapping[str, Any], *, headline: str | None, greater_is_better: bool, keeps: bool, every: int
+    given: Mapping[str, Any],
+    *,
+    headline: str | None,
+    greater_is_better: bool,
+    keeps: bool,
+    every: int,
+    usual: str = "epoch",
 ) -> dict[str, Any]:
     """Trainer's arguments for evaluations, checkpoints and the best weights, where the user does not give them.
 
@@ -24,6 +30,7 @@ def moments_of(
         greater_is_better: of the headline.
         keeps: whether checkpoints are kept after the run.
         every: steps between evaluations by steps, unless they are given.
+        usual: by what evaluations come, `"epoch"` or `"steps"`, unless it is given.
 
     Raises:
         LightAdaptError: what was given does not go together, and what would.
@@ -32,7 +39,7 @@ def moments_of(
     if headline is None:
         _check_without_validation(given, when)
         return {"eval_strategy": "no", "save_strategy": "epoch" if keeps else "no", "load_best_model_at_end": False}
-    when = when or ("steps" if given.get("eval_steps") else "epoch")
+    when = when or ("steps" if given.get("eval_steps") else usual)
     best = bool(given.get("load_best_model_at_end", when != "no"))
     if best and when == "no":
         raise LightAdaptError(

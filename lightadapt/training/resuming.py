@@ -20,6 +20,7 @@ SAME_SETTINGS = {
     "number of records": "records",
     "number of sequences": "sequences",
     "number of tokens": "tokens",
+    "recipe": "recipe",
     "order": "seed",
     "learning rate": "learning_rate",
     "batch_tokens": "batch_tokens",

@@ -43,6 +43,7 @@ from lightadapt.training.interrupts import Interrupts, SaveByClock
 from lightadapt.training.job import Job
 from lightadapt.training.offers import check_metric, check_offers
 from lightadapt.training.progress import progress_of
+from lightadapt.training.recipe import STANDARD, Recipe
 from lightadapt.training.settings import Settings
 from lightadapt.training.trainer import AdaptTrainer
 from lightadapt.training.trunk_cache import TrunkCache
@@ -93,16 +94,18 @@ class Run:
     default_rates: tuple[float, float]
     """Learning rate of the method, and of the head; a given rate keeps their ratio."""
     seed: int
+    recipe: Recipe = STANDARD
 
     @cached_property
     def used(self) -> dict[str, Any]:
         """The settings as they are used."""
-        budget = self.settings.budget(self.job.tokens, len(self.job.features))
+        budget = self.settings.budget(self.recipe, self.job.tokens, len(self.job.features))
         rate, head_rate = self.default_rates
         scale = (self.settings.learning_rate or rate) / rate
         per_epoch = self._steps_per_epoch(budget)
-        epochs = self._max_steps / per_epoch if self._max_steps else self.settings.passes(per_epoch)
+        epochs = self._max_steps / per_epoch if self._max_steps else self.settings.passes(self.recipe, per_epoch)
         return {
+            "recipe": self.recipe.name,
             "epochs": float(epochs),
             "learning_rate": rate * scale,
             "head_learning_rate": head_rate * scale,
@@ -244,6 +247,7 @@ class Run:
             output_dir=output_dir,
             epochs=self.used["epochs"],
             steps=self._steps,
+            evaluations=self.recipe.evaluations,
             learning_rate=self.used["learning_rate"],
             headline=validation.headline if validation else None,
             greater_is_better=validation is None or validation.greater_is_better,

@@ -16,19 +16,14 @@ from lightadapt.machine.hardware import require_bitsandbytes
 from lightadapt.numbers import is_number, wrong_number
 from lightadapt.training.checkpoints import check_writable, find_last, newest_first
 from lightadapt.training.given import COMPILE, check_given, one_of, read_given
+from lightadapt.training.recipe import Recipe, check_recipe
 
-RECORDS_PER_STEP = 16
-"""Records in a batch of the default token budget."""
-STEPS_WANTED = 1000
-"""Steps that the default number of epochs aims at: small data sets are seen more often."""
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "adamw8bit": "adamw_bnb_8bit", "paged_adamw8bit": "paged_adamw_8bit"}
 """What Trainer calls them. State of 8 bits is that of bitsandbytes (Dettmers et al., 2022, "8-bit Optimizers")."""
 CACHES = ("auto", "bf16")
 """What `cache` may be beside True and False."""
 SAVE_MINUTES = 10.0
 """Minutes of training that a kill costs at most, where checkpoints are kept."""
-EPOCHS_MOST = 20
-EPOCHS_LEAST = 3
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,8 @@ class Settings:
     """Whether dropout stays on in the frozen part of the model."""
     others: dict[str, Any]
     """Further arguments of Trainer."""
+    recipe: str | None = None
+    """What the defaults are those of, by its name; None: it is chosen by the data."""
 
     @property
     def optimizer(self) -> str:
@@ -66,17 +63,18 @@ class Settings:
             return None
         return {"backend": chosen["backend"] or "inductor", "mode": chosen["mode"]}
 
-    def budget(self, tokens: int, records: int) -> int:
-        """Real tokens a step: as asked, else as many as 16 records have on average.
+    def budget(self, recipe: Recipe, tokens: int, records: int) -> int:
+        """Real tokens a step: as asked, else as many as the records of a step have on average.
 
-        Trainer's `per_device_train_batch_size` sets another number of records.
+        Trainer's `per_device_train_batch_size` sets another number of records than the recipe.
         """
-        per_step = self.others.get("per_device_train_batch_size", RECORDS_PER_STEP)
+        per_step = self.others.get("per_device_train_batch_size", recipe.records_per_step)
         return self.batch_tokens or max(1, round(per_step * tokens / records))
 
-    def passes(self, steps_per_epoch: int) -> float:
-        """Epochs: as asked, else as many as make about 1,000 steps, at least 3 and at most 20."""
-        return self.epochs or min(EPOCHS_MOST, max(EPOCHS_LEAST, math.ceil(STEPS_WANTED / steps_per_epoch)))
+    def passes(self, recipe: Recipe, steps_per_epoch: int) -> float:
+        """Epochs: as asked, else as many as make the steps that the recipe wants, within its bounds."""
+        wanted = math.ceil(recipe.steps_wanted / steps_per_epoch)
+        return self.epochs or min(recipe.epochs_most, max(recipe.epochs_least, wanted))
 
 
 def read_settings(
@@ -92,14 +90,20 @@ def read_settings(
     cache: bool | str,
     base_dropout: bool,
     validates: bool,
+    recipe: str | None = None,
+    twice: bool = False,
     save_minutes: float | None = SAVE_MINUTES,
 ) -> Settings:
     """The settings of a run, checked.
+
+    Args:
+        twice: whether there is a second run with the same settings, which would take the checkpoints of the first.
 
     Raises:
         LightAdaptError: an argument that Trainer does not know, a value said twice or out of range, early
             stopping without validation data, or a folder with the checkpoints of another run.
     """
+    check_recipe(recipe)
     others = read_given(args)
     check_given(others, base_dropout=base_dropout)
     chosen = {
@@ -129,6 +133,10 @@ def read_settings(
         raise LightAdaptError(f"cache={cache!r} is unknown. Known: True, False, {', '.join(map(repr, CACHES))}.")
     if output_dir is not None and not isinstance(output_dir, (str, Path)):
         raise LightAdaptError(f"output_dir={shown(output_dir)}: give the path of a folder.")
+    if twice and chosen["output_dir"]:
+        raise LightAdaptError(
+            "unlabelled=… takes two runs, whose checkpoints cannot be in one output_dir. Leave one out."
+        )
     folder = Path(chosen["output_dir"]) if chosen["output_dir"] else None
     return Settings(
         cache=cache,
@@ -136,6 +144,7 @@ def read_settings(
         checkpoint=_find_checkpoint(folder, resume),
         base_dropout=base_dropout,
         others=others,
+        recipe=recipe,
         **numbers,
     )
 
