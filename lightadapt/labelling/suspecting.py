@@ -23,8 +23,8 @@ from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.multilabel import MultiLabel
 
 TIMES = 5.0
-"""How many times as probable as the given label another one has to be. Of 3, 4, 5 and 7, a fair one both where labels are
-flipped to any other and where they are always flipped to the same one, which is harder to tell from a rule."""
+"""How many times as probable as the given label another one has to be. Of 3, 4, 5 and 7, a fair one both where labels
+are flipped to any other and where they are always flipped to the same one, which is harder to tell from a rule."""
 LEAST = 1e-12
 """Probabilities below it count as it."""
 
