@@ -52,7 +52,16 @@ def fine_tuned_out_of_fold(
         several.hang(name, runner.adaptation.design, learned.task, runner.tokenizer)
         try:
             with several.computing(several.named(name), learning=True) as fresh:
-                fit(fresh, learned.records.only(others), None, DEFAULTS, columns={}, callbacks=(), on_error="raise")
+                fit(
+                    fresh,
+                    learned.records.only(others),
+                    None,
+                    DEFAULTS,
+                    unlabelled=None,
+                    columns={},
+                    callbacks=(),
+                    on_error="raise",
+                )
                 places = [judged[int(row)] for row in own]
                 examples = [learned.examples[place] for place in places]
                 for row, prediction in zip(own, fresh.predict(examples, learned.records.only(places)), strict=True):
