@@ -1,12 +1,13 @@
 """How well wrong labels are found, and how many labels a choice of records saves, with MiniLM.
 
-python benchmarks/labelling.py --data FOLDER [--only suspects,thorough,removing,choosing,rounds] [--rounds 5]
+python benchmarks/labelling.py --data FOLDER [--only suspects,thorough,removing,choosing,frozen,rounds] [--rounds 5]
 
 `suspects`: a tenth of the training labels is flipped to others by chance; the first tenth of what `suspects` returns is
 held against them, by its default, and (`thorough`) by fine-tuned folds on 1,000 records. `removing`: test accuracy of
 LoRA with the wrong labels, without the suspects, and with right labels alone. `choosing`: what `choose` gives in one go
 before anything is learned, against records by chance for each class, for a logistic regression on the vectors.
-`rounds`: LoRA on TREC-6, which learns from some records, chooses more, and learns again from all.
+`frozen`: the same in rounds, with its doubts. `rounds`: LoRA on TREC-6, which learns from some records, chooses more,
+and learns again from all.
 
 Training data alone is chosen from; test data is for the scores that are reported. The folder is that of quality.py.
 """
@@ -29,6 +30,8 @@ from sklearn.linear_model import LogisticRegression
 
 import lightadapt as la
 from lightadapt.adaptation.vectors import vectors_of
+from lightadapt.labelling.choosing import SURE
+from lightadapt.labelling.covering import cover
 
 SHARE = 0.1
 """Of the labels, which are flipped."""
@@ -143,6 +146,30 @@ def chosen_at_once(name: str, folder: Path, count: int) -> Any:
     return la.adapt(find_encoder(), "classification").choose([record["text"] for record in train], count)
 
 
+def choose_frozen(name: str, folder: Path, seed: int) -> Row:
+    """Accuracies by the number of labels, where a logistic regression learns and doubts; the same for every seed."""
+    train, _ = DATA_SETS[name].read(folder)
+    by_chance = shots(train, seed)
+    found = {f"{len(by_chance)} by chance": accuracy(name, folder, by_chance)}
+    return found | chosen_frozen(name, folder, len(by_chance))
+
+
+@cache
+def chosen_frozen(name: str, folder: Path, of: int) -> Row:
+    """Accuracies after each round, for the `PARTS` of so many labels."""
+    train, _ = DATA_SETS[name].read(folder)
+    inputs, _ = vectors(name, folder)
+    weights, known, found = np.ones(len(inputs), dtype=np.float32), list[int](), {}
+    for part in PARTS:
+        picks = cover(inputs, weights, round(part * of) - len(known), known=inputs[known], seed=0)
+        known += [pick.place for pick in picks]
+        found[f"{len(known)} chosen"] = accuracy(name, folder, known)
+        model = LogisticRegression(C=16, max_iter=300).fit(inputs[known], [train[place]["label"] for place in known])
+        highest = np.sort(model.predict_proba(inputs), axis=1)
+        weights = (np.maximum(SURE, 1 - highest[:, -1] + highest[:, -2]) ** 2).astype(np.float32)
+    return found
+
+
 def choose_in_rounds(name: str, folder: Path, seed: int) -> Row:
     """Accuracies of LoRA by the number of labels."""
     train, test = DATA_SETS[name].read(folder)
@@ -171,6 +198,7 @@ MEASURED: dict[str, tuple[Callable[[str, Path, int], Row], tuple[str, ...]]] = {
     "thorough": (thoroughly, ("trec6",)),
     "removing": (remove, ("banking77",)),
     "choosing": (choose_at_once, SETS),
+    "frozen": (choose_frozen, SETS),
     "rounds": (choose_in_rounds, ("trec6",)),
 }
 """What each part measures, and on which data."""

@@ -13,7 +13,7 @@ import torch
 from lightadapt import peft_bridge
 from lightadapt.adaptation.prediction import run_model, suitable_tokens
 from lightadapt.adaptation.runner import Runner
-from lightadapt.heads.pooling import Pooling, pool
+from lightadapt.heads.pooling import Pooling, of_length_one, pool
 from lightadapt.tasks import Feature, ModelView, Task
 
 TEXT = ("input_ids", "attention_mask", "token_type_ids")
@@ -47,12 +47,6 @@ def vectors_of(
     for feature, vector in zip(features, found, strict=True):
         sums[feature.example] += vector
     return of_length_one(sums)
-
-
-def of_length_one(vectors: np.ndarray) -> np.ndarray:
-    """The vectors `(…, width)` divided by their lengths; one of zeros stays as it is."""
-    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return found
 
 
 def _vectors(

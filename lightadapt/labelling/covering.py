@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lightadapt.adaptation.vectors import of_length_one
+from lightadapt.heads.pooling import of_length_one
 
 BLOCK = 1_024
 """Rows of a table of cosines that is made at once."""

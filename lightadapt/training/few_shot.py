@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightadapt.adaptation.runner import Prepared, Runner
-from lightadapt.adaptation.vectors import of_length_one, vectors_of
+from lightadapt.adaptation.vectors import vectors_of
 from lightadapt.errors import LightAdaptError
+from lightadapt.heads.pooling import of_length_one
 from lightadapt.heads.prototypes import SCALE
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.encoding.texts import TextExample
