@@ -34,6 +34,9 @@ from lightadapt.labelling import Choices, Suspects, choose, find_suspects
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
+from lightadapt.stream.drift import find_drift
+from lightadapt.stream.findings import Drift
+from lightadapt.stream.unknown import answer_known
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT, EVALUATE, FIT, PREDICT, SAVE
 from lightadapt.tasks import Label, LabelledTask, Task
@@ -238,6 +241,7 @@ class Adapted:
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
+        summary: bool = True,
     ) -> History:
         """Train, and return the record of the run.
 
@@ -271,6 +275,9 @@ class Adapted:
             columns: `{field: column}` for fields that have another name in the data.
             on_error: what happens to a record that cannot be used. `"raise"`: it is an error; `"skip"`: it is left out,
                 and a warning gives the number of such records and the reasons of the first.
+            summary: keep vectors of up to 1,000 training records, and counts of the labels, with which `drift` and
+                `predict(…, unknown=True)` compare texts. They are saved with the artifact. No text is, but a vector
+                says much of what its text was about.
 
         Raises:
             DataError: a record cannot be used; raised before training starts.
@@ -304,6 +311,7 @@ class Adapted:
                 columns=columns,
                 callbacks=callbacks,
                 on_error=on_error,
+                summary=summary,
             )
 
     def add_labels(self, labels: Sequence[Label]) -> None:
@@ -421,6 +429,7 @@ class Adapted:
         shots: Data | None = None,
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
+        unknown: bool = False,
     ) -> list[Any]:
         """The predictions, one for each input, in the same order.
 
@@ -439,18 +448,26 @@ class Adapted:
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
             on_error: what happens to an input that cannot be used. `"raise"`: it is an error; `"skip"`: its answer is
                 None, and a warning gives the number of such inputs and the reasons of the first.
+            unknown: for tasks with one class a record, give None for a text that belongs to none of the classes; with
+                `scores=True` a score `"unknown"`, which is 0.5 at the limit. On texts of known classes one in twenty is
+                given None, by the validation data of `fit`.
 
         Raises:
             DataError: an input cannot be used.
-            LightAdaptError: the labels are not known yet.
+            LightAdaptError: the labels are not known yet; or with `unknown` there is nothing to tell by.
         """
         bad = BadRecords(on_error)
         request = Request(
             scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens
         )
+        if unknown:
+            self._several.check_enabled("predict")
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                found = answer(now.with_shots(shots, columns=columns), inputs, request, bad)
+                asked = now.with_shots(shots, columns=columns)
+                found = answer_known(now, inputs, request, bad) if unknown else answer(asked, inputs, request, bad)
+        elif unknown:
+            raise LightAdaptError("predict(…, unknown=True) asks one adaptation: give adapter=… one name.")
         elif is_collection(adapter) and shots is not None:
             raise LightAdaptError(
                 "predict(…, shots=…, adapter=[…]): shots are for one adaptation. Give its name alone."
@@ -460,6 +477,38 @@ class Adapted:
         else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         bad.tell(len(found) - bad.count)
+        return found
+
+    def drift(
+        self,
+        texts: Any,
+        *,
+        reference: Data | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        level: float = 0.05,
+        on_error: str = "raise",
+    ) -> Drift:
+        """Whether texts have moved away from the data of the last `fit`; what is new, and which labels come more often.
+
+        The result prints as sentences; `.drifted` is the answer in a word. It compares vectors of the base that `fit`
+        kept, and for tasks with labels how often each is predicted.
+
+        Args:
+            texts: at least 20 of those that come now, in any form that `predict` takes.
+            reference: data to compare with in place of the training data; at least 50 records, which need no answers.
+            columns: `{field: column}` for fields that have another name in the texts or in `reference`.
+            level: how often an alarm is to be raised where nothing has changed.
+            on_error: as in `predict`.
+
+        Raises:
+            DataError: a text cannot be used, or there are too few.
+            LightAdaptError: nothing is kept of the training data, and there is no `reference`.
+        """
+        self._several.check_enabled("drift")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            found = find_drift(now, texts, reference=reference, columns=columns, level=level, bad=bad)
+        bad.tell(found.texts)
         return found
 
     def predict_all(

@@ -26,7 +26,7 @@ LAYERS = [
     {"base", "evaluation"},
     {"zero_shot"},
     {"adaptation"},
-    {"runtime"},
+    {"runtime", "stream"},
     {"training", "export"},
     {"labelling"},
     {"adapted"},

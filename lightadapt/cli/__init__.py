@@ -12,6 +12,7 @@ from lightadapt.cli.check import check
 from lightadapt.cli.choose import choose
 from lightadapt.cli.compare import compare
 from lightadapt.cli.demo import demo
+from lightadapt.cli.drift import drift
 from lightadapt.cli.env import env
 from lightadapt.cli.evaluate import evaluate
 from lightadapt.cli.export import export
@@ -50,6 +51,7 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     predict: (USE, 'echo "Angela Merkel visited Paris" | lightadapt predict my-ner'),
     choose: (USE, "lightadapt choose my-intents unlabelled.txt --n 50 --output next.jsonl"),
     suspects: (USE, "lightadapt suspects all-MiniLM-L6-v2 train.jsonl --task classification --output suspects.csv"),
+    drift: (USE, "lightadapt drift my-intents messages.txt --json drift.json"),
     merge: (USE, "lightadapt merge my-ner --out my-ner-merged"),
     export: (USE, "lightadapt export my-ner --to onnx --out my-ner-onnx --quantize int8 --check test.conll"),
     serve: (USE, "lightadapt serve my-ner my-intents --port 8000"),

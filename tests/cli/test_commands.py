@@ -417,3 +417,18 @@ def test_choose_and_suspects_print_a_table_or_write_a_file(tiny, saved, data, tm
     refused = call(*words, "--output", tmp_path)
     assert refused.exit_code == 1
     assert "is a folder. Name a file in it" in " ".join(refused.output.split())
+
+
+def test_drift_prints_what_was_found_and_writes_it(saved, messages, data, tmp_path):
+    texts = [record["text"] for record in messages[:30]]
+    none = call("drift", saved, typed="\n".join(texts))
+    assert none.exit_code == 1
+    assert "nothing is kept of the training data" in none.output
+    out = tmp_path / "drift.json"
+    found = call("drift", saved, "--reference", data, "--json", out, typed="\n".join(texts))
+    assert found.exit_code == 0, found.output
+    assert "of 30 are unlike the training data" in found.output
+    written = json.loads(out.read_text())
+    assert written["texts"] == 30
+    assert written["drifted"] is False
+    assert set(written["p_values"]) <= {"new texts", "labels", "mixture"}
