@@ -30,6 +30,7 @@ from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
 from lightadapt.export.merging import check_learned, merge
+from lightadapt.labelling import Choices, Suspects, choose, find_suspects
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
@@ -591,6 +592,83 @@ class Adapted:
                 return answer(shown, items, replace(request, columns=columns), bad, numbers=numbers)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
+
+    # ---- labels
+
+    def choose(
+        self,
+        texts: Any,
+        n: int,
+        *,
+        labelled: Any = None,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Choices:
+        """The `n` records that are worth labelling next, the best first, each with the reason.
+
+        They stand for many: each of the other records is to be near one of them, by the vectors of the base (facility
+        location; Wei, Iyer and Bilmes 2015). Once the adaptation has learned, records of which it is unsure count
+        more: of two labels nearly as probable as each other (`classification`, `relation`), of a label near its
+        threshold (`multilabel`), or of the tag of a word (`ner`). For `regression`, `qa` and generated text, doubt is
+        not asked. Of records that are nearly the same, one is chosen. The same call gives the same records.
+
+        Args:
+            texts: inputs without labels, as in `predict`.
+            n: how many.
+            labelled: inputs that have labels already, whose like is not needed again; labels in them are not read.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `predict`; an input that is left out is not chosen.
+
+        Returns:
+            A list that prints as a table, of objects with `index`, `text`, `reason` and `doubt`; fewer than `n`, with a
+            warning, where the other records are nearly the same as these.
+
+        Raises:
+            DataError: an input cannot be used, or there are fewer than `n`.
+            LightAdaptError: `n` is no whole number above 0, or the task is `multiple-choice`.
+        """
+        self._several.check_enabled("choose")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            return choose(now, texts, n, labelled=labelled, columns=columns, bad=bad)
+
+    def suspects(
+        self,
+        data: Data,
+        *,
+        folds: int = 5,
+        thorough: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Suspects:
+        """The labelled records whose label is probably wrong, the most suspicious first.
+
+        Each record is judged by a model that has learned from others, not from it (confident learning; Northcutt, Jiang
+        and Chuang 2021), and is returned if another label is at least five times as probable. The model is a logistic
+        regression on vectors of the base, without the adapter: that may have learned the wrong labels by heart. For
+        `classification`, `relation` and `multilabel`, where each label of a record is judged. Labels of a single record
+        are not judged, with a warning.
+
+        Args:
+            data: any form of data (see `lightadapt.data.read`), with labels.
+            folds: in how many parts the records are judged.
+            thorough: fine-tune an adaptation of this kind for each fold in place of the logistic regression: slower by
+                far, and better where that is no match for it.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`; a record that is left out is not judged.
+
+        Returns:
+            A list that prints as a table, of objects with `index`, `place`, `text`, `given`, `suggested` and
+            `probability`, that of the given label.
+
+        Raises:
+            DataError: a record cannot be used or has no label, or no two labels have two records each.
+            LightAdaptError: the task has no labels of whole records, or the model is split over several processes.
+        """
+        self._several.check_enabled("suspects")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner):
+            return find_suspects(self._several, data, folds=folds, thorough=thorough, columns=columns, bad=bad)
 
     @explained(SAVE)
     def save(self, path: str | Path) -> None:

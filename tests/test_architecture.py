@@ -28,6 +28,7 @@ LAYERS = [
     {"adaptation"},
     {"runtime", "stream"},
     {"training", "export"},
+    {"labelling"},
     {"adapted"},
     {"api"},
     {"demo", "experiments", "serving"},
