@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from tempfile import TemporaryDirectory
 from typing import Any
 
 MANY_CLASSES = 20
@@ -27,11 +28,14 @@ def main() -> None:
     )
     model = SetFitModel.from_pretrained(asked["model"])
     few = {"num_iterations": 5} if len(labels) >= MANY_CLASSES else {}
-    arguments = TrainingArguments(seed=asked["seed"], report_to="none", show_progress_bar=False, **few)
-    trainer = Trainer(model=model, args=arguments, train_dataset=train)
-    start = time.perf_counter()
-    trainer.train()
-    seconds = time.perf_counter() - start
+    with TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            seed=asked["seed"], output_dir=folder, save_strategy="no", report_to="none", show_progress_bar=False, **few
+        )
+        trainer = Trainer(model=model, args=arguments, train_dataset=train)
+        start = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - start
     given = model.predict(test["text"], show_progress_bar=False)
     right = sum(int(one) == other for one, other in zip(given, test["label"], strict=True))
     print(json.dumps({"accuracy": right / len(test), "seconds": round(seconds, 1)}))

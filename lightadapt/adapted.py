@@ -29,10 +29,14 @@ from lightadapt.display import html
 from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
-from lightadapt.export.merging import merge
+from lightadapt.export.merging import check_learned, merge
+from lightadapt.labelling import Choices, Suspects, choose, find_suspects
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
+from lightadapt.stream.drift import find_drift
+from lightadapt.stream.findings import Drift
+from lightadapt.stream.unknown import answer_known
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT, EVALUATE, FIT, PREDICT, SAVE
 from lightadapt.tasks import Label, LabelledTask, Task
@@ -238,6 +242,7 @@ class Adapted:
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
+        summary: bool = True,
     ) -> History:
         """Train, and return the record of the run.
 
@@ -272,6 +277,9 @@ class Adapted:
             columns: `{field: column}` for fields that have another name in the data.
             on_error: what happens to a record that cannot be used. `"raise"`: it is an error; `"skip"`: it is left out,
                 and a warning gives the number of such records and the reasons of the first.
+            summary: keep vectors of up to 1,000 training records, and counts of the labels, with which `drift` and
+                `predict(…, unknown=True)` compare texts. They are saved with the artifact. No text is, but a vector
+                says much of what its text was about.
 
         Raises:
             DataError: a record cannot be used; raised before training starts.
@@ -306,6 +314,7 @@ class Adapted:
                 columns=columns,
                 callbacks=callbacks,
                 on_error=on_error,
+                summary=summary,
             )
 
     def add_labels(self, labels: Sequence[Label]) -> None:
@@ -381,6 +390,7 @@ class Adapted:
         *,
         report: bool = False,
         threshold: float | None = None,
+        shots: Data | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
     ) -> Scores:
@@ -393,6 +403,7 @@ class Adapted:
             data: any form of data (see `lightadapt.data.read`).
             report: also print precision, recall, F1 and support of each class, for tasks that have classes.
             threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
+            shots: as in `predict`.
             columns: `{field: column}` for fields that have another name in the data.
             on_error: as in `fit`; with `"skip"` the metrics are those of the other records.
 
@@ -402,6 +413,7 @@ class Adapted:
         """
         bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
+            now = now.with_shots(shots, columns=columns)
             scores = evaluate(now, data, threshold=threshold, columns=columns, bad=bad)
         if report and scores.report:
             print(scores.report)
@@ -417,8 +429,10 @@ class Adapted:
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         batch_tokens: int | None = None,
+        shots: Data | None = None,
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
+        unknown: bool = False,
     ) -> list[Any]:
         """The predictions, one for each input, in the same order.
 
@@ -432,26 +446,72 @@ class Adapted:
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
             threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
             batch_tokens: tokens of a batch, padding included; None: 512 for each thread of a CPU, 4,096 on a GPU.
+            shots: for task classification on a language model, as long as it has learned nothing: labelled examples
+                that are shown to it with each text (in-context learning), in any form of data.
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
             on_error: what happens to an input that cannot be used. `"raise"`: it is an error; `"skip"`: its answer is
                 None, and a warning gives the number of such inputs and the reasons of the first.
+            unknown: for tasks with one class a record, give None for a text that belongs to none of the classes; with
+                `scores=True` a score `"unknown"`, which is 0.5 at the limit. On texts of known classes one in twenty is
+                given None, by the validation data of `fit`.
 
         Raises:
             DataError: an input cannot be used.
-            LightAdaptError: the labels are not known yet.
+            LightAdaptError: the labels are not known yet; or with `unknown` there is nothing to tell by.
         """
         bad = BadRecords(on_error)
         request = Request(
             scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens
         )
+        if unknown:
+            self._several.check_enabled("predict")
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                found = answer(now, inputs, request, bad)
+                asked = now.with_shots(shots, columns=columns)
+                found = answer_known(now, inputs, request, bad) if unknown else answer(asked, inputs, request, bad)
+        elif unknown:
+            raise LightAdaptError("predict(…, unknown=True) asks one adaptation: give adapter=… one name.")
+        elif is_collection(adapter) and shots is not None:
+            raise LightAdaptError(
+                "predict(…, shots=…, adapter=[…]): shots are for one adaptation. Give its name alone."
+            )
         elif is_collection(adapter):
             found = answer_by_name(self._several, inputs, list(adapter), request, bad)
         else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         bad.tell(len(found) - bad.count)
+        return found
+
+    def drift(
+        self,
+        texts: Any,
+        *,
+        reference: Data | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        level: float = 0.05,
+        on_error: str = "raise",
+    ) -> Drift:
+        """Whether texts have moved away from the data of the last `fit`; what is new, and which labels come more often.
+
+        The result prints as sentences; `.drifted` is the answer in a word. It compares vectors of the base that `fit`
+        kept, and for tasks with labels how often each is predicted.
+
+        Args:
+            texts: at least 20 of those that come now, in any form that `predict` takes.
+            reference: data to compare with in place of the training data; at least 50 records, which need no answers.
+            columns: `{field: column}` for fields that have another name in the texts or in `reference`.
+            level: how often an alarm is to be raised where nothing has changed.
+            on_error: as in `predict`.
+
+        Raises:
+            DataError: a text cannot be used, or there are too few.
+            LightAdaptError: nothing is kept of the training data, and there is no `reference`.
+        """
+        self._several.check_enabled("drift")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            found = find_drift(now, texts, reference=reference, columns=columns, level=level, bad=bad)
+        bad.tell(found.texts)
         return found
 
     def predict_all(
@@ -498,6 +558,7 @@ class Adapted:
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         batch_tokens: int | None = None,
+        shots: Data | None = None,
         adapter: str | None = None,
         at_once: int = 1_000,
         on_error: str = "raise",
@@ -514,6 +575,7 @@ class Adapted:
             options: as in `predict`.
             threshold: as in `predict`.
             batch_tokens: as in `predict`.
+            shots: as in `predict`.
             adapter: the adaptation that answers; None: the one that is in use when this is called.
             at_once: how many inputs are taken, and held in memory, before the first of them is answered.
             on_error: as in `predict`; the warning comes with the last answer.
@@ -526,11 +588,90 @@ class Adapted:
         chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
         request = Request(scores=scores, options=options, threshold=threshold, batch_tokens=batch_tokens)
 
+        shown = chosen.with_shots(shots, columns=columns)
+
         def answers(items: Any, columns: Mapping[str, str | int] | None, numbers: range) -> list[Any]:
-            with self._several.computing(chosen) as now:
-                return answer(now, items, replace(request, columns=columns), bad, numbers=numbers)
+            with self._several.computing(chosen):
+                return answer(shown, items, replace(request, columns=columns), bad, numbers=numbers)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
+
+    # ---- labels
+
+    def choose(
+        self,
+        texts: Any,
+        n: int,
+        *,
+        labelled: Any = None,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Choices:
+        """The `n` records that are worth labelling next, the best first, each with the reason.
+
+        They stand for many: each of the other records is to be near one of them, by the vectors of the base (facility
+        location; Wei, Iyer and Bilmes 2015). Once the adaptation has learned, records of which it is unsure count
+        more: of two labels nearly as probable as each other (`classification`, `relation`), of a label near its
+        threshold (`multilabel`), or of the tag of a word (`ner`). For `regression`, `qa` and generated text, doubt is
+        not asked. Of records that are nearly the same, one is chosen. The same call gives the same records.
+
+        Args:
+            texts: inputs without labels, as in `predict`.
+            n: how many.
+            labelled: inputs that have labels already, whose like is not needed again; labels in them are not read.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `predict`; an input that is left out is not chosen.
+
+        Returns:
+            A list that prints as a table, of objects with `index`, `text`, `reason` and `doubt`; fewer than `n`, with a
+            warning, where the other records are nearly the same as these.
+
+        Raises:
+            DataError: an input cannot be used, or there are fewer than `n`.
+            LightAdaptError: `n` is no whole number above 0, or the task is `multiple-choice`.
+        """
+        self._several.check_enabled("choose")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            return choose(now, texts, n, labelled=labelled, columns=columns, bad=bad)
+
+    def suspects(
+        self,
+        data: Data,
+        *,
+        folds: int = 5,
+        thorough: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Suspects:
+        """The labelled records whose label is probably wrong, the most suspicious first.
+
+        Each record is judged by a model that has learned from others, not from it (confident learning; Northcutt, Jiang
+        and Chuang 2021), and is returned if another label is at least five times as probable. The model is a logistic
+        regression on vectors of the base, without the adapter: that may have learned the wrong labels by heart. For
+        `classification`, `relation` and `multilabel`, where each label of a record is judged. Labels of a single record
+        are not judged, with a warning.
+
+        Args:
+            data: any form of data (see `lightadapt.data.read`), with labels.
+            folds: in how many parts the records are judged.
+            thorough: fine-tune an adaptation of this kind for each fold in place of the logistic regression: slower by
+                far, and better where that is no match for it.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`; a record that is left out is not judged.
+
+        Returns:
+            A list that prints as a table, of objects with `index`, `place`, `text`, `given`, `suggested` and
+            `probability`, that of the given label.
+
+        Raises:
+            DataError: a record cannot be used or has no label, or no two labels have two records each.
+            LightAdaptError: the task has no labels of whole records, or the model is split over several processes.
+        """
+        self._several.check_enabled("suspects")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner):
+            return find_suspects(self._several, data, folds=folds, thorough=thorough, columns=columns, bad=bad)
 
     @explained(SAVE)
     def save(self, path: str | Path) -> None:
@@ -593,8 +734,8 @@ class Adapted:
                 |after - before| / |before|.
 
         Raises:
-            LightAdaptError: the method does not change weights, so it cannot be folded; the outputs differ by more than
-                `max_drift`; or the model is split over several processes.
+            LightAdaptError: the head has learned nothing; the method does not change weights, so it cannot be folded;
+                the outputs differ by more than `max_drift`; or the model is split over several processes.
         """
         if is_sharded(self.model):
             raise LightAdaptError(
@@ -602,6 +743,7 @@ class Adapted:
             )
         self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:
+            check_learned(now)
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
 

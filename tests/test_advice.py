@@ -23,7 +23,7 @@ import numpy
 import peft
 import pytest
 import torch
-from learned import stir, trainable
+from learned import as_learned, stir, trainable
 from sealed import rewrite
 from transformers import (
     AutoConfig,
@@ -155,6 +155,28 @@ def exact(here: Any, overflow: str) -> la.Adapted:
 
 
 CASES: dict[str, Case] = {
+    # ---- few labels
+    "the rows of this head are prototypes (recipe='few-shot'), which no class of transformers": (
+        lambda here: fit(adapt(here), recipe="few-shot").merge(),
+        lambda here: fit(adapt(here), recipe="standard").merge(),
+    ),
+    "Leave recipe out, or write recipe='standard'": (
+        lambda here: fit(la.adapt(here.llama, "classification", labels=LABELS), recipe="few-shot"),
+        lambda here: [
+            fit(la.adapt(here.llama, "classification", labels=LABELS), recipe=recipe) for recipe in (None, "standard")
+        ],
+    ),
+    "unlabelled=… is for task 'classification'": (
+        lambda here: la.adapt(here.bert, "regression").fit([{"text": "a", "label": 0.5}], unlabelled=["b"]),
+        lambda here: fit(la.adapt(here.bert, "regression"), [{"text": "a", "label": 0.5}, {"text": "b", "label": 1}]),
+    ),
+    "unlabelled=… takes two runs, whose checkpoints": (
+        lambda here: fit(adapt(here), unlabelled=["a"], output_dir=here.folder / "run"),
+        lambda here: [
+            fit(adapt(here), unlabelled=["a"]),
+            fit(adapt(here), output_dir=here.folder / "run"),
+        ],
+    ),
     # ---- models, tokenizers and where they are
     "Use lightadapt.load(": (
         lambda here: la.adapt(saved(here), "ner"),
@@ -169,7 +191,15 @@ CASES: dict[str, Case] = {
     ),
     "give what merge() of the adapted model makes": (
         lambda here: la.adapt(adapt(here).model, "classification", tokenizer=here.bert),
-        lambda here: fit(la.adapt(adapt(here).merge(), "classification", tokenizer=here.bert, labels=LABELS)),
+        lambda here: fit(la.adapt(fit(adapt(here)).merge(), "classification", tokenizer=here.bert, labels=LABELS)),
+    ),
+    "would be a random one. Train it with fit(…) first": (
+        lambda here: adapt(here).merge(),
+        lambda here: fit(adapt(here)).merge(),
+    ),
+    "Fit on them instead: fit(shots)": (
+        lambda here: adapt(here).predict(["late"], shots=TEXTS),
+        lambda here: fit(adapt(here)).predict(["late"]),
     ),
     "unload() or merge_and_unload())": (
         lambda here: la.adapt(peft_model(here).get_base_model(), "classification", tokenizer=here.bert),
@@ -288,16 +318,16 @@ CASES: dict[str, Case] = {
         lambda here: chat(here).predict([[CHAT]]),
     ),
     "or fold into plain weights with base='dequantize'": (
-        lambda here: adapt(here, **QUANTIZED).merge(base="quantized", dtype="float32"),
+        lambda here: as_learned(adapt(here, **QUANTIZED)).merge(base="quantized", dtype="float32"),
         lambda here: [
-            adapt(here, **QUANTIZED).merge(base="quantized"),
-            adapt(here, **QUANTIZED).merge(base="dequantize", dtype="float32"),
+            as_learned(adapt(here, **QUANTIZED)).merge(base="quantized"),
+            as_learned(adapt(here, **QUANTIZED)).merge(base="dequantize", dtype="float32"),
         ],
     ),
     # ---- quantized bases, and bitsandbytes
     "Write merge(base='dequantize')": (
-        lambda here: adapt(SimpleNamespace(bert=packed(here))).merge(),
-        lambda here: adapt(SimpleNamespace(bert=packed(here))).merge(base="dequantize"),
+        lambda here: as_learned(adapt(SimpleNamespace(bert=packed(here)))).merge(),
+        lambda here: as_learned(adapt(SimpleNamespace(bert=packed(here)))).merge(base="dequantize"),
     ),
     "merge(base='dequantize') keeps all of it": (
         lambda here: learned(here, **QUANTIZED).merge(base="quantized", max_drift=9),
@@ -725,6 +755,7 @@ CALL = re.compile(
 )
 """A call, an argument with its value or a command, as messages write them."""
 NOT_TRIED = {
+    "is no error, but what an export says of itself; tests/export runs it": ("AutoModel: ",),
     "needs several processes or another device": (
         "merge(): the model is split over several processes",
         "Give device='cpu', or leave quantize out",
@@ -770,6 +801,15 @@ NOT_TRIED = {
         "Convert it, for example: iconv -f latin1 -t utf-8 FILE | lightadapt predict",
     ),
     "is followed by tests/adaptation/test_model_card.py": ("PeftModel.from_pretrained(base, folder)",),
+    "needs a language model; tests/zero_shot have some": (
+        "shots=…: the head has learned by now, so it needs no examples. Leave them out",
+        "shots are for one adaptation. Give its name alone",
+        "Describe it in other words: labels={label: description}",
+    ),
+    "is a warning; tests/zero_shot/test_choosing.py has it": (
+        "Train it with fit(…){}",
+        ", or load(…) what was trained",
+    ),
     "needs a hub; tests/adaptation/test_on_hub.py has one": ("To avoid both, adapt a model by its hub id",),
     "needs labels that are never predicted; tests/tasks/test_thresholds.py has some": ("or with threshold=",),
     "is said of any argument of Trainer; tests/test_suggestions.py follows some": ("args={◦: {value}}",),

@@ -88,7 +88,7 @@ def restore(runner: Runner, artifact: Artifact) -> None:
     if artifact.manifest.get("prototypes"):
         runner.adaptation.read_as_prototypes(artifact.manifest["prototypes"])
     runner.adaptation.restore(artifact.tensors, artifact.path, learned=learned)
-    runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
+    runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"], summary=artifact.summary)
 
 
 def _check_base(artifact: Artifact, base: Base, way_out: str) -> None:

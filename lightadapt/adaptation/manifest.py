@@ -88,6 +88,7 @@ def save(
                 file, adaptation.modules, base["id"], base["revision"], task_type_of(runner)
             ),
             write_tokenizer=runner.tokenizer.save_pretrained,
+            summary=runner.last_run.summary,
             card=write_card(
                 manifest,
                 describe(runner),

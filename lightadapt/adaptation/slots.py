@@ -23,6 +23,7 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import read_objects
 from lightadapt.adaptation.several import Several
 from lightadapt.adaptation.tensors import trained_tensors
+from lightadapt.adaptation.training_summary import SUMMARY_NAME
 from lightadapt.base.design import Design
 from lightadapt.errors import ArtifactError
 from lightadapt.heads.outputs import name_outputs
@@ -32,7 +33,7 @@ SAME = ("base", "layers", "quantize", "head", "untrained", "prototypes", "seed",
 """What the manifests of one kind have in common, apart from the kind of the task."""
 OF_THE_BASE = ("base_model_name_or_path", "revision")
 """Fields of adapter_config.json that say where the base is, which is compared by its name and fingerprint."""
-ADAPTER_FILES = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, "README.md"}
+ADAPTER_FILES = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME, "README.md"}
 """Files that differ within a kind; all others are the tokenizer's."""
 
 
@@ -71,7 +72,7 @@ def read_known(path: Path, known: Known | None = None) -> tuple[Known, dict[str,
                 pass
     artifact = read_unreplaced(lambda: read_artifact(path))
     task, _ = read_objects(artifact)
-    return Known(replace(artifact, tensors={}), task, _kind_of(artifact, task)), artifact.tensors
+    return Known(replace(artifact, tensors={}, summary=None), task, _kind_of(artifact, task)), artifact.tensors
 
 
 def _kind_of(artifact: Artifact, task: Task) -> str | None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from learned import as_learned
 from typer.testing import CliRunner
 
 import lightadapt as la
@@ -30,7 +31,7 @@ def data(write, messages):
 
 @pytest.fixture
 def adapted(classifier):
-    return classifier()
+    return as_learned(classifier())
 
 
 @pytest.fixture
@@ -305,6 +306,36 @@ def test_fields_that_a_csv_has_no_column_for_are_told_of_once(saved):
     assert found.stdout.startswith("text,id,prediction\na,1,")
 
 
+@pytest.mark.parametrize("name", ["labels.yaml", "labels.json"])
+def test_predict_answers_texts_without_training(tiny, write, name):
+    labels = {"refund": "money back", "delivery": "where is it"}
+    file, shots = write(name, json.dumps(labels)), write("shots.jsonl", '{"text": "money", "label": "refund"}')
+    way, texts = ("predict", tiny("llama"), "--task", "classification", "--scores"), ["money", "where is the parcel"]
+    model = la.adapt(tiny("llama"), "classification", labels=labels)
+    for options, shown in (((), None), (("--shots", shots), str(shots))):
+        done = call(*way, "--labels", file, *options, *texts)
+        assert done.exit_code == 0, done.output
+        scores = [json.loads(line)["scores"] for line in done.stdout.splitlines()]
+        assert [list(each.values()) for each in scores] == [
+            pytest.approx(list(each.values())) for each in model.predict(texts, scores=True, shots=shown)
+        ]
+    one = call(*way, "--labels", "refund, delivery", "where is it")
+    assert len(one.stdout.splitlines()) == 1
+
+
+def test_predict_says_what_goes_together(tiny, saved, write):
+    for words, phrase in (
+        ((tiny("bert"), "--labels", "a,b", "a text"), "--task"),
+        ((saved, "--task", "ner", "a text"), "which has its own task"),
+        ((tiny("bert"), "--task", "ner", "--labels", "a,b", "--base", "x", "a text"), "--base x is for a saved"),
+        ((tiny("bert"), "--task", "ner", "--labels", write("labels.yaml", "3"), "a text"), "It must hold labels"),
+        ((tiny("bert"), "--task", "ner", "--labels", "none.yaml", "a text"), "none.yaml cannot be read"),
+    ):
+        done = call("predict", *words)
+        assert done.exit_code != 0
+        assert phrase in " ".join(done.output.split())
+
+
 def test_predict_answers_what_is_typed(saved):
     found = call("predict", saved, "--interactive", "--scores", typed="where is it\n\n")
     assert found.exit_code == 0
@@ -362,3 +393,42 @@ def test_export_prints_what_was_found_and_refuses_in_a_line(saved, data, tmp_pat
         assert refused.exit_code == 1
         assert phrase in refused.output
     assert not (tmp_path / "other").exists()
+
+
+def test_choose_and_suspects_print_a_table_or_write_a_file(tiny, saved, data, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("Where is my parcel?\nI want a refund\nCan I have the invoice?\n")
+    shown = call("choose", saved, texts, "--n", 2)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.split()[:3] == ["index", "text", "reason"]
+    assert len(shown.stdout.splitlines()) == 3
+    rest = call("choose", saved, "--n", 1, "--labelled", texts, "--output", tmp_path / "next.jsonl", typed="Hello")
+    assert rest.exit_code == 0, rest.output
+    (chosen,) = map(json.loads, (tmp_path / "next.jsonl").read_text().splitlines())
+    assert (chosen["index"], chosen["text"]) == (0, "Hello")
+    assert chosen["reason"].endswith("unlike the others")
+
+    records = [json.loads(line) for line in data.read_text().splitlines()] * 3
+    data.write_text("\n".join(json.dumps(record) for record in records))
+    words = ("suspects", tiny("bert"), data, "--task", "classification", "--folds", 2)
+    assert call(*words).exit_code == 0
+    found = call(*words, "--output", tmp_path / "found.csv")
+    assert found.exit_code == 0, found.output
+    refused = call(*words, "--output", tmp_path)
+    assert refused.exit_code == 1
+    assert "is a folder. Name a file in it" in " ".join(refused.output.split())
+
+
+def test_drift_prints_what_was_found_and_writes_it(saved, messages, data, tmp_path):
+    texts = [record["text"] for record in messages[:30]]
+    none = call("drift", saved, typed="\n".join(texts))
+    assert none.exit_code == 1
+    assert "nothing is kept of the training data" in none.output
+    out = tmp_path / "drift.json"
+    found = call("drift", saved, "--reference", data, "--json", out, typed="\n".join(texts))
+    assert found.exit_code == 0, found.output
+    assert "of 30 are unlike the training data" in found.output
+    written = json.loads(out.read_text())
+    assert written["texts"] == 30
+    assert written["drifted"] is False
+    assert set(written["p_values"]) <= {"new texts", "labels", "mixture"}
