@@ -27,6 +27,7 @@ LAYERS = [
     {"adaptation"},
     {"runtime"},
     {"training", "export"},
+    {"stream"},
     {"adapted"},
     {"api"},
     {"demo", "experiments", "serving"},

@@ -68,10 +68,13 @@ class Adaptation:
         Raises:
             LightAdaptError: it has no such rows.
         """
-        learned = self.head.read_as_prototypes(pooling)
-        for name in self.learned_head - learned:
+        self._take_head(self.head.read_as_prototypes(pooling))
+        self.freeze_rest_of_head()
+
+    def freeze_rest_of_head(self) -> None:
+        """Let what has no say in the head learn nothing, as also after it has got more outputs."""
+        for name in self.base.head - self.learned_head:
             self.model.get_parameter(name).requires_grad_(False)
-        self._take_head(learned)
 
     @property
     def name(self) -> str:

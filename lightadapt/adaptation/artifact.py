@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +20,9 @@ import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts ma
 from lightadapt import peft_bridge
 from lightadapt.adaptation.damage import reason_of
 from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
+from lightadapt.adaptation.past import MEMORY_NAME, STEPS_NAME, Past, at_step, read_past, write_past
 from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
-from lightadapt.adaptation.stored import read_manifest, schema_of
+from lightadapt.adaptation.stored import check_fields, read_manifest, schema_of
 from lightadapt.adaptation.tensors import first_not_finite
 from lightadapt.errors import ArtifactError, LightAdaptError
 
@@ -40,12 +41,14 @@ class Artifact:
     tensors: dict[str, torch.Tensor]
     state: tuple[Any, ...] = ()
     """What told the folder from others that were in its place, when it was read."""
+    past: Past = field(default_factory=Past)
+    """What it keeps of the steps in which it learned."""
 
 
 def tokenizer_digest(artifact: Artifact) -> str:
     """The SHA-256 of the tokenizer's files in an artifact: those of equal ones are one tokenizer."""
-    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, "README.md"}
-    files = {name: digest for name, digest in digests_of(artifact.path).items() if name not in own}
+    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, "README.md", MEMORY_NAME, STEPS_NAME}
+    files = {name: digest for name, digest in digests_of(artifact.path).items() if name.partition("/")[0] not in own}
     ours = set(artifact.manifest.get("files", ()))
     kept = {name: digest for name, digest in files.items() if name.partition("/")[0] in ours}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
@@ -59,6 +62,7 @@ def write_artifact(
     write_config: Callable[[Path], None],
     write_tokenizer: Callable[[Path], Any],
     card: str,
+    past: Past | None = None,
 ) -> None:
     """Write the folder as a whole or not at all; an artifact that was there is replaced only by a complete one.
 
@@ -82,6 +86,7 @@ def write_artifact(
             write_config(fresh / peft_bridge.CONFIG_NAME)
             write_tokenizer(fresh)
             (fresh / "README.md").write_text(card, encoding="utf-8")
+            write_past(fresh, past or Past())
             _write_manifest(fresh, manifest)
             _give_usual_mode(fresh)
             put_in_place(target, fresh)
@@ -109,17 +114,28 @@ def _write_manifest(fresh: Path, manifest: Mapping[str, Any]) -> None:
     (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_artifact(path: str | Path, *, verify: bool = True) -> Artifact:
+def read_artifact(path: str | Path, *, verify: bool = True, step: int | None = None) -> Artifact:
     """The content of a saved folder; it is only read, and when somebody saves there meanwhile, read again.
 
     Args:
         verify: whether every file has to be as it was saved.
+        step: the step at whose end the adaptation is wanted; None: as it was saved.
 
     Raises:
-        ArtifactError: it is no saved adaptation, it is damaged, or it was written by a newer lightadapt.
+        ArtifactError: it is no saved adaptation, it is damaged, it was written by a newer lightadapt, or it does not
+            hold that step.
     """
     with reading(path):
-        return _read_whole(_as_path(path), verify=verify)
+        found = _read_whole(_as_path(path), verify=verify)
+    return found if step is None else _as_it_was(found, step)
+
+
+def _as_it_was(artifact: Artifact, step: int) -> Artifact:
+    """The artifact as it would have been saved at the end of a step."""
+    facts = artifact.manifest, artifact.tensors, artifact.past
+    manifest, tensors, past = at_step(artifact.path, *facts, step)
+    check_fields(artifact.path / MANIFEST_NAME, manifest)
+    return replace(artifact, manifest=manifest, tensors=tensors, past=past)
 
 
 def reading(path: str | Path) -> AbstractContextManager[None]:
@@ -238,7 +254,7 @@ def _read(folder: Path, *, verify: bool) -> Artifact:
     if broken is not None:
         raise ArtifactError(f"{weights}: {broken} holds values that are not finite. Save or copy it again.")
     _check_sizes(settings, config, tensors)
-    return Artifact(folder, manifest, config, tensors)
+    return Artifact(folder, manifest, config, tensors, past=read_past(folder, manifest))
 
 
 def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str, torch.Tensor]) -> None:

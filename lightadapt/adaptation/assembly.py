@@ -88,6 +88,7 @@ def restore(runner: Runner, artifact: Artifact) -> None:
     if artifact.manifest.get("prototypes"):
         runner.adaptation.read_as_prototypes(artifact.manifest["prototypes"])
     runner.adaptation.restore(artifact.tensors, artifact.path, learned=learned)
+    runner.past = artifact.past
     runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
 
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.batches import Sizes
 from lightadapt.adaptation.history import LastRun
+from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.prediction import Infer, decoded
 from lightadapt.adaptation.reader import Reader
 from lightadapt.adaptation.zero_shot import ZeroShot
@@ -45,6 +46,7 @@ class Runner(Reader):
         task: the task, with its labels once they are known.
         tokenizer: as the task needs it.
         last_run: what is known of the last training.
+        past: what is kept of the steps in which it learned.
     """
 
     def __init__(self, adaptation: Adaptation, task: Task, tokenizer: Any) -> None:
@@ -52,6 +54,7 @@ class Runner(Reader):
         self.task = task
         self.tokenizer = tokenizer
         self.last_run = LastRun()
+        self.past = Past()
         self._pooling: tuple[Pooling | None] | None = None
         """How the base makes vectors that can be compared, if it does, once that was looked up."""
         self._zero_shot: ZeroShot | None = None

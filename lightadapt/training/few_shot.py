@@ -41,6 +41,18 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
     return FEW_SHOT if fits else STANDARD
 
 
+def first_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recipe:
+    """The recipe for a model that is to learn more classes later: few-shot wherever it suits the model.
+
+    However many records there are, rows that are prototypes take new ones beside them best.
+
+    Raises:
+        LightAdaptError: few-shot was asked for, and this task or model cannot do it.
+    """
+    suits = asked is None and runner.pooling is not None and not _why_not_few_shot(runner, learned)
+    return FEW_SHOT if suits else choose_recipe(runner, learned, asked)
+
+
 def _why_not_few_shot(runner: Runner, learned: Prepared) -> str:
     """Why the recipe for few records cannot be had; empty where it can."""
     if type(learned.task) is not Classification:

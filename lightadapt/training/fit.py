@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -23,9 +23,10 @@ from lightadapt.training.given import check_callbacks
 from lightadapt.training.held_out import hold_out, is_share
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
-from lightadapt.training.recipe import FEW_SHOT, STANDARD
+from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
 from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
+from lightadapt.training.seen import some_of_each
 from lightadapt.training.settings import Settings
 
 FEW = 8
@@ -64,32 +65,93 @@ def fit(
         checked = runner.read(validation, task, "validation", columns=columns, bad=unseen)
     bad.tell(count)
     unseen.tell(0 if checked is None else len(checked[0]))
+    lesson = usual_lesson(runner, learned, choose_recipe(runner, learned, settings.recipe))
+    kept: dict[str, Any] = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
+    kept |= {} if share is None else {"validation": share}
+    history = learn(runner, lesson, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
+    runner.past = replace(runner.past, seen=some_of_each(task, learned.examples, learned.records, seed))
+    return history
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned in one run, and how."""
+
+    learned: Prepared
+    features: Sequence[Any]
+    recipe: Recipe
+    objective: Objective | None
+    """The loss; None: the model's own."""
+    begin: Callable[[], None]
+    """Makes the model ready for it, when nothing can be refused any more."""
+    title: str = ""
+    """Stands before the progress bar, behind the names of task and method; empty: the name of the recipe."""
+    slower: float = 1.0
+    """What the usual learning rates are divided by."""
+
+
+def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe) -> Lesson:
+    """What `fit` does with data.
+
+    Raises:
+        DataError: a record cannot be encoded.
+        LightAdaptError: there is nothing to learn.
+    """
+    task = learned.task
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
-    recipe = choose_recipe(runner, learned, settings.recipe)
+
+    def begin() -> None:
+        runner.settle(task)
+        if recipe is FEW_SHOT:
+            start_few_shot(runner, learned.examples)
+        runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
+
+    return Lesson(learned, features, recipe, objective_of(recipe, learned), begin)
+
+
+def learn(
+    runner: Runner,
+    lesson: Lesson,
+    checked: tuple[Sequence[Any], Records] | None,
+    settings: Settings,
+    *,
+    watchers: Sequence[Any],
+    kept: Mapping[str, Any],
+    held_out: list[int],
+) -> History:
+    """Run a lesson, and return its record.
+
+    Args:
+        checked: validation examples, by which the best weights are chosen, and their records; None: there are none.
+        watchers: callbacks of Trainer.
+        kept: what the history is to say beside the settings.
+        held_out: which records were held out for validation.
+
+    Raises:
+        LightAdaptError: the settings ask for what cannot be had, or the loss is no longer finite.
+    """
+    learned, recipe, method = lesson.learned, lesson.recipe, runner.adaptation.design.method
+    task, seed = learned.task, runner.adaptation.design.seed
     frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
     scored = None if checked is None else _validation(runner, task, *checked)
+    title = lesson.title or ("" if recipe is STANDARD else f"{recipe.name} recipe")
     run = Run(
-        job=_job_of(runner, learned, features, frozen, scored, objective_of(recipe, learned)),
+        job=_job_of(runner, learned, lesson.features, frozen, scored, lesson.objective),
         settings=settings,
         recipe=recipe,
-        title=", ".join([task.name, method.name, *([] if recipe is STANDARD else [f"{recipe.name} recipe"])]),
-        default_rates=(method.learning_rate, method.head_learning_rate),
+        title=", ".join(filter(None, [task.name, method.name, title])),
+        default_rates=(method.learning_rate / lesson.slower, method.head_learning_rate / lesson.slower),
         seed=seed,
     )
     run.check()  # from here on the model changes
-    runner.settle(task)
-    if recipe is FEW_SHOT:
-        start_few_shot(runner, learned.examples)
-    runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
-    data = {} if settings.folder is None else digests_of(features, None if checked is None else checked[0])
-    kept: dict[str, Any] = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
-    kept |= {} if share is None else {"validation": share}
+    lesson.begin()
+    data = {} if settings.folder is None else digests_of(lesson.features, None if checked is None else checked[0])
     runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **kept})
     with frozen:
         run.train(
             watchers,
-            partial(_keep, runner, kept, held_out or [], has_scores=not runner.task.tunes),
+            partial(_keep, runner, kept, held_out, has_scores=not runner.task.tunes),
         )
     if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)
