@@ -34,7 +34,8 @@ from lightadapt.export.merging import merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
-from lightadapt.stream.extending import Extension, extend, keep_records, steps_of
+from lightadapt.stream.extending import Extension, extend, steps_of
+from lightadapt.stream.keeping import keep_records
 from lightadapt.stream.steps import Steps
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT, EVALUATE, FIT, PREDICT, SAVE

@@ -47,6 +47,7 @@ def manifest_of(runner: Runner) -> dict[str, Any]:
         "head": sorted(adaptation.base.head),
         "untrained": adaptation.head.is_untouched,
         "prototypes": None if adaptation.head.prototypes is None else adaptation.head.prototypes.pooling,
+        "discriminants": adaptation.head.prototypes is not None and adaptation.head.prototypes.linear,
         "seed": design.seed,
         "training": dict(runner.last_run.settings),
         "metrics": dict(runner.last_run.metrics),

@@ -21,7 +21,10 @@ MEMORY_NAME = "memory.jsonl"
 """The file of an artifact with the records that are kept, one a line."""
 STEPS_NAME = "steps"
 """The folder of an artifact with the weights of earlier steps."""
-STATE = ("task", "labels", "outputs", "prototypes", "training", "metrics")
+STATISTICS_NAME = "statistics.safetensors"
+"""The file in that folder with what is known of the vectors of the classes."""
+SCATTER = "scatter"
+STATE = ("task", "labels", "outputs", "prototypes", "discriminants", "training", "metrics")
 """Facts of the manifest that belong to the weights of a step."""
 
 
@@ -42,6 +45,9 @@ class Past:
     """The records that are learned again in every step; those of a class in the order in which they were chosen."""
     weights: Mapping[int, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     """The tensors at the end of a step, on the CPU, where they were kept; those of the last step are in the model."""
+    statistics: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """What is known of the vectors of the classes, by the weights as they are: `counts` `(K,)`, `means` `(K, width)` in
+    the order of the outputs, and `scatter` `(width, width)`, the sum of squares around them. Empty: nothing."""
     seen: tuple[Record, ...] = ()
     """Records of the last `fit` in this process, which are never saved."""
 
@@ -51,7 +57,12 @@ class Past:
             steps=tuple({**each, "state": None} if each["step"] == step else each for each in self.steps[: step + 1]),
             memory=tuple(each for each in self.memory if each.step <= step),
             weights={number: tensors for number, tensors in self.weights.items() if number < step},
+            statistics=self._statistics_of(len(self.steps[step]["state"]["outputs"])),
         )
+
+    def _statistics_of(self, outputs: int) -> Mapping[str, torch.Tensor]:
+        """What is known of the first outputs; the scatter is that of all."""
+        return {name: each if name == SCATTER else each[:outputs] for name, each in self.statistics.items()}
 
 
 def write_past(folder: Path, past: Past) -> None:
@@ -59,8 +70,10 @@ def write_past(folder: Path, past: Past) -> None:
     if past.memory:
         lines = [json.dumps(each._asdict(), ensure_ascii=False) + "\n" for each in past.memory]
         (folder / MEMORY_NAME).write_text("".join(lines), encoding="utf-8")
-    if past.weights:
+    if past.weights or past.statistics:
         (folder / STEPS_NAME).mkdir()
+    if past.statistics:
+        save_file(dict(past.statistics), folder / STEPS_NAME / STATISTICS_NAME, metadata={"format": "pt"})
     for step, tensors in past.weights.items():
         save_file(dict(tensors), folder / STEPS_NAME / f"{step}.safetensors", metadata={"format": "pt"})
 
@@ -74,7 +87,20 @@ def read_past(folder: Path, manifest: Mapping[str, Any]) -> Past:
     steps, files = tuple(manifest.get("steps") or ()), set(manifest.get("files") or ())
     memory = _read_memory(folder / MEMORY_NAME, len(steps)) if MEMORY_NAME in files else ()
     kept = [number for number in range(len(steps)) if STEPS_NAME in files and _file_of(folder, number).is_file()]
-    return Past(steps, memory, {number: _read_weights(_file_of(folder, number)) for number in kept})
+    weights = {number: _read_weights(_file_of(folder, number)) for number in kept}
+    return Past(steps, memory, weights, _read_statistics(folder, files, len(manifest["outputs"])))
+
+
+def _read_statistics(folder: Path, files: set[str], outputs: int) -> dict[str, torch.Tensor]:
+    file = folder / STEPS_NAME / STATISTICS_NAME
+    if STEPS_NAME not in files or not file.is_file():
+        return {}
+    found = _read_weights(file)
+    width = found[SCATTER].shape[-1] if SCATTER in found else 0
+    shapes = {name: tuple(each.shape) for name, each in found.items()}
+    if shapes != {"counts": (outputs,), "means": (outputs, width), SCATTER: (width, width)}:
+        raise ArtifactError(f"{file} is damaged: it does not fit the outputs. Save or copy the artifact again.")
+    return found
 
 
 def at_step(

@@ -29,7 +29,7 @@ from lightadapt.errors import ArtifactError
 from lightadapt.heads.outputs import name_outputs
 from lightadapt.tasks import Task
 
-SAME = ("base", "layers", "quantize", "head", "untrained", "prototypes", "seed", "dtype", "method")
+SAME = ("base", "layers", "quantize", "head", "untrained", "prototypes", "discriminants", "seed", "dtype", "method")
 """What the manifests of one kind have in common, apart from the kind of the task."""
 OF_THE_BASE = ("base_model_name_or_path", "revision")
 """Fields of adapter_config.json that say where the base is, which is compared by its name and fingerprint."""

@@ -90,6 +90,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "head": _are_names,
     "seed": _is_seed,
     "prototypes": lambda value: value in (None, "mean", "cls"),
+    "discriminants": lambda value: isinstance(value, bool),
     "metrics": lambda values: all(map(is_number, values.values())),
     "versions": lambda value: value is None or isinstance(value, dict),
     "dtype": lambda value: value in FORMATS,

@@ -28,8 +28,8 @@ def check_spelling(learned: Prepared, known: Sequence[Label]) -> None:
         if label != other and label not in known:
             place = next(place for place, own in enumerate(task.classes_of(learned.examples)) if label in own)
             raise DataError(
-                f"{learned.records.place(place)}: label {shown(label)} is new, and there is {shown(other)}. If they are "
-                f"one, write {shown(other)} in the data. If they are two, say so first: "
+                f"{learned.records.place(place)}: label {shown(label)} is new, and there is {shown(other)}. If they "
+                f"are one, write {shown(other)} in the data. If they are two, say so first: "
                 f"adapted.add_labels([{shown(label)}])."
             )
 

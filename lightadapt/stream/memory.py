@@ -35,8 +35,8 @@ def check_memory(memory: int, classes: int) -> None:
     check_whole("memory", memory, least=0, wanted="a whole number from 0 on: the records of each class to keep")
     if memory * classes > MOST:
         raise LightAdaptError(
-            f"memory={memory} would keep {memory * classes:,} records of {classes:,} classes, and {MOST:,} is the most. "
-            f"Give at most memory={MOST // classes}."
+            f"memory={memory} would keep {memory * classes:,} records of {classes:,} classes, and {MOST:,} is the "
+            f"most. Give at most memory={MOST // classes}."
         )
 
 

@@ -69,7 +69,8 @@ def fit(
     kept: dict[str, Any] = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
     kept |= {} if share is None else {"validation": share}
     history = learn(runner, lesson, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
-    runner.past = replace(runner.past, seen=some_of_each(task, learned.examples, learned.records, seed))
+    seen = some_of_each(task, learned.examples, learned.records, seed)
+    runner.past = replace(runner.past, seen=seen, statistics={})
     return history
 
 
@@ -117,8 +118,8 @@ def learn(
     settings: Settings,
     *,
     watchers: Sequence[Any],
-    kept: Mapping[str, Any],
-    held_out: list[int],
+    kept: Mapping[str, Any] | None = None,
+    held_out: Sequence[int] = (),
 ) -> History:
     """Run a lesson, and return its record.
 
@@ -147,11 +148,11 @@ def learn(
     run.check()  # from here on the model changes
     lesson.begin()
     data = {} if settings.folder is None else digests_of(lesson.features, None if checked is None else checked[0])
-    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **kept})
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **(kept or {})})
     with frozen:
         run.train(
             watchers,
-            partial(_keep, runner, kept, held_out, has_scores=not runner.task.tunes),
+            partial(_keep, runner, kept or {}, list(held_out), has_scores=not runner.task.tunes),
         )
     if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)

@@ -47,8 +47,8 @@ def tag_cross_entropy_among(
     """Cross entropy of `(B, T, K)` with tags `(B, T)`, the mean over tokens that have one.
 
     "Outside", where a record does not speak of some types, means outside or one of those: the probability of the tag is
-    the sum of theirs (Cermelli et al. 2020, "Modeling the Background for Incremental Learning in Semantic Segmentation",
-    equation 5).
+    the sum of theirs (Cermelli et al. 2020, "Modeling the Background for Incremental Learning in Semantic
+    Segmentation", equation 5).
 
     Args:
         outside: the number of that tag.

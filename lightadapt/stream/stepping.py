@@ -1,0 +1,204 @@
+"""How a step is learned: by gradients, by what is known of the vectors of the classes, or by one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from lightadapt.adaptation.history import History, LastRun
+from lightadapt.adaptation.past import Past
+from lightadapt.adaptation.runner import Prepared, Runner
+from lightadapt.adaptation.vectors import vectors_of
+from lightadapt.data import Records
+from lightadapt.stream.classes import outputs_of
+from lightadapt.stream.discriminants import (
+    Statistics,
+    joined,
+    known_before,
+    of_examples,
+    read_discriminants,
+    spread,
+)
+from lightadapt.stream.keeping import parsed, steps_that_brought
+from lightadapt.stream.protecting import StepFeatures, given_before, loss_of, numbered
+from lightadapt.stream.rows import start_rows
+from lightadapt.stream.steps import classes_by_step
+from lightadapt.tasks import Label, LabelledTask, Task
+from lightadapt.training.checks import check_targets
+from lightadapt.training.few_shot import first_recipe
+from lightadapt.training.fit import Lesson, learn, usual_lesson
+from lightadapt.training.recipe import FEW_SHOT, Recipe
+from lightadapt.training.settings import Settings
+
+PROTOTYPES = replace(FEW_SHOT, name="extend")
+"""How a head of prototypes goes on, where records are kept."""
+OTHERS = Recipe(name="extend", records_per_step=16, steps_wanted=200, epochs_least=3, epochs_most=20, evaluations=None)
+"""How any other goes on."""
+GENTLE = 4.0
+"""What the learning rates of the first step are divided by, where it is not the last: the vectors of classes that are
+still to come lose less by it."""
+REPEATS = 6
+"""How often a record of the memory is learned in an epoch at most, so that its class counts as much as a new one."""
+
+
+def take_step(
+    runner: Runner, learned: Prepared, past: Past, new: Sequence[Label], settings: Settings, watchers: Sequence[Any]
+) -> tuple[History, dict[str, torch.Tensor]]:
+    """Learn a step; its record, and what is known of the vectors of the classes then, where the head reads vectors.
+
+    Raises:
+        DataError: a record cannot be encoded.
+        LightAdaptError: the settings ask for what cannot be had, or the loss is no longer finite.
+    """
+    if not past.steps:
+        recipe = first_recipe(runner, learned, settings.recipe)
+        lesson = replace(usual_lesson(runner, learned, recipe), slower=GENTLE if recipe is FEW_SHOT else 1.0)
+        history = learn(runner, lesson, None, settings, watchers=watchers)
+        if runner.adaptation.head.prototypes is None:
+            return history, {}
+        return history, read_discriminants(runner, of_examples(runner, learned.examples, runner.outputs))
+    if runner.adaptation.head.prototypes is None:
+        return learn(runner, _next_lesson(runner, learned, past, new), None, settings, watchers=watchers), {}
+    before = spread(known_before(runner, past), runner.outputs, learned.view.outputs)
+    history, statistics = _tell_apart(runner, learned, before)
+    if not past.memory:
+        return history, statistics
+    memory = parsed(runner.task, [each.record for each in past.memory])
+    vectors = vectors_of(runner, memory)
+    history = learn(runner, _tuning_lesson(runner, learned, past, memory), None, settings, watchers=watchers)
+    moved = _moved(runner, before, memory, vectors_of(runner, memory) - vectors)
+    return history, read_discriminants(runner, joined(moved, of_examples(runner, learned.examples, runner.outputs)))
+
+
+def _tell_apart(runner: Runner, learned: Prepared, before: Statistics) -> tuple[History, dict[str, torch.Tensor]]:
+    """Learn a step by what is known of the vectors of all classes, by the adapter as it is; and what that is."""
+    start = time.perf_counter()
+    known = joined(before, of_examples(runner, learned.examples, learned.view.outputs))
+    runner.settle(learned.task)
+    runner.adaptation.freeze_rest_of_head()
+    statistics = read_discriminants(runner, known)
+    history = History(seconds=time.perf_counter() - start, settings={"recipe": "discriminants"})
+    facts = {**history.settings, "records": len(learned.examples), "steps": 0, "seconds": round(history.seconds, 1)}
+    runner.last_run = LastRun(facts, {}, history)
+    return history, statistics
+
+
+def _moved(runner: Runner, before: Statistics, memory: Sequence[Any], moves: np.ndarray) -> Statistics:
+    """What was known of the classes before their vectors moved, of which records that are kept tell how far.
+
+    The mean of a class moves as its records do on average, or as all do where none of it is kept (Yu et al. 2020,
+    "Semantic Drift Compensation for Class-Incremental Learning", with records in the place of new data).
+
+    Args:
+        moves: by how much the vector of each record of the memory has moved, `(N, width)`.
+    """
+    names = list(runner.outputs)
+    places = np.array([names.index(str(each.label)) for each in memory])
+    means = before["means"] + moves.mean(0)
+    for place in set(places.tolist()):
+        means[place] = before["means"][place] + moves[places == place].mean(0)
+    return {**before, "means": means}
+
+
+def _tuning_lesson(runner: Runner, learned: Prepared, past: Past, memory: Sequence[Any]) -> Lesson:
+    """How a model that tells all classes apart already is tuned on the records of the step and on those that are kept.
+
+    It is held to what it gives before.
+    """
+    task, view = runner.task, runner.view
+    joint = _with_memory(learned, past, memory)
+    features = numbered(runner.encode(joint.examples, joint.records, targets=True))
+    answered = torch.ones(len(features), len(view.outputs), dtype=torch.bool)
+    step = StepFeatures(features, answered, given_before(runner, features, view))
+    own = len([each for each in features if each.example < len(learned.examples)])
+    repeats = max(1, min(_repeats(task, learned.examples, memory), len(learned.examples) // len(memory)))
+    return Lesson(
+        replace(joint, task=task),
+        [*features[:own], *(features[own:] * repeats)],
+        PROTOTYPES,
+        loss_of(step, view, replays=True, contrasts=True),
+        lambda: None,
+        title="one more step",
+    )
+
+
+def _with_memory(learned: Prepared, past: Past, memory: Sequence[Any]) -> Prepared:
+    """The data of a step, with the records of the memory behind it."""
+    items = [*learned.records.items, *(each.record for each in past.memory)]
+    return replace(
+        learned, examples=[*learned.examples, *memory], records=Records(items, source=learned.records.source)
+    )
+
+
+def _next_lesson(runner: Runner, learned: Prepared, past: Past, new: Sequence[Label]) -> Lesson:
+    """How a model that has learned something learns a step."""
+    head, task, view = runner.adaptation.head, learned.task, learned.view
+    memory = parsed(task, [each.record for each in past.memory])
+    joint = _with_memory(learned, past, memory)
+    features = list(runner.encode(joint.examples, joint.records, targets=True, task=task))
+    own = len([each for each in features if each.example < len(learned.examples)])
+    check_targets(features, task, view)
+    objective = task.objective(joint.examples, view)
+    if isinstance(task, LabelledTask):
+        features = numbered(features)
+        answered = _answered(learned, past, memory, features)
+        step = StepFeatures(features, answered, given_before(runner, features, view))
+        objective = loss_of(step, view, replays=bool(memory), contrasts=False)
+
+    def begin() -> None:
+        runner.settle(task)
+        runner.adaptation.freeze_rest_of_head()
+        start_rows(runner, features[:own], outputs_of(task, new))
+        head.mark_learned()
+
+    repeats = _repeats(task, learned.examples, memory)
+    return Lesson(
+        joint,
+        [*features[:own], *(features[own:] * repeats)],
+        OTHERS,
+        objective,
+        begin,
+        title="one more step",
+    )
+
+
+def _answered(learned: Prepared, past: Past, memory: Sequence[Any], features: Sequence[Any]) -> torch.Tensor:
+    """Of which outputs each feature speaks, `(N, K)`.
+
+    Where a record has one label, that says of all others that they do not hold; but classes of which no record is
+    there to be learned are left alone. Where it has several, it speaks of those that were learned in its step.
+    """
+    task, view = learned.task, learned.view
+    assert isinstance(task, LabelledTask)
+    own, step_of = set(task.find_labels(learned.examples)), classes_by_step(past)
+    if isinstance(features[0].targets["labels"], int):
+        replayed = set(task.find_labels(memory)) if memory else set()
+        spoken = [own | replayed] * len(memory)
+        own |= replayed
+    else:
+        spoken = [
+            {label for label in step_of if step_of[label] == step}
+            for step in steps_that_brought(task, [each.record for each in past.memory], step_of, last=-1)
+        ]
+    names = list(view.outputs)
+    table = torch.zeros(len(features), len(names), dtype=torch.bool)
+    for row, each in enumerate(features):
+        number = each.example - len(learned.examples)
+        labels = own if number < 0 else spoken[number]
+        table[row, [names.index(name) for name in outputs_of(task, labels)]] = True
+    return table
+
+
+def _repeats(task: Task, examples: Sequence[Any], memory: Sequence[Any]) -> int:
+    """How often a record of the memory is to be learned in an epoch."""
+    if not memory:
+        return 0
+    if not isinstance(task, LabelledTask):
+        return max(1, min(REPEATS, len(examples) // len(memory)))
+    a_class = [len(of) / len(task.find_labels(of)) for of in (examples, memory)]
+    return max(1, min(REPEATS, round(a_class[0] / a_class[1])))
