@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from lightadapt.adaptation.runner import Prepared
+from lightadapt.data import Records
 from lightadapt.errors import DataError, shown
 from lightadapt.tasks import Label, LabelledTask, Task
 from lightadapt.tasks.labels import spelt_alike
 
 
-def check_spelling(learned: Prepared, known: Sequence[Label]) -> None:
+def check_spelling(task: LabelledTask, examples: Sequence[Any], records: Records, known: Sequence[Label]) -> None:
     """Raise for a new label that differs from another one in case, spaces or hyphens alone.
 
     Args:
@@ -19,16 +20,13 @@ def check_spelling(learned: Prepared, known: Sequence[Label]) -> None:
     Raises:
         DataError: with the first record that has it.
     """
-    task = learned.task
-    if not isinstance(task, LabelledTask):
-        return
     seen = {spelt_alike(str(label)): label for label in known}
-    for label in task.find_labels(learned.examples):
+    for label in task.find_labels(examples):
         other = seen.setdefault(spelt_alike(str(label)), label)
         if label != other and label not in known:
-            place = next(place for place, own in enumerate(task.classes_of(learned.examples)) if label in own)
+            place = next(place for place, own in enumerate(task.classes_of(examples)) if label in own)
             raise DataError(
-                f"{learned.records.place(place)}: label {shown(label)} is new, and there is {shown(other)}. If they "
+                f"{records.place(place)}: label {shown(label)} is new, and there is {shown(other)}. If they "
                 f"are one, write {shown(other)} in the data. If they are two, say so first: "
                 f"adapted.add_labels([{shown(label)}])."
             )

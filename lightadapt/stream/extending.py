@@ -125,22 +125,19 @@ def _prepare(
         DataError: a record cannot be used, or a new label is a known one in another spelling.
     """
     if not past.steps:
-        learned = runner.prepare(data, columns=columns, bad=bad)
-        check_spelling(learned, ())
-        return learned
+        return runner.prepare(data, columns=columns, bad=bad)
     task = runner.task
     examples, records = task.parse_usable(task.read(data, columns=columns, bad=bad), bad)
     bad.check_rest(len(examples))
     known = runner.labels or []
     if isinstance(task, LabelledTask):
+        check_spelling(task, examples, records, known)
         task = task.with_labels([*known, *(each for each in task.find_labels(examples) if each not in known)])
     task = task.prepare(examples, fresh_head=False)
     examples, records = usable(examples, records, task.check_answers, bad)
     examples, records = runner.usable(examples, records, bad, targets=True, task=task)
     bad.check_rest(len(examples))
-    learned = Prepared(records, examples, task, runner.view_of(task))
-    check_spelling(learned, known)
-    return learned
+    return Prepared(records, examples, task, runner.view_of(task))
 
 
 def _scored(past: Past, scores: Mapping[int, float]) -> Past:
