@@ -26,7 +26,7 @@ from lightadapt.tasks.losses.objective import Objective
 PLACE = "place"
 """The target that says which feature of the step a row of a batch is."""
 HOLD_WITH_MEMORY, HOLD_WITHOUT = 1.0, 3.0
-"""What the distance to the model before the step weighs, beside what is learned (`benchmarks/continual.py`)."""
+"""What the distance to the model before the step weighs beside what is learned, by whether records are replayed."""
 OUTSIDE = "O"
 
 
@@ -76,20 +76,20 @@ def given_before(runner: Runner, features: Sequence[Any], view: ModelView) -> li
     return found
 
 
-def loss_of(step: StepFeatures, view: ModelView, *, replays: bool, contrasts: bool) -> Objective:
+def loss_of(step: StepFeatures, view: ModelView, *, hold: float, contrasts: bool) -> Objective:
     """The loss of a step for a head with outputs: one answer a record, several, or one a token.
 
     Args:
-        replays: whether records of former steps are learned again.
+        hold: what the distance to the model before weighs.
         contrasts: whether the texts' vectors are contrasted, too, as where prototypes learn.
     """
     first = step.features[0].targets["labels"]
     if isinstance(first, int):
-        terms = _single(hold=HOLD_WITH_MEMORY if replays else HOLD_WITHOUT, contrasts=contrasts)
+        terms = _single(hold=hold, contrasts=contrasts)
     elif isinstance(first[0], float):
         terms = _several
     else:
-        terms = _tags(list(view.outputs).index(OUTSIDE), hold=HOLD_WITH_MEMORY if replays else HOLD_WITHOUT)
+        terms = _tags(list(view.outputs).index(OUTSIDE), hold=hold)
 
     def loss(model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         given = model(**{name: value for name, value in batch.items() if name not in ("labels", PLACE)})

@@ -25,7 +25,7 @@ from lightadapt.stream.discriminants import (
     spread,
 )
 from lightadapt.stream.keeping import parsed, steps_that_brought
-from lightadapt.stream.protecting import StepFeatures, given_before, loss_of, numbered
+from lightadapt.stream.protecting import HOLD_WITH_MEMORY, HOLD_WITHOUT, StepFeatures, given_before, loss_of, numbered
 from lightadapt.stream.rows import start_rows
 from lightadapt.stream.steps import classes_by_step
 from lightadapt.tasks import Label, LabelledTask, Task
@@ -40,8 +40,10 @@ PROTOTYPES = replace(FEW_SHOT, name="extend")
 OTHERS = Recipe(name="extend", records_per_step=16, steps_wanted=200, epochs_least=3, epochs_most=20, evaluations=None)
 """How any other goes on."""
 GENTLE = 4.0
-"""What the learning rates of the first step are divided by, where it is not the last: the vectors of classes that are
-still to come lose less by it."""
+"""What the learning rates are divided by where vectors are to stay comparable: in the first step with those of classes
+that are still to come, in others with those of classes of which few records are kept."""
+HOLD_WHAT_IS_KNOWN = 10.0
+"""What the distance to the discriminants weighs, where they are tuned."""
 REPEATS = 6
 """How often a record of the memory is learned in an epoch at most, so that its class counts as much as a new one."""
 
@@ -121,9 +123,10 @@ def _tuning_lesson(runner: Runner, learned: Prepared, past: Past, memory: Sequen
         replace(joint, task=task),
         [*features[:own], *(features[own:] * repeats)],
         PROTOTYPES,
-        loss_of(step, view, replays=True, contrasts=True),
+        loss_of(step, view, hold=HOLD_WHAT_IS_KNOWN, contrasts=True),
         lambda: None,
         title="one more step",
+        slower=GENTLE,
     )
 
 
@@ -148,7 +151,7 @@ def _next_lesson(runner: Runner, learned: Prepared, past: Past, new: Sequence[La
         features = numbered(features)
         answered = _answered(learned, past, memory, features)
         step = StepFeatures(features, answered, given_before(runner, features, view))
-        objective = loss_of(step, view, replays=bool(memory), contrasts=False)
+        objective = loss_of(step, view, hold=HOLD_WITH_MEMORY if memory else HOLD_WITHOUT, contrasts=False)
 
     def begin() -> None:
         runner.settle(task)
