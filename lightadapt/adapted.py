@@ -30,7 +30,7 @@ from lightadapt.display import html
 from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
-from lightadapt.export.merging import merge
+from lightadapt.export.merging import check_learned, merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
@@ -230,6 +230,7 @@ class Adapted:
         batch_tokens: int | None = None,
         early_stopping: int | None = None,
         recipe: str | None = None,
+        unlabelled: Data | None = None,
         resume: bool = False,
         output_dir: str | Path | None = None,
         optimizer: str | None = None,
@@ -256,6 +257,8 @@ class Adapted:
             recipe: `"few-shot"`, for a few records of each class: the rows of the head start at the means of their
                 classes, and texts of one class are drawn together (docs/few_labels.md); or `"standard"`. None:
                 few-shot for a classification by a sentence encoder with at most 64 records of each class.
+            unlabelled: texts without labels, for task classification. The model labels them when it has learned the
+                others, and learns those it is surest of in a second run.
             resume: go on from the last checkpoint in `output_dir`; without one, start afresh.
             output_dir: keep a checkpoint there every epoch; each is an artifact that `load` reads.
             optimizer: `"adamw"`; `"adamw8bit"`, with its state in 8 bits; or `"paged_adamw8bit"`, whose state moves to
@@ -285,6 +288,7 @@ class Adapted:
             batch_tokens=batch_tokens,
             early_stopping=early_stopping,
             recipe=recipe,
+            twice=unlabelled is not None,
             resume=resume,
             output_dir=output_dir,
             optimizer=optimizer,
@@ -294,7 +298,16 @@ class Adapted:
             validates=validation is not None,
         )
         with self._several.computing(self.runner, learning=True) as now:
-            return fit(now, train, validation, settings, columns=columns, callbacks=callbacks, on_error=on_error)
+            return fit(
+                now,
+                train,
+                validation,
+                settings,
+                unlabelled=unlabelled,
+                columns=columns,
+                callbacks=callbacks,
+                on_error=on_error,
+            )
 
     def extend(
         self,
@@ -473,6 +486,7 @@ class Adapted:
         *,
         report: bool = False,
         threshold: float | None = None,
+        shots: Data | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
     ) -> Scores:
@@ -485,6 +499,7 @@ class Adapted:
             data: any form of data (see `lightadapt.data.read`).
             report: also print precision, recall, F1 and support of each class, for tasks that have classes.
             threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
+            shots: as in `predict`.
             columns: `{field: column}` for fields that have another name in the data.
             on_error: as in `fit`; with `"skip"` the metrics are those of the other records.
 
@@ -494,6 +509,7 @@ class Adapted:
         """
         bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
+            now = now.with_shots(shots, columns=columns)
             scores = evaluate(now, data, threshold=threshold, columns=columns, bad=bad)
         if report and scores.report:
             print(scores.report)
@@ -509,6 +525,7 @@ class Adapted:
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         batch_tokens: int | None = None,
+        shots: Data | None = None,
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
     ) -> list[Any]:
@@ -524,6 +541,8 @@ class Adapted:
             options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
             threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
             batch_tokens: tokens of a batch, padding included; None: 512 for each thread of a CPU, 4,096 on a GPU.
+            shots: for task classification on a language model, as long as it has learned nothing: labelled examples
+                that are shown to it with each text (in-context learning), in any form of data.
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
             on_error: what happens to an input that cannot be used. `"raise"`: it is an error; `"skip"`: its answer is
                 None, and a warning gives the number of such inputs and the reasons of the first.
@@ -538,7 +557,11 @@ class Adapted:
         )
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                found = answer(now, inputs, request, bad)
+                found = answer(now.with_shots(shots, columns=columns), inputs, request, bad)
+        elif is_collection(adapter) and shots is not None:
+            raise LightAdaptError(
+                "predict(…, shots=…, adapter=[…]): shots are for one adaptation. Give its name alone."
+            )
         elif is_collection(adapter):
             found = answer_by_name(self._several, inputs, list(adapter), request, bad)
         else:
@@ -590,6 +613,7 @@ class Adapted:
         options: Mapping[str, Any] | None = None,
         threshold: float | None = None,
         batch_tokens: int | None = None,
+        shots: Data | None = None,
         adapter: str | None = None,
         at_once: int = 1_000,
         on_error: str = "raise",
@@ -606,6 +630,7 @@ class Adapted:
             options: as in `predict`.
             threshold: as in `predict`.
             batch_tokens: as in `predict`.
+            shots: as in `predict`.
             adapter: the adaptation that answers; None: the one that is in use when this is called.
             at_once: how many inputs are taken, and held in memory, before the first of them is answered.
             on_error: as in `predict`; the warning comes with the last answer.
@@ -618,9 +643,11 @@ class Adapted:
         chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
         request = Request(scores=scores, options=options, threshold=threshold, batch_tokens=batch_tokens)
 
+        shown = chosen.with_shots(shots, columns=columns)
+
         def answers(items: Any, columns: Mapping[str, str | int] | None, numbers: range) -> list[Any]:
-            with self._several.computing(chosen) as now:
-                return answer(now, items, replace(request, columns=columns), bad, numbers=numbers)
+            with self._several.computing(chosen):
+                return answer(shown, items, replace(request, columns=columns), bad, numbers=numbers)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
 
@@ -685,8 +712,8 @@ class Adapted:
                 |after - before| / |before|.
 
         Raises:
-            LightAdaptError: the method does not change weights, so it cannot be folded; the outputs differ by more than
-                `max_drift`; or the model is split over several processes.
+            LightAdaptError: the head has learned nothing; the method does not change weights, so it cannot be folded;
+                the outputs differ by more than `max_drift`; or the model is split over several processes.
         """
         if is_sharded(self.model):
             raise LightAdaptError(
@@ -694,6 +721,7 @@ class Adapted:
             )
         self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:
+            check_learned(now)
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
 

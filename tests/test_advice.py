@@ -23,7 +23,7 @@ import numpy
 import peft
 import pytest
 import torch
-from learned import stir, trainable
+from learned import as_learned, stir, trainable
 from sealed import rewrite
 from transformers import (
     AutoConfig,
@@ -169,7 +169,15 @@ CASES: dict[str, Case] = {
     ),
     "give what merge() of the adapted model makes": (
         lambda here: la.adapt(adapt(here).model, "classification", tokenizer=here.bert),
-        lambda here: fit(la.adapt(adapt(here).merge(), "classification", tokenizer=here.bert, labels=LABELS)),
+        lambda here: fit(la.adapt(fit(adapt(here)).merge(), "classification", tokenizer=here.bert, labels=LABELS)),
+    ),
+    "would be a random one. Train it with fit(…) first": (
+        lambda here: adapt(here).merge(),
+        lambda here: fit(adapt(here)).merge(),
+    ),
+    "Fit on them instead: fit(shots)": (
+        lambda here: adapt(here).predict(["late"], shots=TEXTS),
+        lambda here: fit(adapt(here)).predict(["late"]),
     ),
     "unload() or merge_and_unload())": (
         lambda here: la.adapt(peft_model(here).get_base_model(), "classification", tokenizer=here.bert),
@@ -288,16 +296,16 @@ CASES: dict[str, Case] = {
         lambda here: chat(here).predict([[CHAT]]),
     ),
     "or fold into plain weights with base='dequantize'": (
-        lambda here: adapt(here, **QUANTIZED).merge(base="quantized", dtype="float32"),
+        lambda here: as_learned(adapt(here, **QUANTIZED)).merge(base="quantized", dtype="float32"),
         lambda here: [
-            adapt(here, **QUANTIZED).merge(base="quantized"),
-            adapt(here, **QUANTIZED).merge(base="dequantize", dtype="float32"),
+            as_learned(adapt(here, **QUANTIZED)).merge(base="quantized"),
+            as_learned(adapt(here, **QUANTIZED)).merge(base="dequantize", dtype="float32"),
         ],
     ),
     # ---- quantized bases, and bitsandbytes
     "Write merge(base='dequantize')": (
-        lambda here: adapt(SimpleNamespace(bert=packed(here))).merge(),
-        lambda here: adapt(SimpleNamespace(bert=packed(here))).merge(base="dequantize"),
+        lambda here: as_learned(adapt(SimpleNamespace(bert=packed(here)))).merge(),
+        lambda here: as_learned(adapt(SimpleNamespace(bert=packed(here)))).merge(base="dequantize"),
     ),
     "merge(base='dequantize') keeps all of it": (
         lambda here: learned(here, **QUANTIZED).merge(base="quantized", max_drift=9),
@@ -770,6 +778,15 @@ NOT_TRIED = {
         "Convert it, for example: iconv -f latin1 -t utf-8 FILE | lightadapt predict",
     ),
     "is followed by tests/adaptation/test_model_card.py": ("PeftModel.from_pretrained(base, folder)",),
+    "needs a language model; tests/zero_shot have some": (
+        "shots=…: the head has learned by now, so it needs no examples. Leave them out",
+        "shots are for one adaptation. Give its name alone",
+        "Describe it in other words: labels={label: description}",
+    ),
+    "is a warning; tests/zero_shot/test_choosing.py has it": (
+        "Train it with fit(…){}",
+        ", or load(…) what was trained",
+    ),
     "needs a hub; tests/adaptation/test_on_hub.py has one": ("To avoid both, adapt a model by its hub id",),
     "needs labels that are never predicted; tests/tasks/test_thresholds.py has some": ("or with threshold=",),
     "is said of any argument of Trainer; tests/test_suggestions.py follows some": ("args={◦: {value}}",),

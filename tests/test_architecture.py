@@ -24,6 +24,7 @@ LAYERS = [
     {"tuners"},
     {"methods", "tasks"},
     {"base", "evaluation"},
+    {"zero_shot"},
     {"adaptation"},
     {"runtime"},
     {"training", "export"},

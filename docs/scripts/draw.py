@@ -235,6 +235,7 @@ HOUSE = (
     (("training/", "fit: checks, run, trainer, caches"), ("export/", "one file a format, and its proof")),
     (("runtime/", "an exported model without torch"),),
     (("adaptation/", "assembly, what is inserted, what runs it, the artifact"),),
+    (("zero_shot/", "what answers before anything was learned"),),
     (("base/", "source, blueprint, weights, memory"), ("evaluation/", "what evaluate returns")),
     (("methods/", "one file a method"), ("tasks/", "one file a task; encoding, decoding, losses")),
     (("tuners/", "PEFT tuners of our own"),),

@@ -14,10 +14,10 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.tensors import restore, trained_tensors
 from lightadapt.anatomy import outermost
 from lightadapt.base.memory import Memory, memory_of
-from lightadapt.base.pooling import Pooling
 from lightadapt.base.quantized_modules import is_quantized
 from lightadapt.base.weights import Base
 from lightadapt.heads.head import Head
+from lightadapt.heads.pooling import Pooling
 from lightadapt.machine.processes import is_sharded, meet
 
 

@@ -6,10 +6,14 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lightadapt.tasks import Feature, Task
+
+if TYPE_CHECKING:
+    from lightadapt.zero_shot.stand_in import StandIn
 
 BATCH_TOKENS_A_THREAD = 512
 """The tokens of a batch for each thread of a CPU, padding included: what a batch computes should stay in its caches
@@ -27,7 +31,7 @@ class Sizes:
         self.owners = array("q")
         self.costs = array("q")
 
-    def noted(self, features: Iterable[Feature], task: Task) -> Iterator[Feature]:
+    def noted(self, features: Iterable[Feature], task: Task | StandIn) -> Iterator[Feature]:
         """The features as they come; what is asked of them by now is noted."""
         for feature in features:
             self.owners.append(feature.example)

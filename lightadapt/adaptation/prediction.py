@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from tqdm.auto import tqdm
@@ -22,6 +22,7 @@ from lightadapt.adaptation.batches import (
 )
 from lightadapt.machine.processes import from_main, gather, is_sharded, meet, rank, share_of
 from lightadapt.tasks import Feature, ModelView, Task
+from lightadapt.zero_shot.stand_in import StandIn
 
 BATCH_TOKENS = 4096
 """The tokens of a batch on a GPU, padding included."""
@@ -29,13 +30,11 @@ SHOW_PROGRESS_FROM = 200_000
 """Tokens from which a progress bar is worth its line."""
 
 AnyFeature = TypeVar("AnyFeature")
-Infer: TypeAlias = Callable[[PreTrainedModel, Sequence[Feature], ModelView], Sequence[Any]]
-"""What a model gives for a batch of features, as `Task.infer`."""
 
 
 def decoded(
     adaptation: Adaptation,
-    task: Task,
+    task: Task | StandIn,
     view: ModelView,
     examples: Sequence[Any],
     features: Sequence[Feature],
@@ -43,16 +42,14 @@ def decoded(
     *,
     batch_tokens: int | None = None,
     shared: bool = False,
-    infer: Infer | None = None,
 ) -> Iterator[Any]:
     """The predictions one by one; what was inferred is kept for a piece of the examples only.
 
     Args:
+        task: what encoded the features.
         batch_tokens: tokens of a batch; None: as many as suit the device.
         shared: whether all processes call this together, so that each can do its share.
-        infer: what infers from a batch of features; None: the task.
     """
-    infer = infer or task.infer
     model, costs, tokens = adaptation.model, sizes.costs, sum(sizes.costs)
     bar = progress(len(costs), tokens)
     with adaptation.adapter.folded_if_it_pays(tokens), bar:
@@ -63,7 +60,7 @@ def decoded(
                 model,
                 mine,
                 costs[places.start : places.stop],
-                lambda batch: infer(model, batch, view),
+                lambda batch: task.infer(model, batch, view),
                 done=bar.update,
                 batch_tokens=batch_tokens or suitable_tokens(model.device),
                 shared=shared,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightadapt.adaptation.batches import Sizes
 from lightadapt.data import Data, Records
@@ -14,6 +14,9 @@ from lightadapt.errors import LightAdaptError, RecordError, warn
 from lightadapt.tasks import Count, Feature, ModelView, Task
 from lightadapt.tasks.encoding.features import as_notes
 from lightadapt.tasks.encoding.legibility import check_legible
+
+if TYPE_CHECKING:
+    from lightadapt.zero_shot.stand_in import StandIn
 
 PIECE = 250
 """Examples that are encoded at once: what the tokenizer gives for them takes several times the room of the features."""
@@ -47,6 +50,10 @@ class Reader(ABC):
         batch_tokens: int | None = None,
     ) -> Iterator[Any]:
         """The predictions for examples one by one."""
+
+    def answering(self, task: Task) -> Task | StandIn:
+        """What encodes and infers where a form of the task is to be answered: the task, or a stand-in for its head."""
+        return task
 
     def require_labels(self) -> None:
         """Raise when the labels are not known yet.
@@ -82,12 +89,18 @@ class Reader(ABC):
             DataError: naming the record, the field and the remedy.
         """
         examples, records = task.read_examples(data, split=split, columns=columns, bad=bad)
-        examples, records = self.usable(examples, records, bad, targets=True, task=task)
+        examples, records = self.usable(examples, records, bad, targets=True, task=self.answering(task))
         bad.check_rest(len(examples))
         return examples, records
 
     def usable(
-        self, examples: Sequence[Any], records: Records, bad: BadRecords, *, targets: bool, task: Task | None = None
+        self,
+        examples: Sequence[Any],
+        records: Records,
+        bad: BadRecords,
+        *,
+        targets: bool,
+        task: Task | StandIn | None = None,
     ) -> tuple[Sequence[Any], Records]:
         """The examples that can be encoded, and their records; all, where none may be left out.
 
@@ -135,12 +148,12 @@ class Reader(ABC):
         Raises:
             DataError: a record cannot be encoded.
         """
-        sizes, task = Sizes(), task or self.task
-        encoded = sizes.noted(self._encode_and_tell(examples, records, targets, task), task)
+        sizes, form = Sizes(), self.answering(task or self.task)
+        encoded = sizes.noted(self._encode_and_tell(examples, records, targets, form), form)
         return Stored(encoded) if len(examples) > PIECE else stored_like(examples, encoded), sizes
 
     def _encode_and_tell(
-        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task
+        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task | StandIn
     ) -> Iterator[Feature]:
         """The features one by one, and behind the last of them the warnings."""
         counts: list[Count] = []
@@ -150,10 +163,15 @@ class Reader(ABC):
             warn(note)
 
     def _encode(
-        self, examples: Sequence[Any], records: Records | None, targets: bool, task: Task, counts: list[Count]
+        self,
+        examples: Sequence[Any],
+        records: Records | None,
+        targets: bool,
+        task: Task | StandIn,
+        counts: list[Count],
     ) -> Iterator[Feature]:
         """The features one by one; `counts` takes what has to be warned of."""
-        view = self.view_of(task)
+        view = self.view_of(task if isinstance(task, Task) else task.task)
         # An encoder-decoder wants as many end tokens in every text, which is seen of all of them together only.
         whole = view.family == "encoder-decoder" and not isinstance(examples, OnDisk)
         size = max(1, len(examples)) if whole else PIECE

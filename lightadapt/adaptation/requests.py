@@ -117,7 +117,7 @@ def read_asked(
         records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad)
         numbers = numbers or range(len(records) + bad.count)
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
-    examples, records = runner.usable(examples, records, bad, targets=False, task=task)
+    examples, records = runner.usable(examples, records, bad, targets=False, task=runner.answering(task))
     return Asked(task, examples, records, numbers)
 
 

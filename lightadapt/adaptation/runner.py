@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,17 +16,19 @@ from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.batches import Sizes
 from lightadapt.adaptation.history import LastRun
 from lightadapt.adaptation.past import Past
-from lightadapt.adaptation.prediction import Infer, decoded
+from lightadapt.adaptation.prediction import decoded
 from lightadapt.adaptation.reader import Reader
-from lightadapt.adaptation.zero_shot import ZeroShot
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
-from lightadapt.base.pooling import Pooling, pooling_of
+from lightadapt.base.pooling import pooling_of
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords, usable
+from lightadapt.errors import LightAdaptError, warn
 from lightadapt.heads.outputs import LastTokenPooling
+from lightadapt.heads.pooling import Pooling
 from lightadapt.tasks import Feature, Label, LabelledTask, ModelView, Task
-from lightadapt.tasks.classification import Classification
+from lightadapt.zero_shot.choosing import ZeroShot
+from lightadapt.zero_shot.stand_in import StandIn
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ class Runner(Reader):
         self.past = Past()
         self._pooling: tuple[Pooling | None] | None = None
         """How the base makes vectors that can be compared, if it does, once that was looked up."""
-        self._zero_shot: ZeroShot | None = None
+        self._zero_shot = ZeroShot(adaptation.base)
+        self._shots: Sequence[Any] = ()
+        """Labelled examples that are shown with each text as long as nothing was learned."""
+        self._told = False
+        """Whether it was said that the head has learned nothing."""
         design = adaptation.design
         self.max_length = room_for_text(design.blueprint.anatomy, tokenizer, design.method)
         self.family = family_of(adaptation.model.config)
@@ -120,6 +127,7 @@ class Runner(Reader):
     def settle(self, task: Task) -> None:
         """Take a form of the task for good; the head follows when its outputs are new."""
         before, self.task = self.task, task
+        self._zero_shot = ZeroShot(self.adaptation.base)  # what it holds is needed no more, once something is learned
         self.adaptation.head.settle(task.outputs())
         if before.output_scale is None:
             self._scale_outputs()
@@ -172,28 +180,48 @@ class Runner(Reader):
             shared: whether all processes call this together, so that each can do its share.
         """
         sizes = Sizes()
-        deque(sizes.noted(features, task or self.task), maxlen=0)
-        return list(self.predict_encoded(examples, features, sizes, task or self.task, shared=shared))
+        form = task or self.task
+        deque(sizes.noted(features, form), maxlen=0)
+        return list(decoded(self.adaptation, form, self.view, examples, features, sizes, shared=shared))
 
-    def infer_for(self, task: Task) -> Infer:
-        """What infers for a form of the task: a stand-in where the head has learned nothing and there is one."""
-        stand_in = self.zero_shot
-        if stand_in is None or not isinstance(task, Classification):
-            return task.infer
-        return replace(stand_in, task=task).infer if task is not self.task else stand_in.infer
+    def answering(self, task: Task) -> Task | StandIn:
+        """The task, or a stand-in where the head has learned nothing and there is one."""
+        if not self.adaptation.head.is_untouched:
+            return task
+        return self._zero_shot.stand_in(task, self._shots) or task
 
     @property
-    def zero_shot(self) -> ZeroShot | None:
+    def zero_shot(self) -> StandIn | None:
         """What stands in for a head that has learned nothing; None where it has, or where nothing can."""
-        if type(self.task) is not Classification or not self.task.ready or not self.adaptation.head.is_untouched:
-            return None
-        if self.family != "encoder":
-            return None
-        if self.pooling is None:
-            return None
-        if self._zero_shot is None or self._zero_shot.task != self.task:
-            self._zero_shot = ZeroShot(self.task, self.pooling)
-        return self._zero_shot
+        form = self.answering(self.task)
+        return None if isinstance(form, Task) else form
+
+    def with_shots(self, shots: Data | None, *, columns: Mapping[str, str | int] | None = None) -> Runner:
+        """The same, where each text is shown with labelled examples as long as nothing was learned.
+
+        Raises:
+            DataError: an example cannot be used, or has a label that is none.
+            LightAdaptError: something was learned, or the model takes no examples.
+        """
+        if shots is None:
+            return self
+        self.require_labels()
+        if not self.adaptation.head.is_untouched:
+            raise LightAdaptError("shots=…: the head has learned by now, so it needs no examples. Leave them out.")
+        self._zero_shot.check_shots(self.task)
+        other = copy(self)
+        other._shots = list(self.task.read_examples(shots, split="train", columns=columns)[0])
+        return other
+
+    def _tell_untrained(self) -> None:
+        """Warn, once, where what is predicted comes from a head that has learned nothing."""
+        if self._told or not self.adaptation.head.is_untouched or self.zero_shot is not None:
+            return
+        self._told = True
+        warn(
+            "The head has learned nothing yet, so what it predicts means nothing: "
+            f"{self._zero_shot.why_not(self.task)}. Train it with fit(…){self._zero_shot.way_out(self.task)}."
+        )
 
     @property
     def pooling(self) -> Pooling | None:
@@ -232,25 +260,22 @@ class Runner(Reader):
         task: Task,
         *,
         batch_tokens: int | None = None,
-        shared: bool = False,
     ) -> Iterator[Any]:
         """The predictions for examples one by one, from their features; the arguments are those of `decoded`."""
         return decoded(
             self.adaptation,
-            task,
+            self.answering(task),
             self.view,
             examples,
             features,
             sizes,
             batch_tokens=batch_tokens,
-            shared=shared,
-            infer=self.infer_for(task),
         )
 
     def encode_checked(
         self, examples: Sequence[Any], records: Records, *, targets: bool = False, task: Task | None = None
     ) -> tuple[Sequence[Feature], Sizes]:
-        """As `encode_for_prediction`, with a warning for what the tokenizer cannot read.
+        """As `encode_for_prediction`, with warnings for what the tokenizer cannot read and for a head that is random.
 
         Raises:
             DataError: a record cannot be encoded.
@@ -258,6 +283,7 @@ class Runner(Reader):
         # Of a stream, only the first piece is checked.
         if not (isinstance(records.numbers, range) and records.numbers.start):
             self.check_legible(examples)
+        self._tell_untrained()
         return self.encode_for_prediction(examples, records, targets=targets, task=task)
 
 

@@ -13,23 +13,27 @@ import torch
 from lightadapt import peft_bridge
 from lightadapt.adaptation.prediction import run_model, suitable_tokens
 from lightadapt.adaptation.runner import Runner
-from lightadapt.base.pooling import Pooling, pool
-from lightadapt.tasks import Feature, ModelView
+from lightadapt.heads.pooling import Pooling, of_length_one, pool
+from lightadapt.tasks import Feature, ModelView, Task
 
 TEXT = ("input_ids", "attention_mask", "token_type_ids")
 """The inputs that a backbone reads a text from, among those of tasks."""
 
 
-def vectors_of(runner: Runner, examples: Sequence[Any], *, adapted: bool = True) -> np.ndarray:
+def vectors_of(
+    runner: Runner, examples: Sequence[Any], *, adapted: bool = True, task: Task | None = None
+) -> np.ndarray:
     """`(N, width)` in float32: a vector of length one for each of N examples, over all of its windows.
 
     They are pooled as the base was made to be, or as the mean of the tokens where nothing says how.
 
     Args:
         adapted: whether the adapter computes, too; else they are those of the base alone.
+        task: another form of the task than the present one.
     """
-    view = runner.view_of(runner.task)
-    features = runner.task.encode(examples, view, targets=False).features
+    task = task or runner.task
+    view = runner.view_of(task)
+    features = task.encode(examples, view, targets=False).features
     way = runner.pooling or "mean"
     found = run_model(
         runner.model,
@@ -43,12 +47,6 @@ def vectors_of(runner: Runner, examples: Sequence[Any], *, adapted: bool = True)
     for feature, vector in zip(features, found, strict=True):
         sums[feature.example] += vector
     return of_length_one(sums)
-
-
-def of_length_one(vectors: np.ndarray) -> np.ndarray:
-    """The vectors `(…, width)` divided by their lengths; one of zeros stays as it is."""
-    found: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return found
 
 
 def _vectors(

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeAlias
-
-import torch
+from typing import Any
 
 from lightadapt.base.source import Source, find_file
+from lightadapt.heads.pooling import POOLINGS, Pooling
 
-Pooling: TypeAlias = str
-"""`"mean"` of the tokens, or `"cls"`, the first one."""
-POOLINGS: tuple[Pooling, ...] = ("mean", "cls")
 MODULES = "modules.json"
 """Where sentence-transformers says what a model is made of."""
 OLDER_NAMES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
@@ -30,18 +26,6 @@ def pooling_of(source: Source) -> Pooling | None:
         if isinstance(module, dict) and str(module.get("type", "")).endswith("Pooling"):
             return _way_of(_read(source, f"{module.get('path', '1_Pooling')}/config.json"))
     return None
-
-
-def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, way: Pooling) -> torch.Tensor:
-    """`(B, width)` in float32, one vector for each row of hidden states `(B, T, width)`.
-
-    A mask longer than the hidden states, or shorter by a prompt in front of them, counts from the end.
-    """
-    hidden = hidden.float()
-    if way == "cls":
-        return hidden[:, 0]
-    real = attention_mask[:, -hidden.shape[1] :, None].to(hidden.dtype)  # (B, T, 1)
-    return (hidden[:, -real.shape[1] :] * real).sum(1) / real.sum(1).clamp_min(1)
 
 
 def _way_of(config: Any) -> Pooling | None:

@@ -162,7 +162,7 @@ def _load(design: Design) -> tuple[PreTrainedModel, frozenset[str]]:
     model, fresh = load_as(blueprint, design.dtype, mapping, how)
     embedding = f"{blueprint.anatomy.embedding}.weight"
     if embedding in fresh and getattr(blueprint.source.config, "tie_word_embeddings", False):
-        output = _output_layer(blueprint.source.config)
+        output = output_layer_of(blueprint.source.config)
         if output is not None:  # the checkpoint keeps the matrix that both share under the name of the other
             mapping = {**mapping, rf"^{re.escape(output)}\.weight$": embedding}
             model, fresh = load_as(blueprint, design.dtype, mapping, how)
@@ -238,7 +238,7 @@ def load_as(
     return model, frozenset(report["missing_keys"]) | mismatched
 
 
-def _output_layer(config: PretrainedConfig) -> str | None:
+def output_layer_of(config: PretrainedConfig) -> str | None:
     """The path of the layer that a language model of this architecture gives its logits with."""
     for auto_class in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM", "AutoModelForMaskedLM"):
         model_class = mapped_class(auto_class, config)

@@ -12,10 +12,21 @@ from lightadapt.cli.values import parse_columns
 
 
 def predict(
-    adaptation: Annotated[str, typer.Argument(help="Folder of a saved adaptation.")],
+    adaptation: Annotated[
+        str, typer.Argument(help="Folder of a saved adaptation; with --task, a model that has learned nothing yet.")
+    ],
     inputs: Annotated[
-        str, typer.Argument(help="Records, or a .txt of one text a line; - is the standard input.")
-    ] = "-",
+        list[str] | None,
+        typer.Argument(help="Records, or a .txt of one text a line; - is the standard input; or texts themselves."),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The task of a model without training, such as classification.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Its labels: names with commas, or a YAML file, a list or label: description."),
+    ] = None,
+    shots: Annotated[str | None, typer.Option(help="Labelled records to show to a language model.")] = None,
     out: Annotated[Path | None, typer.Option(help="File for the predictions, .jsonl or .csv.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV rather than JSON lines.")] = False,
     scores: Annotated[bool, typer.Option("--scores", help="Give the probability of each label, too.")] = False,
@@ -32,23 +43,27 @@ def predict(
     """Predict for a file or the standard input, as JSON lines, one for each input and in their order.
 
     Standard input holds a text a line, or a JSON object a line with the fields of a record. Predictions are written as
-    they are made, however long the input is.
+    they are made, however long the input is. With --task and --labels, a model answers by what the labels mean, before
+    any training.
     """
     with reported():
-        from lightadapt.cli.predictions import answer_typed, predict_stream
-        from lightadapt.cli.starting import load_adaptation
+        from lightadapt.cli.predictions import answer_typed, given_inputs, predict_stream
+        from lightadapt.cli.starting import load_or_start
+        from lightadapt.cli.values import parse_labels
 
-        adapted = load_adaptation(adaptation, base=base, quantize=quantize, device=device)
+        known = parse_labels(labels)
+        adapted = load_or_start(adaptation, task=task, labels=known, base=base, quantize=quantize, device=device)
         if interactive:
-            answer_typed(adapted, scores=scores)
+            answer_typed(adapted, scores=scores, shots=shots)
         else:
             predict_stream(
                 adapted,
-                inputs,
+                given_inputs(inputs or []),
                 out,
                 as_csv=csv or (out is not None and out.suffix.lower() == ".csv"),
                 scores=scores,
                 with_inputs=with_inputs,
                 batch_tokens=batch_tokens,
+                shots=shots,
                 columns=parse_columns(columns),
             )

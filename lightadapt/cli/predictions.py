@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import tee
 from pathlib import Path
@@ -21,6 +22,7 @@ from lightadapt.adapted import Adapted
 from lightadapt.data.encodings import decode
 from lightadapt.data.files import parse_json
 from lightadapt.data.formats.brat import is_brat
+from lightadapt.data.named import names_data
 from lightadapt.errors import DataError, LightAdaptError, listed, shown, warn
 
 STDIN = "-"
@@ -31,36 +33,51 @@ ESCAPED = "backslashreplace"
 Row = dict[str, Any]
 
 
+def given_inputs(words: Sequence[str]) -> str | list[str]:
+    """What the words behind a model stand for: a file or a data set, the standard input, or texts.
+
+    Several are texts, and so is one with a space in it that names nothing.
+
+    >>> given_inputs([]), given_inputs(["a.jsonl"]), given_inputs(["Where is it?"]), given_inputs(["one", "two"])
+    ('-', 'a.jsonl', ['Where is it?'], ['one', 'two'])
+    """
+    if len(words) != 1:
+        return list(words) or STDIN
+    (word,) = words
+    return [word] if any(map(str.isspace, word)) and not names_data(word) and not os.path.exists(word) else word
+
+
 def predict_stream(
     adapted: Adapted,
-    inputs: str,
+    inputs: str | list[str],
     out: Path | None,
     *,
     as_csv: bool,
     scores: bool,
     with_inputs: bool,
     batch_tokens: int | None,
+    shots: str | None,
     columns: Mapping[str, str] | None,
 ) -> None:
     """Write a row for each input, in their order; memory holds some of them.
 
     Args:
-        inputs: a file or a data set, or `-` for the standard input.
+        inputs: a file or a data set, `-` for the standard input, or texts.
         out: None: the standard output.
         with_inputs: whether a row begins with the fields of its input.
 
     Raises:
         DataError: an input cannot be used; the rows of those before it are written by then.
     """
-    if out is not None and out.exists() and Path(inputs).exists() and out.samefile(inputs):
+    if out is not None and out.exists() and isinstance(inputs, str) and Path(inputs).exists() and out.samefile(inputs):
         raise LightAdaptError(f"--out {out} is the file that is read. Name another one.")
-    source: Any = _lines_of(inputs, adapted) or inputs
+    source: Any = inputs if isinstance(inputs, list) else _lines_of(inputs, adapted) or inputs
     kept: Iterator[Any] | None = None
     if with_inputs:
-        if source is inputs:
+        if source is inputs and isinstance(inputs, str):
             source, columns = adapted.task.read(inputs, split="test", columns=columns, labelled=False), None
         source, kept = tee(source)
-    found = adapted.predict_stream(source, scores=scores, batch_tokens=batch_tokens, columns=columns)
+    found = adapted.predict_stream(source, scores=scores, batch_tokens=batch_tokens, shots=shots, columns=columns)
     with _opened(out) as file:
         write = _csv_writer(file) if as_csv else _json_writer(file)
         for prediction in found:
@@ -194,7 +211,7 @@ def _cell(value: Any) -> Any:
 # ---- a first look
 
 
-def answer_typed(adapted: Adapted, *, scores: bool) -> None:
+def answer_typed(adapted: Adapted, *, scores: bool, shots: str | None = None) -> None:
     """Answer each line that is typed, until the end of the input."""
     console = Console(highlight=False)
     console.print("Type a text and press Enter; Ctrl-D ends.", style="dim")
@@ -206,7 +223,7 @@ def answer_typed(adapted: Adapted, *, scores: bool) -> None:
         if not text:
             continue
         try:
-            (prediction,) = adapted.predict([text], scores=scores)
+            (prediction,) = adapted.predict([text], scores=scores, shots=shots)
         except LightAdaptError as error:
             typer.echo(f"Error: {error}", err=True)
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -88,7 +89,7 @@ def named(folders: Sequence[str]) -> dict[str, str]:
         if name in found:
             raise LightAdaptError(
                 f"Two adaptations are called {shown(name)}: {found[name]} and {folder}. Give one another name: "
-                f"other={folder}"
+                f"{shlex.quote(f'other={folder}')}"
             )
         found[name] = folder
     return found

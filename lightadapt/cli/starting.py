@@ -21,6 +21,23 @@ def load_adaptation(folder: Path | str, **how: Any) -> Adapted:
     return load(folder, **given(**how))
 
 
+def load_or_start(
+    model: str, *, task: str | None, labels: Any, base: str | None, quantize: str | None, device: str
+) -> Adapted:
+    """The adaptation in the folder `model`; or, where a task is named, that model before it has learned anything.
+
+    Raises:
+        LightAdaptError: the options do not go together, or it cannot be loaded.
+    """
+    if task is None and labels is None:
+        return load_adaptation(model, base=base, quantize=quantize, device=device)
+    if base is not None:
+        raise LightAdaptError(
+            f"--base {base} is for a saved adaptation; with --task, {model} is the base. Leave it out."
+        )
+    return start(model, device=device, **given(task=task, labels=labels, quantize=quantize))
+
+
 def start(model: str, *, device: str = "auto", **how: Any) -> Adapted:
     """The adaptation in the folder `model`; or that model made ready, by the options of `lightadapt.adapt` in `how`.
 

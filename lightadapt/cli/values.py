@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from lightadapt.errors import LightAdaptError, unquoted
+from lightadapt.errors import LightAdaptError, shown, unquoted
 
 
 def parse_layers(text: str | None) -> str | list[int] | None:
@@ -27,6 +28,27 @@ def parse_names(text: str | None) -> list[str] | None:
     ['refund', 'delivery']
     """
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse_labels(text: str | None) -> Any:
+    """The labels: names with commas between, or what a YAML file holds, a list or `{label: description}`.
+
+    Raises:
+        LightAdaptError: there is no such file, or it holds something else.
+
+    >>> parse_labels("refund, delivery")
+    ['refund', 'delivery']
+    """
+    if text is None or not text.lower().endswith((".yaml", ".yml", ".json")):
+        return parse_names(text)
+    from lightadapt.cli import yaml_file
+
+    found = yaml_file.load(Path(text))
+    if not isinstance(found, (list, dict)):
+        raise LightAdaptError(
+            f"{text} holds {shown(found)}. It must hold labels: a list, or a line `label: what it means` for each."
+        )
+    return found
 
 
 def parse_columns(pairs: Sequence[str] | None) -> dict[str, str] | None:

@@ -65,18 +65,27 @@ def parse(text: str) -> Any:
         raise ValueError("its brackets are nested too deeply") from error
 
 
+def load(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        LightAdaptError: it cannot be read.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LightAdaptError(f"{path} cannot be read ({error.strerror or error}).") from error
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise LightAdaptError(f"{path} is not YAML in UTF-8: {unquoted(str(error), 300)}") from error
+
+
 def read(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds.
 
     Raises:
         LightAdaptError: it cannot be read, or holds something else.
     """
-    try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LightAdaptError(f"{path} cannot be read ({error.strerror or error}).") from error
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise LightAdaptError(f"{path} is not YAML in UTF-8: {unquoted(str(error), 300)}") from error
+    content = load(path)
     if not isinstance(content, dict):
         raise LightAdaptError(
             f"{path} holds {shown(content)}. It must hold settings, such as `model: bert-base-cased`."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown, warn
 from lightadapt.export.exported import Exported
-from lightadapt.export.format import KNOWN_FORMATS, Format
+from lightadapt.export.format import KNOWN_FORMATS, Format, with_folder
 from lightadapt.export.proof import Found, Prover
-from lightadapt.export.room import as_no_room
+from lightadapt.export.room import as_artifact_error, as_no_room
 from lightadapt.numbers import check_number
 
 NOTICED = 5e-5
@@ -90,9 +89,10 @@ def export(
     format.require_packages()
     format.check(runner)
     target = _target(path)
-    with _as_artifact_error(target), fresh_folder(target, EXPORT_NAME) as folder, as_no_room(folder):
+    base = runner.adaptation.design.blueprint.source.name
+    with as_artifact_error(target, base), fresh_folder(target, EXPORT_NAME) as folder, as_no_room(folder):
         prover = Prover(runner, check, columns)
-        notes = [note.replace("{folder}", str(target)) for note in format.write(runner, folder)]
+        notes = [with_folder(note, target) for note in format.write(runner, folder)]
         found = format.prove(runner, folder, prover)
         _check(format, runner, prover, found, max_loss)
         exported = Exported(
@@ -130,17 +130,6 @@ def _target(path: str | Path) -> Path:
     if (target / MANIFEST_NAME).is_file():
         raise ArtifactError(f"{target} is a saved adaptation, which an export does not replace. Choose another folder.")
     return target
-
-
-@contextmanager
-def _as_artifact_error(target: Path) -> Iterator[None]:
-    """A full disk and the like, told as what it means: nothing was written."""
-    try:
-        yield
-    except OSError as error:
-        raise ArtifactError(
-            f"{target} cannot be written: {error}. What was exported there before is unchanged."
-        ) from error
 
 
 def _check(format: Format, runner: Runner, prover: Prover, found: Found, max_loss: float | None) -> None:

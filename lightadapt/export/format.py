@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -69,7 +71,8 @@ class Format(ABC):
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
         """Write the files into an empty folder, and return what the user should know of them, a sentence each.
 
-        `{folder}` in a sentence stands for the place that the folder gets.
+        `{folder}` in a sentence stands for the place that the folder gets, `{folder!r}` for the same in Python, and
+        `{folder!q}` for it in a command.
 
         Raises:
             LightAdaptError: the adaptation cannot be put into this form.
@@ -97,6 +100,19 @@ class Format(ABC):
 
 KNOWN_FORMATS: Registry[Format] = Registry("format", "lightadapt.formats")
 """Every format of this process by the name that it declares."""
+
+
+def with_folder(note: str, folder: Path) -> str:
+    """A sentence of `Format.write` with the place of the folder.
+
+    >>> with_folder('llama-cli -m {folder!q}/model.gguf', Path("my chat"))
+    "llama-cli -m 'my chat'/model.gguf"
+    >>> with_folder('load_onnx({folder!r})', Path("my chat"))
+    "load_onnx('my chat')"
+    """
+    place = str(folder)
+    shown = {"{folder!q}": shlex.quote(place), "{folder!r}": repr(place), "{folder}": place}
+    return re.sub("|".join(map(re.escape, shown)), lambda found: shown[found[0]], note)
 
 
 def check_flag(field: str, value: Any) -> None:

@@ -101,7 +101,7 @@ class Gguf(Format):
         if smaller:
             quantize(folder / whole, folder / FILE, self.quantize, torch.get_num_threads())
             (folder / whole).unlink()
-        return [f"Use: llama-cli -m {{folder}}/{FILE}"]
+        return [f"Use: llama-cli -m {{folder!q}}/{FILE}"]
 
     def _write_adapter(self, runner: Runner, folder: Path) -> Sequence[str]:
         updates = updates_of(runner, self.name)
@@ -123,7 +123,7 @@ class Gguf(Format):
         shutil.rmtree(plain)
         return [
             f"Rank {rank}, which leaves out {error:.2%} of the updates.",
-            f"Use: llama-cli -m base.gguf --lora {{folder}}/{ADAPTER}",
+            f"Use: llama-cli -m base.gguf --lora {{folder!q}}/{ADAPTER}",
         ]
 
     def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, shown
+from lightadapt.export.room import no_room
 
 PROGRAM, BINDINGS = "llama-quantize", "llama_cpp"
 """What rounds to fewer bits than the converter: a program of llama.cpp, or the package llama-cpp-python."""
@@ -43,7 +44,7 @@ def _run(words: Sequence[str], runner: Runner, folder: Path, file: str) -> None:
     if done.returncode or not (folder / file).is_file():
         said = _last_line(done.stderr) or "it says nothing"
         if "No space left" in said:
-            raise OSError(said)
+            raise no_room()
         raise LightAdaptError(
             f"export('gguf'): llama.cpp's converter does not take {type(runner.model).__name__} with "
             f"{type(runner.tokenizer).__name__} ({shown(said, 300)[1:-1]}). Nothing is kept. Export to 'merged'."

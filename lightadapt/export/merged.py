@@ -48,7 +48,7 @@ class Merged(Format):
         with quiet():
             merged.save_pretrained(folder)
         runner.tokenizer.save_pretrained(folder)
-        return [f'AutoModel: {stock_class_of(runner)}.from_pretrained("{{folder}}")']
+        return [f"AutoModel: {stock_class_of(runner)}.from_pretrained({{folder!r}})"]
 
     def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:
         with quiet():

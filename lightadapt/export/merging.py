@@ -77,6 +77,19 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
     return model
 
 
+def check_learned(runner: Runner) -> None:
+    """Raise where the head of the merged model would be a random one.
+
+    Raises:
+        LightAdaptError: it has learned nothing.
+    """
+    if runner.adaptation.head.is_untouched:
+        raise LightAdaptError(
+            "merge(): nothing has been learned yet, so the head of the merged model would be a random one. Train it "
+            "with fit(…) first."
+        )
+
+
 def _leave_computable(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> None:
     """Leave quantized what bitsandbytes computes rightly by itself on this processor, and make the rest plain.
 

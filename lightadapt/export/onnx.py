@@ -90,7 +90,7 @@ class Onnx(Format):
                 for file in folder.glob("float32_*"):
                     file.unlink()
         runner.tokenizer.save_pretrained(folder)
-        return ['Use: lightadapt.load_onnx("{folder}").predict([…])']
+        return ["Use: lightadapt.load_onnx({folder!r}).predict([…])"]
 
     def facts(self, runner: Runner) -> dict[str, Any]:
         facts: dict[str, Any] = {

@@ -12,10 +12,12 @@ import torch
 from transformers import PreTrainedModel
 
 from lightadapt.adaptation.runner import Runner
+from lightadapt.base.pooling import pooling_of
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.export.format import Format, check_flag, computes_exactly
 from lightadapt.export.merging import merge
 from lightadapt.export.proof import Found, Prover
+from lightadapt.heads.pooling import Pooling
 from lightadapt.machine.quiet import quiet
 from lightadapt.tasks.encoding.legibility import sample_texts
 
@@ -35,13 +37,14 @@ class SentenceTransformers(Format):
     packages: ClassVar[tuple[str, ...]] = ("sentence_transformers",)
     with_head: ClassVar[bool] = False
 
-    pooling: str = "mean"
-    """`"mean"` of the tokens, or `"cls"`, the first one."""
+    pooling: str | None = None
+    """`"mean"` of the tokens, or `"cls"`, the first one; None: as the base was made for it, and where nothing says
+    that it was, `"mean"`."""
     normalize: bool = True
     """Whether vectors get the length one."""
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
+        if self.pooling is not None and self.pooling not in POOLINGS:
             raise LightAdaptError(
                 f"pooling={shown(self.pooling)}: {nearest(self.pooling, POOLINGS)}Give one of: {', '.join(POOLINGS)}."
             )
@@ -55,22 +58,25 @@ class SentenceTransformers(Format):
             )
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
-        from sentence_transformers import SentenceTransformer
-        from sentence_transformers.models import Normalize, Pooling, Transformer
+        from sentence_transformers import SentenceTransformer, models
 
         merged = merge(runner, base="reload", dtype="auto", max_drift=0.25)
         plain = folder / "backbone"
         with quiet():
             merged.base_model.save_pretrained(plain)
             runner.tokenizer.save_pretrained(plain)
-            first: Any = Transformer(str(plain), max_seq_length=runner.max_length)
+            first: Any = models.Transformer(str(plain), max_seq_length=runner.max_length)
             width = first.get_embedding_dimension()
-            modules = [first, Pooling(width, pooling_mode=self.pooling), *([Normalize()] if self.normalize else [])]
+            pooled = models.Pooling(width, pooling_mode=self._way_of(runner))
+            modules = [first, pooled, *([models.Normalize()] if self.normalize else [])]
             SentenceTransformer(modules=modules, device="cpu").save(str(folder), create_model_card=False)
         for file in plain.iterdir():
             file.unlink()
         plain.rmdir()
-        return ['Use: sentence_transformers.SentenceTransformer("{folder}").encode([…])']
+        return [
+            f"Pooling: {self._way_of(runner)}.",
+            "Use: sentence_transformers.SentenceTransformer({folder!r}).encode([…])",
+        ]
 
     def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:
         from sentence_transformers import SentenceTransformer
@@ -79,18 +85,28 @@ class SentenceTransformers(Format):
         with quiet():
             model = SentenceTransformer(str(folder), device=str(runner.model.device))
         theirs = np.asarray(model.encode(texts, convert_to_numpy=True, show_progress_bar=False), dtype=np.float64)
-        ours = np.stack([self._vector(runner.model, runner.tokenizer, text, runner.max_length) for text in texts])
+        way = self._way_of(runner)
+        ours = np.stack([self._vector(runner, text, way) for text in texts])
         return Found(difference=float(np.abs(ours - theirs).max()), scale=float(np.abs(ours).max()))
 
     def tolerance(self, runner: Runner) -> float | None:
         return 1e-4 if computes_exactly(runner) else None
 
-    def _vector(self, model: PreTrainedModel, tokenizer: Any, text: str, longest: int) -> np.ndarray:
+    def facts(self, runner: Runner) -> dict[str, Any]:
+        return {"pooling": self._way_of(runner)}
+
+    def _way_of(self, runner: Runner) -> Pooling:
+        """How a vector is made of the tokens of a text."""
+        return self.pooling or pooling_of(runner.adaptation.design.blueprint.source) or "mean"
+
+    def _vector(self, runner: Runner, text: str, way: Pooling) -> np.ndarray:
         """The vector of a text `(width,)`, by the adapted model itself."""
-        inputs = tokenizer(text, truncation=True, max_length=longest, return_tensors="pt").to(model.device)
+        model: PreTrainedModel = runner.model
+        inputs = runner.tokenizer(text, truncation=True, max_length=runner.max_length, return_tensors="pt")
+        inputs = inputs.to(model.device)
         training = model.training
         with torch.no_grad():
             hidden = model.eval().base_model(**inputs).last_hidden_state[0].double().cpu().numpy()  # (T, width)
         model.train(training)
-        vector: np.ndarray = hidden.mean(0) if self.pooling == "mean" else hidden[0]
+        vector: np.ndarray = hidden.mean(0) if way == "mean" else hidden[0]
         return vector / np.linalg.norm(vector) if self.normalize else vector

@@ -20,6 +20,8 @@ from lightadapt.export.plain_lora import choose_rank, prove_lora, updates_of, wr
 from lightadapt.export.proof import Found, Prover
 from lightadapt.numbers import check_number
 
+FOLDER = "{folder!q}"
+"""What stands for the folder of the export in a command; see `Format.write`."""
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for `--max-lora-rank`."""
 TENSOR = re.compile(r"base_model\.model\..+\.lora_[AB]\.weight")
@@ -70,13 +72,13 @@ class Vllm(Format):
         config.write_text(json.dumps({**content, "modules_to_save": None}, indent=2) + "\n", encoding="utf-8")
         design = runner.adaptation.design
         source = design.blueprint.source
-        line = ["vllm", "serve", source.id or "path/to/the/base", "--tokenizer", "{folder}", "--enable-lora"]
+        line = ["vllm", "serve", source.id or "path/to/the/base", "--tokenizer", FOLDER, "--enable-lora"]
         line += ["--revision", source.revision] if source.revision else []
-        line += ["--max-lora-rank", str(rank), "--lora-modules", "adapted={folder}"]
+        line += ["--max-lora-rank", str(rank), "--lora-modules", f"adapted={FOLDER}"]
         line += ["--dtype", str(design.dtype).removeprefix("torch.")]
         line += ["--quantization", "bitsandbytes"] if design.quantization is not None else []
-        # Words with {folder} stay bare: its braces alone would have them quoted, and it is replaced in the end.
-        quoted = " ".join(shlex.quote(word) if "{folder}" not in word else word for word in line)
+        # What stands for the folder stays bare: its braces alone would have it quoted, and it is replaced in the end.
+        quoted = " ".join(word if FOLDER in word else shlex.quote(word) for word in line)
         return [f"Rank {rank}, which leaves out {error:.2%} of the updates.", quoted]
 
     def prove(self, runner: Runner, folder: Path, prover: Prover) -> Found:

@@ -11,7 +11,6 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from lightadapt.anatomy import outermost
-from lightadapt.base.pooling import Pooling
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.outputs import (
     OutputScale,
@@ -21,6 +20,7 @@ from lightadapt.heads.outputs import (
     renew_head,
     start_outputs_at,
 )
+from lightadapt.heads.pooling import Pooling
 from lightadapt.heads.prototypes import Prototypes
 
 

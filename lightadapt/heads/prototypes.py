@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from lightadapt.anatomy.forwards import put_forward
-from lightadapt.base.pooling import Pooling, pool
+from lightadapt.heads.pooling import Pooling, pool
 
 SCALE = 10.0
 """What a cosine is multiplied by to be a logit: two classes whose cosines are 0.2 apart are told apart with 88 %."""

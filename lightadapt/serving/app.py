@@ -81,6 +81,8 @@ def _add_state(app: FastAPI, catalogue: Catalogue, metrics: Metrics) -> None:
 
     async def count() -> Response:
         metrics.waiting.set(catalogue.waiting)
+        for base, number in catalogue.loaded.items():
+            metrics.loaded.labels(base).set(number)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     app.add_api_route("/", show, methods=["GET"], include_in_schema=False)

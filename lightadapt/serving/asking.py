@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
@@ -14,6 +15,8 @@ from lightadapt.serving.gate import trace_of
 from lightadapt.serving.queue import Job
 from lightadapt.serving.served import Served
 from lightadapt.serving.settings import Settings
+
+Waited = TypeVar("Waited")
 
 
 async def answered(request: Request, served: Served, job: Job, settings: Settings) -> list[Any]:
@@ -70,6 +73,24 @@ def too_late(settings: Settings) -> RequestError:
 def as_failure(error: LightAdaptError) -> RequestError:
     """What lightadapt refuses, as a status with its reason; `Record 2` is the third input of the request."""
     return error if isinstance(error, RequestError) else RequestError(422, str(error))
+
+
+async def unless_left(request: Request, coming: Awaitable[Waited]) -> Waited:
+    """What is waited for, which is given up when the client leaves.
+
+    Raises:
+        RequestError: 499, it has left.
+    """
+    waiting = asyncio.ensure_future(coming)
+    leaving: asyncio.Future[Any] = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise RequestError(LEFT, "The client has left.")
+        return waiting.result()
+    finally:
+        leaving.cancel()
+        waiting.cancel()
 
 
 async def _left(request: Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ class Catalogue:
     def waiting(self) -> int:
         """The records that wait, for all engines together."""
         return sum(len(engine.queue) for engine in self._engines)
+
+    @property
+    def loaded(self) -> Mapping[str, int]:
+        """How many adaptations of each base are in memory, by what `/v1/models` calls the base."""
+        there = {id(engine): set(engine.adapted.names) for engine in self._engines}
+        found: Counter[str] = Counter()
+        for served in self:
+            found[served.base] += served.name in there[id(served.engine)]
+        return found
 
     def named(self, name: str) -> Served:
         """The adaptation of that name.

@@ -100,7 +100,11 @@ def choose(rows: Sequence[tuple[Chooser, Sequence[int]]], logits: Sequence[torch
             found[place] = error
     for places in sampled.values():
         warpers = rows[places[0]][0].warpers
-        likely = warpers(None, scores[places]).softmax(-1)  # type: ignore[arg-type]
+        try:
+            likely = warpers(None, scores[places]).softmax(-1)  # type: ignore[arg-type]
+        except Exception as error:  # of these rows alone, which all ask for it
+            found = [error if place in places else each for place, each in enumerate(found)]
+            continue
         for place, row in zip(places, likely, strict=True):
             found[place] = _drawn(row, rows[place][0].generator)
     return found

@@ -94,7 +94,12 @@ class Decoding:
         self._leave()
         joining = self._joining()
         if joining:
-            self._join(joining)
+            try:
+                self._join(joining)
+            except Exception as error:  # they are neither among those that wait nor among those that are written
+                for draft in joining:
+                    draft.drafts.fail(error)
+                raise
         if self._drafts:
             self._metrics.decodes.observe(len(self._drafts))
             self._go_on()

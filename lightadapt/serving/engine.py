@@ -140,10 +140,10 @@ class Engine:
     def _found(self, jobs: Sequence[Job]) -> list[Any]:
         """The predictions for the inputs of all jobs, which ask in the same way."""
         ask, inputs = jobs[0].ask, [item for job in jobs for item in job.inputs]
-        if ask.written:
+        if ask.generates:
             written = write(self.adapted, jobs, ask.options or {})
             self._metrics.tokens.labels(jobs[0].name).inc(sum(each.tokens for each in written))
-            return list(written)
+            return list(written) if ask.written else [each.text for each in written]
         names = [job.name for job in jobs for _ in job.inputs]
         same = len(set(names)) == 1
         return self.adapted.predict(

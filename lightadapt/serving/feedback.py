@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 from datetime import datetime, timezone
@@ -13,6 +14,7 @@ from fastapi import Body, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
+from lightadapt.adaptation.placing import locked
 from lightadapt.data import Records
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.serving.asking import as_failure
@@ -21,6 +23,9 @@ from lightadapt.serving.failures import RequestError
 from lightadapt.serving.gate import trace_of
 from lightadapt.serving.responses import Answer
 from lightadapt.tasks import Task
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file can have no more bytes."""
 
 
 class Feedback(BaseModel):
@@ -68,7 +73,7 @@ def corrected(task: Task, given: Any, correction: Any) -> dict[str, Any]:
     answers = task.answer_fields
     if isinstance(correction, dict) and correction and correction.keys() <= set(answers):
         right = dict(correction)
-    elif "messages" in record:
+    elif isinstance(record.get("messages"), list):  # anything else in its place is refused below
         right = {"messages": [*record["messages"], {"role": "assistant", "content": correction}]}
     else:
         right = {_answer_field(task, record): correction}
@@ -86,18 +91,33 @@ def _answer_field(task: Task, record: dict[str, Any]) -> str:
 
 
 def _append(file: Path, line: dict[str, Any]) -> None:
-    """Add a line to a file, in one piece.
+    """Add a line to a file, or leave the file as it is.
 
     Raises:
-        RequestError: 503, there is no room or no right to write it.
+        RequestError: 507, there is no room; 503, it cannot be written.
     """
     text = json.dumps(line, ensure_ascii=False) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        held = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        try:
-            os.write(held, text.encode("utf-8", "backslashreplace"))
-        finally:
-            os.close(held)
+        with locked(file.parent, shared=False):  # else another server's line could be cut off with ours
+            held = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+            try:
+                _write_whole(held, text.encode("utf-8", "backslashreplace"))
+            finally:
+                os.close(held)
     except OSError as error:
-        raise RequestError(503, f"The correction could not be kept ({error.strerror}).") from error
+        status, advice = (507, "Make room there") if error.errno in FULL else (503, "See to its folder")
+        raise RequestError(
+            status, f"The correction could not be kept ({error.strerror}). {advice}, and send it again."
+        ) from error
+
+
+def _write_whole(held: int, line: bytes) -> None:
+    """Write bytes to the end of an open file, all or none of them."""
+    before, written = os.fstat(held).st_size, 0
+    try:
+        while written < len(line):  # where room ends, some bytes are taken before the error comes
+            written += os.write(held, line[written:])
+    except OSError:
+        os.ftruncate(held, before)
+        raise

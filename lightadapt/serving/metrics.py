@@ -59,9 +59,7 @@ class Metrics:
             ["how"],
             registry=registry,
         )
-        self.loaded = Gauge(
-            "lightadapt_adapters_loaded", "Adapters of the last base that are in memory.", registry=registry
-        )
+        self.loaded = Gauge("lightadapt_adapters_loaded", "Adapters that are in memory.", ["base"], registry=registry)
         self.waiting = Gauge("lightadapt_queue_records", "Records that wait.", registry=registry)
 
     def note_batch(self, jobs: Sequence[Job], most: int) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lightadapt.errors import LightAdaptError, shown
-from lightadapt.serving.asking import answered, as_failure, enter
+from lightadapt.serving.asking import answered, as_failure, enter, unless_left
 from lightadapt.serving.catalogue import Catalogue
 from lightadapt.serving.failures import RequestError, body_of
 from lightadapt.serving.gate import trace_of
@@ -153,7 +153,7 @@ def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:
             )
         wanted.check_others()
         options, records = wanted.options(served.task, settings.max_new_tokens), wanted.records(served)
-        job = Job(served.name, records, Ask(options=options, written=True, seed=wanted.seed))
+        job = Job(served.name, records, Ask(options=options, generates=True, written=True, seed=wanted.seed))
         if not wanted.stream:
             written = await answered(request, served, job, settings)
             return Answer(_whole(wanted, written))
@@ -205,8 +205,9 @@ async def _streamed(
     pieces = pieces_of(job, settings)
     enter(request, served, job, settings)
     try:
-        first = await anext(pieces)
+        first = await unless_left(request, anext(pieces))
     except LightAdaptError as error:
+        job.give_up()
         raise as_failure(error) from error
     return StreamingResponse(
         _events(wanted, job, first, pieces),

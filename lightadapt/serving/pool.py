@@ -177,7 +177,6 @@ class Pool:
             how = "built"
             self._build(name, known, victim)
         self._metrics.loads.labels(how).inc()
-        self._metrics.loaded.set(len(self._slots))
 
     def _build(self, name: str, known: Known, victim: str | None) -> None:
         """Hang one on the base; the victim, if there is one, is removed for it."""

@@ -47,7 +47,9 @@ def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:
             raise as_failure(error) from error
         if not asked.inputs:
             return Answer({"predictions": []})
-        job = Job(name, asked.inputs, Ask(scores=asked.scores, options=options, threshold=asked.threshold))
+        generates = served.generates and asked.threshold is None
+        ask = Ask(scores=asked.scores, options=options, threshold=asked.threshold, generates=generates)
+        job = Job(name, asked.inputs, ask)
         predictions = await answered(request, served, job, settings)
         timing = timing_of(job)
         told = f"queue;dur={timing['queue_ms']}, compute;dur={timing['compute_ms']}"

@@ -20,6 +20,8 @@ class Ask:
     scores: bool = False
     options: Mapping[str, Any] | None = None
     threshold: float | None = None
+    generates: bool = False
+    """Whether texts are to be generated, whose tokens are counted."""
     written: bool = False
     """Whether the texts that are generated are wanted with their tokens, as OpenAI's clients count them."""
     seed: int | None = None
@@ -60,12 +62,17 @@ class Job:
 
         Records of other fields are kept apart: what is a slip in the name of a field depends on the fields around it.
         """
-        if self.tell is not None or self.ask.seed is not None:
+        if self.is_alone:
             return id(self)
         mappings = [item for item in self.inputs if isinstance(item, dict)]
         fields = frozenset(key for item in mappings for key in item) if len(mappings) == len(self.inputs) else None
         ask = self.ask
-        return (self.name if ask.written else None, ask.scores, repr(ask.options), ask.threshold, fields)
+        return (self.name if ask.generates else None, ask.scores, repr(ask.options), ask.threshold, fields)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other request can be computed with it: its text is told in pieces, or drawn from its own seed."""
+        return self.tell is not None or self.ask.seed is not None
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more: what has not begun is dropped, what is being generated stops."""
@@ -201,4 +208,4 @@ class Queue:
                 return chosen, True
             chosen.append(job)
             records, characters = records + len(job.inputs), characters + job.characters
-        return chosen, records >= most or characters >= longest or first.tell is not None
+        return chosen, records >= most or characters >= longest or first.is_alone

@@ -71,8 +71,11 @@ def prompts_of(runner: Runner, jobs: Sequence[Job], options: Mapping[str, Any]) 
     task = runner.task.with_options(options)
     if not isinstance(task, Generation):
         raise LightAdaptError(f"Adapter {jobs[0].name!r} does not generate text; its task is {task.name!r}.")
-    given = Records([task.as_record(item) for job in jobs for item in job.inputs])
-    records = task.read(given, split="test", columns={}, labelled=False)
+    items = [item for job in jobs for item in job.inputs]
+    given = Records([task.as_record(item) for item in items])
+    # Records have the names of columns that the task was trained with; a bare text or a client of OpenAI knows none.
+    named = not jobs[0].ask.written and all(isinstance(item, Mapping) for item in items)
+    records = task.read(given, split="test", columns=None if named else {}, labelled=False)
     examples = task.parse(records, labelled=False)
     if not jobs[0].ask.written:  # as `predict` does; it takes as long as all else here
         runner.check_legible(examples)

@@ -16,8 +16,9 @@ import torch
 
 from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.runner import Runner
-from lightadapt.adaptation.vectors import of_length_one, vectors_of
+from lightadapt.adaptation.vectors import vectors_of
 from lightadapt.data import Records
+from lightadapt.heads.pooling import of_length_one
 
 NEVER = -1e3
 """The bias of an output of which nothing is known."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from lightadapt.adaptation.past import Past, Remembered, plain_record
 from lightadapt.adaptation.runner import Runner
-from lightadapt.adaptation.vectors import of_length_one, vectors_of
+from lightadapt.adaptation.vectors import vectors_of
 from lightadapt.data import Records
 from lightadapt.errors import LightAdaptError
+from lightadapt.heads.pooling import of_length_one
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import LabelledTask
 

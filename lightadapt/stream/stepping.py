@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from lightadapt.adaptation.history import History, LastRun
-from lightadapt.adaptation.past import Past
+from lightadapt.adaptation.past import MEMORY_NAME, Past
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.adaptation.vectors import vectors_of
 from lightadapt.data import Records
@@ -30,9 +30,10 @@ from lightadapt.stream.rows import start_rows
 from lightadapt.stream.steps import classes_by_step
 from lightadapt.tasks import Label, LabelledTask, Task
 from lightadapt.training.checks import check_targets
-from lightadapt.training.few_shot import first_recipe
+from lightadapt.training.few_shot import find_start, first_recipe
 from lightadapt.training.fit import Lesson, learn, usual_lesson
 from lightadapt.training.recipe import FEW_SHOT, Recipe
+from lightadapt.training.self_training import joined as with_more
 from lightadapt.training.settings import Settings
 
 PROTOTYPES = replace(FEW_SHOT, name="extend")
@@ -59,7 +60,10 @@ def take_step(
     """
     if not past.steps:
         recipe = first_recipe(runner, learned, settings.recipe)
-        lesson = replace(usual_lesson(runner, learned, recipe), slower=GENTLE if recipe is FEW_SHOT else 1.0)
+        start = find_start(runner, learned) if recipe is FEW_SHOT else None
+        lesson = usual_lesson(runner, learned, recipe, start)
+        if start is not None and not start.by_meaning:
+            lesson = replace(lesson, rates=_rates(runner, GENTLE))
         history = learn(runner, lesson, None, settings, watchers=watchers)
         if runner.adaptation.head.prototypes is None:
             return history, {}
@@ -125,17 +129,20 @@ def _tuning_lesson(runner: Runner, learned: Prepared, past: Past, memory: Sequen
         PROTOTYPES,
         loss_of(step, view, hold=HOLD_WHAT_IS_KNOWN, contrasts=True),
         lambda: None,
+        _rates(runner, GENTLE),
         title="one more step",
-        slower=GENTLE,
     )
+
+
+def _rates(runner: Runner, slower: float) -> tuple[float, float]:
+    """The usual learning rates of method and head, divided by a number."""
+    method = runner.adaptation.design.method
+    return method.learning_rate / slower, method.head_learning_rate / slower
 
 
 def _with_memory(learned: Prepared, past: Past, memory: Sequence[Any]) -> Prepared:
     """The data of a step, with the records of the memory behind it."""
-    items = [*learned.records.items, *(each.record for each in past.memory)]
-    return replace(
-        learned, examples=[*learned.examples, *memory], records=Records(items, source=learned.records.source)
-    )
+    return with_more(learned, memory, Records([each.record for each in past.memory], source=MEMORY_NAME))
 
 
 def _next_lesson(runner: Runner, learned: Prepared, past: Past, new: Sequence[Label]) -> Lesson:
@@ -166,6 +173,7 @@ def _next_lesson(runner: Runner, learned: Prepared, past: Past, new: Sequence[La
         OTHERS,
         objective,
         begin,
+        _rates(runner, 1.0),
         title="one more step",
     )
 

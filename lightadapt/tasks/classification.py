@@ -16,6 +16,7 @@ from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable, softmax
 from lightadapt.tasks.encoding.features import Encoded, Feature
 from lightadapt.tasks.encoding.fields import required
+from lightadapt.tasks.encoding.templates import check_template
 from lightadapt.tasks.encoding.texts import Overflow, TextExample, as_pair, check_overflow, encode_texts, read_texts
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.labels import Label, LabelledTask, clean_label, sorted_labels
@@ -56,11 +57,16 @@ class Classification(LabelledTask):
     overflow: Overflow = field(default="truncate", kw_only=True)
     """What happens to a text longer than the model takes: cut, read in windows whose probabilities are averaged, or
     refused."""
+    prompt: str | None = field(default=None, kw_only=True)
+    """How a language model is asked as long as nothing was learned: a text with `{text}`, and `{labels}` where they are
+    to be listed, behind which the label would follow. None: `"Text: {text}\\nLabel:"`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_weighting(self.class_weights, self.label_smoothing)
         check_overflow(self.overflow)
+        if self.prompt is not None:
+            check_template(self.prompt)
 
     def clean_labels(self, labels: Sequence[Label]) -> tuple[Label, ...]:
         labels = super().clean_labels(labels)

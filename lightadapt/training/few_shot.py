@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from lightadapt.adaptation.runner import Prepared, Runner
-from lightadapt.adaptation.vectors import of_length_one, vectors_of
+from lightadapt.adaptation.vectors import vectors_of
 from lightadapt.errors import LightAdaptError
+from lightadapt.heads.pooling import of_length_one
+from lightadapt.heads.prototypes import SCALE
 from lightadapt.tasks.classification import Classification
+from lightadapt.tasks.encoding.texts import TextExample
 from lightadapt.tasks.losses.contrastive import contrasting
 from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
 
 FEW = 64
 """The most records of a class that are few."""
+GENTLE = 0.3
+"""The share of the usual learning rate, where rows start at what labels mean."""
+WEIGHTS_OF_MEANINGS = (0.0, 0.3, 1.0, 2.0)
+"""What the description of a class may weigh beside the mean of its records."""
 
 
 def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recipe:
@@ -68,29 +74,79 @@ def _why_not_few_shot(runner: Runner, learned: Prepared) -> str:
     return ""
 
 
-def start_few_shot(runner: Runner, examples: Sequence[Any]) -> None:
-    """Let the rows of a fresh head be prototypes: the mean of their class, or what a label means where it has none."""
-    head = runner.adaptation.head
-    if head.prototypes is not None:
-        return
-    rows = class_means(runner, examples)
-    runner.adaptation.read_as_prototypes(runner.pooling or "mean")
-    head.start_rows_at(rows)
+@dataclass(frozen=True)
+class Start:
+    """Where prototypes start, and how far that is to be trusted.
+
+    Attributes:
+        rows: one for each output, `(K, width)`.
+        by_meaning: whether what the labels mean says more of them than their records do. Then the rows stay, and the
+            adapter is led to them gently: as few records would lead astray from what is known better.
+    """
+
+    rows: np.ndarray
+    by_meaning: bool
 
 
-def class_means(runner: Runner, examples: Sequence[Any]) -> np.ndarray:
-    """`(K, width)`: vectors of length one that point at the mean of the examples of each output."""
-    names = runner.view.outputs
-    places = np.array([names.index(str(example.label)) for example in examples])
-    vectors = vectors_of(runner, examples)
+def find_start(runner: Runner, learned: Prepared) -> Start:
+    """For each output the mean direction of its examples, and as much of what it means as is of use.
+
+    How much that is, is what tells the examples apart best when each is left out of the mean of its class.
+    """
+    names = learned.view.outputs
+    places = np.array([names.index(str(example.label)) for example in learned.examples])
+    vectors = vectors_of(runner, learned.examples, task=learned.task)
+    meant = _vectors_of_meanings(runner, learned)
     sums = np.stack([vectors[places == place].sum(0) for place in range(len(names))])
+    losses = {weight: _left_out_loss(vectors, places, sums, weight * meant) for weight in WEIGHTS_OF_MEANINGS}
+    weight = min(losses, key=losses.__getitem__)
+    return Start(of_length_one(of_length_one(sums) + weight * meant), by_meaning=weight >= 1)
+
+
+def _vectors_of_meanings(runner: Runner, learned: Prepared) -> np.ndarray:
+    """`(K, width)`: vectors of length one of what each output means; zeros where it is a mere number."""
+    task, outputs = learned.task, learned.view.outputs
+    assert isinstance(task, Classification)
+    texts, owners = [], []
+    for label, wordings in zip(task.labels or (), task.meanings(), strict=True):
+        if not str(label).isdigit() or str(label) in (task.descriptions or {}):
+            texts += [TextExample(text, None, None) for text in wordings]
+            owners += [outputs.index(str(label))] * len(wordings)
+    sums = np.zeros((len(outputs), runner.model.config.get_text_config().hidden_size), dtype=np.float32)
+    if texts:
+        np.add.at(sums, owners, vectors_of(runner, texts, task=task))
     return of_length_one(sums)
 
 
-def objective_of(recipe: Recipe, learned: Prepared) -> Objective | None:
-    """The loss to train with; None: the model's own."""
+def _left_out_loss(vectors: np.ndarray, places: np.ndarray, sums: np.ndarray, added: np.ndarray) -> float:
+    """The cross entropy of examples `(N, width)`, each left out of the sum of its class, by prototypes with `added`.
+
+    Args:
+        places: the class of each example, `(N,)`.
+        sums: of the vectors of each class, `(K, width)`.
+        added: to the direction of each sum, `(K, width)`.
+    """
+    logits = SCALE * vectors @ of_length_one(of_length_one(sums) + added).T  # (N, K)
+    without = of_length_one(of_length_one(sums[places] - vectors) + added[places])
+    logits[np.arange(len(places)), places] = SCALE * (vectors * without).sum(1)
+    logits -= logits.max(1, keepdims=True)
+    return float((np.log(np.exp(logits).sum(1)) - logits[np.arange(len(places)), places]).mean())
+
+
+def take_start(runner: Runner, start: Start) -> None:
+    """Let the rows of a fresh head be prototypes, which start there."""
+    runner.adaptation.read_as_prototypes(runner.pooling or "mean")
+    runner.adaptation.head.start_rows_at(start.rows)
+
+
+def few_shot_objective(learned: Prepared, start: Start | None) -> Objective:
+    """The loss to train with."""
     task = learned.task
-    if recipe is FEW_SHOT:
-        assert isinstance(task, Classification)
-        return contrasting(task.weights(learned.examples, learned.view), task.label_smoothing)
-    return task.objective(learned.examples, learned.view)
+    assert isinstance(task, Classification)
+    contrast = 0.0 if start is not None and start.by_meaning else 1.0
+    return contrasting(task.weights(learned.examples, learned.view), task.label_smoothing, contrast)
+
+
+def few_shot_rates(rates: tuple[float, float], start: Start | None) -> tuple[float, float]:
+    """Learning rate of the method, and of the head, from the usual ones."""
+    return (GENTLE * rates[0], 0.0) if start is not None and start.by_meaning else rates

@@ -17,16 +17,24 @@ from lightadapt.errors import warn
 from lightadapt.tasks import Task
 from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
-from lightadapt.training.few_shot import choose_recipe, objective_of, start_few_shot
+from lightadapt.training.few_shot import (
+    Start,
+    choose_recipe,
+    few_shot_objective,
+    few_shot_rates,
+    find_start,
+    take_start,
+)
 from lightadapt.training.frozen import FrozenBase
 from lightadapt.training.given import check_callbacks
 from lightadapt.training.held_out import hold_out, is_share
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
-from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
+from lightadapt.training.recipe import FEW_SHOT, Recipe
 from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
 from lightadapt.training.seen import some_of_each
+from lightadapt.training.self_training import Unlabelled, joined
 from lightadapt.training.settings import Settings
 
 FEW = 8
@@ -40,6 +48,7 @@ def fit(
     validation: Data | float | None,
     settings: Settings,
     *,
+    unlabelled: Data | None,
     columns: Mapping[str, str | int] | None,
     callbacks: Sequence[Any],
     on_error: str,
@@ -53,23 +62,33 @@ def fit(
     watchers, method = check_callbacks(callbacks), runner.adaptation.design.method
     check_weights(runner)
     check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
-    bad, unseen = BadRecords(on_error), BadRecords(on_error)
+    bad, unseen, plain = BadRecords(on_error), BadRecords(on_error), BadRecords(on_error)
     learned = runner.prepare(train, columns=columns, bad=bad)
     runner.check_legible(learned.examples, refuse=True)
-    task, count, seed = learned.task, len(learned.examples), runner.adaptation.design.seed
-    share, checked, held_out = None, None, None
+    count, seed = len(learned.examples), runner.adaptation.design.seed
+    kept: dict[str, Any] = {}
+    checked, held_out = None, None
     if is_share(validation):
-        share = float(validation)
-        learned, checked, held_out = hold_out(learned, share, seed)
+        kept["validation"] = float(validation)
+        learned, checked, held_out = hold_out(learned, float(validation), seed)
     elif validation is not None:
-        checked = runner.read(validation, task, "validation", columns=columns, bad=unseen)
+        checked = runner.read(validation, learned.task, "validation", columns=columns, bad=unseen)
+    texts = None if unlabelled is None else Unlabelled(runner, unlabelled, columns, plain)
     bad.tell(count)
     unseen.tell(0 if checked is None else len(checked[0]))
-    lesson = usual_lesson(runner, learned, choose_recipe(runner, learned, settings.recipe))
-    kept: dict[str, Any] = {"skipped": {"train": bad.count, "validation": unseen.count}} if bad.skips else {}
-    kept |= {} if share is None else {"validation": share}
+    plain.tell(0 if texts is None else len(texts.examples))
+    if bad.skips:
+        kept["skipped"] = {"train": bad.count, "validation": unseen.count}
+    recipe = choose_recipe(runner, learned, settings.recipe)
+    start = find_start(runner, learned) if recipe is FEW_SHOT and runner.adaptation.head.prototypes is None else None
+    lesson = usual_lesson(runner, learned, recipe, start)
     history = learn(runner, lesson, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
-    seen = some_of_each(task, learned.examples, learned.records, seed)
+    if texts is not None:
+        examples, records = texts.labelled_by(runner)
+        kept["unlabelled"] = {"given": len(texts.examples), "learned": len(examples)}
+        more = usual_lesson(runner, joined(learned, examples, records), recipe, start)
+        history = learn(runner, more, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
+    seen = some_of_each(learned.task, learned.examples, learned.records, seed)
     runner.past = replace(runner.past, seen=seen, statistics={})
     return history
 
@@ -85,30 +104,42 @@ class Lesson:
     """The loss; None: the model's own."""
     begin: Callable[[], None]
     """Makes the model ready for it, when nothing can be refused any more."""
+    rates: tuple[float, float]
+    """The usual learning rates, of the method and of the head."""
     title: str = ""
-    """Stands before the progress bar, behind the names of task and method; empty: the name of the recipe."""
-    slower: float = 1.0
-    """What the usual learning rates are divided by."""
+    """Stands before the progress bar, behind the names of task and method."""
 
 
-def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe) -> Lesson:
-    """What `fit` does with data.
+def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start | None) -> Lesson:
+    """What `fit` does with data that has been read.
+
+    Args:
+        start: where prototypes start, where the head has none before.
 
     Raises:
         DataError: a record cannot be encoded.
         LightAdaptError: there is nothing to learn.
     """
-    task = learned.task
+    task, method = learned.task, runner.adaptation.design.method
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
+    few, rates = recipe is FEW_SHOT, (method.learning_rate, method.head_learning_rate)
 
     def begin() -> None:
         runner.settle(task)
-        if recipe is FEW_SHOT:
-            start_few_shot(runner, learned.examples)
+        if start is not None and runner.adaptation.head.prototypes is None:
+            take_start(runner, start)
         runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
 
-    return Lesson(learned, features, recipe, objective_of(recipe, learned), begin)
+    return Lesson(
+        learned,
+        features,
+        recipe,
+        few_shot_objective(learned, start) if few else task.objective(learned.examples, learned.view),
+        begin,
+        few_shot_rates(rates, start) if few else rates,
+        title="few-shot recipe" if few else "",
+    )
 
 
 def learn(
@@ -126,34 +157,29 @@ def learn(
     Args:
         checked: validation examples, by which the best weights are chosen, and their records; None: there are none.
         watchers: callbacks of Trainer.
-        kept: what the history is to say beside the settings.
-        held_out: which records were held out for validation.
+        kept: what the history is to say of records that were left out or held out.
+        held_out: which were held out for validation.
 
     Raises:
         LightAdaptError: the settings ask for what cannot be had, or the loss is no longer finite.
     """
-    learned, recipe, method = lesson.learned, lesson.recipe, runner.adaptation.design.method
-    task, seed = learned.task, runner.adaptation.design.seed
-    frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
+    learned, task = lesson.learned, lesson.learned.task
+    frozen, noted = FrozenBase(runner.adaptation, dropout=settings.base_dropout), dict(kept or {})
     scored = None if checked is None else _validation(runner, task, *checked)
-    title = lesson.title or ("" if recipe is STANDARD else f"{recipe.name} recipe")
     run = Run(
         job=_job_of(runner, learned, lesson.features, frozen, scored, lesson.objective),
         settings=settings,
-        recipe=recipe,
-        title=", ".join(filter(None, [task.name, method.name, title])),
-        default_rates=(method.learning_rate / lesson.slower, method.head_learning_rate / lesson.slower),
-        seed=seed,
+        recipe=lesson.recipe,
+        title=", ".join(filter(None, [task.name, runner.adaptation.design.method.name, lesson.title])),
+        default_rates=lesson.rates,
+        seed=runner.adaptation.design.seed,
     )
     run.check()  # from here on the model changes
     lesson.begin()
     data = {} if settings.folder is None else digests_of(lesson.features, None if checked is None else checked[0])
-    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **(kept or {})})
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **noted})
     with frozen:
-        run.train(
-            watchers,
-            partial(_keep, runner, kept or {}, list(held_out), has_scores=not runner.task.tunes),
-        )
+        run.train(watchers, partial(_keep, runner, noted, list(held_out), has_scores=not runner.task.tunes))
     if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)
     assert runner.last_run.history is not None

@@ -91,9 +91,13 @@ def read_settings(
     base_dropout: bool,
     validates: bool,
     recipe: str | None = None,
+    twice: bool = False,
     save_minutes: float | None = SAVE_MINUTES,
 ) -> Settings:
     """The settings of a run, checked.
+
+    Args:
+        twice: whether there is a second run with the same settings, which would take the checkpoints of the first.
 
     Raises:
         LightAdaptError: an argument that Trainer does not know, a value said twice or out of range, early
@@ -129,6 +133,10 @@ def read_settings(
         raise LightAdaptError(f"cache={cache!r} is unknown. Known: True, False, {', '.join(map(repr, CACHES))}.")
     if output_dir is not None and not isinstance(output_dir, (str, Path)):
         raise LightAdaptError(f"output_dir={shown(output_dir)}: give the path of a folder.")
+    if twice and chosen["output_dir"]:
+        raise LightAdaptError(
+            "unlabelled=… takes two runs, whose checkpoints cannot be in one output_dir. Leave one out."
+        )
     folder = Path(chosen["output_dir"]) if chosen["output_dir"] else None
     return Settings(
         cache=cache,

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 import torch
-from learned import stir, trainable
+from learned import as_learned, stir, trainable
 
 import lightadapt as la
 
@@ -85,7 +85,7 @@ def test_files_have_the_usual_mode(tiny, tmp_path):
 
 
 def test_a_merged_model_says_its_format(tiny):
-    model = la.adapt(tiny("bert"), "classification", labels=["yes", "no"], dtype="bfloat16")
+    model = as_learned(la.adapt(tiny("bert"), "classification", labels=["yes", "no"], dtype="bfloat16"))
     assert model.merge().config.dtype == torch.bfloat16
     merged = model.merge(dtype="float32")
     assert {merged.config.dtype, *(each.dtype for each in merged.parameters())} == {torch.float32}

@@ -9,6 +9,7 @@ import pytest
 import torch
 from bitsandbytes import functional
 from bitsandbytes.nn import Linear4bit, Params4bit
+from learned import as_learned
 from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, BertConfig, BertModel, BitsAndBytesConfig
 
@@ -241,7 +242,7 @@ def test_a_merged_model_is_computed_by_bitsandbytes_alone(packs, tiny, messages,
     """Matrices of 32 and 48 columns, which it cannot pack, are left plain."""
     adapted = la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit", dtype="float32")
     with pytest.warns(UserWarning, match="was folded into 4bit weights"):
-        merged = adapted.merge(base="quantized", max_drift=1)
+        merged = as_learned(adapted).merge(base="quantized", max_drift=1)
     assert not [path for path, each in merged.named_modules() if is_quantized(each)]
     merged.save_pretrained(tmp_path)
     again = type(merged).from_pretrained(tmp_path)

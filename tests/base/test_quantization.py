@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import peft
 import pytest
 import torch
+from learned import as_learned
 from sealed import rewrite
 from torch import nn
 from transformers import (
@@ -642,7 +643,7 @@ def test_outputs_that_are_no_numbers_have_drifted(tiny, messages, monkeypatch):
     adapted = la.adapt(tiny("bert"), "classification", labels=messages, quantize="4bit")
     monkeypatch.setattr(merging, "drift", lambda *_: float("nan"))
     with pytest.raises(la.LightAdaptError, match="away from those of the adapted"):
-        adapted.merge()
+        as_learned(adapted).merge()
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "instance"])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from learned import as_learned
 from typer.testing import CliRunner
 
 import lightadapt as la
@@ -30,7 +31,7 @@ def data(write, messages):
 
 @pytest.fixture
 def adapted(classifier):
-    return classifier()
+    return as_learned(classifier())
 
 
 @pytest.fixture
@@ -303,6 +304,36 @@ def test_fields_that_a_csv_has_no_column_for_are_told_of_once(saved):
     assert found.exit_code == 0
     assert found.stderr.count("are left out: extra") == 1
     assert found.stdout.startswith("text,id,prediction\na,1,")
+
+
+@pytest.mark.parametrize("name", ["labels.yaml", "labels.json"])
+def test_predict_answers_texts_without_training(tiny, write, name):
+    labels = {"refund": "money back", "delivery": "where is it"}
+    file, shots = write(name, json.dumps(labels)), write("shots.jsonl", '{"text": "money", "label": "refund"}')
+    way, texts = ("predict", tiny("llama"), "--task", "classification", "--scores"), ["money", "where is the parcel"]
+    model = la.adapt(tiny("llama"), "classification", labels=labels)
+    for options, shown in (((), None), (("--shots", shots), str(shots))):
+        done = call(*way, "--labels", file, *options, *texts)
+        assert done.exit_code == 0, done.output
+        scores = [json.loads(line)["scores"] for line in done.stdout.splitlines()]
+        assert [list(each.values()) for each in scores] == [
+            pytest.approx(list(each.values())) for each in model.predict(texts, scores=True, shots=shown)
+        ]
+    one = call(*way, "--labels", "refund, delivery", "where is it")
+    assert len(one.stdout.splitlines()) == 1
+
+
+def test_predict_says_what_goes_together(tiny, saved, write):
+    for words, phrase in (
+        ((tiny("bert"), "--labels", "a,b", "a text"), "--task"),
+        ((saved, "--task", "ner", "a text"), "which has its own task"),
+        ((tiny("bert"), "--task", "ner", "--labels", "a,b", "--base", "x", "a text"), "--base x is for a saved"),
+        ((tiny("bert"), "--task", "ner", "--labels", write("labels.yaml", "3"), "a text"), "It must hold labels"),
+        ((tiny("bert"), "--task", "ner", "--labels", "none.yaml", "a text"), "none.yaml cannot be read"),
+    ):
+        done = call("predict", *words)
+        assert done.exit_code != 0
+        assert phrase in " ".join(done.output.split())
 
 
 def test_predict_answers_what_is_typed(saved):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -66,6 +68,56 @@ def test_what_fails_while_writing_leaves_what_was_there(moved, tmp_path, monkeyp
         adapted.export(tmp_path / "out", "failing")
     assert content_of(tmp_path / "out") == before
     assert os.listdir(tmp_path) == ["out"]
+
+
+NO_FILE = "Can't load the model: no file named model.safetensors."
+OF_FILES = [
+    (
+        OSError(errno.ENOSPC, "No space", "{out}/a"),
+        "{out} cannot be written: No space. Make room on the disk of {out}.",
+    ),
+    (
+        OSError(errno.EDQUOT, "No quota", "/scratch/a"),
+        "{out} cannot be written: No quota. Make room on the disk of /scr",
+    ),
+    (
+        OSError("No space left on device (os error 28)"),
+        "{out} cannot be written: No space left on device. Make room on",
+    ),
+    (
+        OSError(errno.EROFS, "Read-only", "{out}/a"),
+        "{out} cannot be written: Read-only. Change the permissions of {root}",
+    ),
+    (
+        OSError(errno.EACCES, "Denied", "{root}"),
+        "{out} cannot be written: Denied. Change the permissions of {root}, or",
+    ),
+    (
+        OSError(errno.EACCES, "Denied", "{root}/base/a"),
+        "{root}/base/a cannot be read: Denied. It is needed for the export",
+    ),
+    (
+        OSError(errno.EIO, "I/O error", "/base/a"),
+        "/base/a cannot be read: I/O error. It is needed for the export to {out}",
+    ),
+    (
+        OSError(NO_FILE),
+        f"The export to {{out}} has ended: {NO_FILE} If it is the base {{base}} that was not found, see",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "told"), OF_FILES, ids=str)
+def test_what_went_wrong_with_a_file_is_told_apart(moved, tmp_path, failing, error, told):
+    adapted = moved("bert", "classification")
+    names = {"root": tmp_path, "out": tmp_path / "out", "base": adapted.runner.adaptation.design.blueprint.source.name}
+    failing.error = error
+    if error.filename is not None:
+        failing.error = OSError(error.errno, error.strerror, error.filename.format(**names))
+    with pytest.raises(la.ArtifactError, match=re.escape(told.format(**names))) as raised:
+        adapted.export(tmp_path / "out", "failing")
+    assert str(raised.value).endswith(" What was exported there before is unchanged.")
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_error_of_another_kind_is_not_taken_for_a_full_disk(moved, tmp_path, failing):

@@ -52,7 +52,7 @@ def test_export_says_what_was_found_in_print_and_in_a_file(moved, tmp_path):
     text = str(exported)
     assert "merged (dtype=bfloat16)" in text
     assert "on 2 records" in text
-    assert 'AutoModelForSequenceClassification.from_pretrained("' + str(tmp_path / "out") in text
+    assert f"AutoModelForSequenceClassification.from_pretrained({str(tmp_path / 'out')!r})" in text
     assert "accuracy" not in text  # the answers of samples mean nothing
     content = json.loads((tmp_path / "out" / EXPORT_NAME).read_text())
     assert content["settings"] == {"dtype": "bfloat16"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 import torch
@@ -102,6 +103,15 @@ def test_vllm_gets_a_rank_that_it_takes_and_the_same_update(moved, tiny, tmp_pat
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         torch.testing.assert_close(read(ids).logits, adapted.model(ids).logits, rtol=1e-3, atol=1e-4)
+
+
+def test_the_line_that_serves_it_can_be_pasted_for_any_folder(moved, tmp_path):
+    target = tmp_path / "it's a {folder}"
+    line = str(moved("llama", "generation").export(target, "vllm")).splitlines()[-1]
+    words = shlex.split(line)
+    assert words[:2] == ["vllm", "serve"]
+    assert words[words.index("--tokenizer") + 1] == str(target)
+    assert words[words.index("--lora-modules") + 1] == f"adapted={target}"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from learned import assert_equal
+from learned import as_learned, assert_equal
 from peft.tuners import lora
 
 import lightadapt as la
@@ -135,7 +135,7 @@ def test_an_input_of_any_shape_and_one_that_needs_no_gradient(tiny):
 
 @pytest.mark.usefixtures("plain_processor")
 def test_switching_off_and_folding_are_peft_s(tiny):
-    adapted = make(tiny)
+    adapted = as_learned(make(tiny))
     ids = torch.tensor(ROWS)
     with torch.no_grad():
         on = adapted.model(input_ids=ids).logits

@@ -224,6 +224,29 @@ def test_what_goes_wrong_with_one_text_is_told_to_it_alone(writers, decoding, mo
     assert [texts_of(job) for job in good] == [alone(writers, job) for job in good]
 
 
+def test_sampling_that_fails_is_told_to_whoever_asked_for_it(writers, decoding):
+    good, sampled, odd = asked("Hello"), asked("Hello", top_k=2), asked("Hello", top_k=True)
+    for job in (good, sampled, odd):
+        decoding.add(job)
+    write_all(decoding)
+    assert "Generating failed (TypeError" in str(odd.answer.exception(0))
+    assert sampled.answer.exception(0) is None
+    assert texts_of(good) == alone(writers, good)
+
+
+def test_a_failure_while_texts_join_is_told_to_them(decoding, monkeypatch):
+    job = asked("Hello")
+    decoding.add(job)
+
+    def fail(drafts, logits):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(decoding, "_write", fail)
+    with pytest.raises(RuntimeError, match="no memory"):
+        decoding.step()
+    assert str(job.answer.exception(0)) == "no memory"
+
+
 def test_a_request_that_cannot_be_used_is_refused_and_others_go_on(writers, decoding):
     good, empty = asked("Hello"), asked("")
     odd = asked("Hello", temperature=0.5, top_p=-3.0)

@@ -93,6 +93,38 @@ def test_corrections_are_records_that_fit_reads(start, saved, tmp_path):
         assert history.losses
 
 
+@pytest.mark.parametrize("given", [None, True, 5, "a", {"role": "user"}])
+def test_a_correction_of_what_is_no_conversation_is_refused(start, tmp_path, given):
+    client, _ = start("chat", feedback=tmp_path / "corrections")
+    answer = client.post("/feedback/chat", json={"input": {"messages": given}, "correction": "yes"})
+    assert (answer.status_code, bool(reason(answer))) == (422, True)
+    assert not (tmp_path / "corrections").exists()
+
+
+def test_a_correction_that_finds_no_room_leaves_the_file_as_it_was(start, tmp_path):
+    resource = pytest.importorskip("resource")
+    client, _ = start("intents", feedback=tmp_path)
+    given, file = {"input": TEXT, "correction": "refund"}, tmp_path / "intents.jsonl"
+    assert client.post("/feedback/intents", json=given).status_code == 201
+    before, limits = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, limits[1]))  # where 20 bytes more are room for
+    try:
+        answer = client.post("/feedback/intents", json=given)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (answer.status_code, file.read_bytes()) == (507, before)
+    assert "could not be kept (File too large). Make room there" in reason(answer)
+    assert client.post("/feedback/intents", json=given).status_code == 201
+    assert len(data.read(str(file))) == 2
+
+
+def test_a_folder_for_corrections_that_cannot_be_written_is_told_of(start, tmp_path):
+    (tmp_path / "corrections").write_text("a file")
+    client, _ = start("intents", feedback=tmp_path / "corrections")
+    answer = client.post("/feedback/intents", json={"input": TEXT, "correction": "refund"})
+    assert (answer.status_code, "See to its folder" in reason(answer)) == (503, True)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -185,6 +185,9 @@ def test_a_task_without_conversations_names_the_other_route(client):
         ({"num_beams": 500}, "num_beams=500: give a whole number from 1 to 8"),
         ({"cache_implementation": "static"}, "'cache_implementation', which a request cannot set"),
         ({"temprature": 1}, "Did you mean 'temperature'?"),
+        ({"top_k": True}, "top_k=True: give a whole number"),
+        ({"top_p": "a"}, "top_p='a': give a number"),
+        ({"do_sample": 1.5}, "do_sample=1.5: give true or false"),
     ],
 )
 def test_a_request_cannot_ask_for_everything(client, options, message):

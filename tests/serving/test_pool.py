@@ -170,6 +170,19 @@ def test_those_with_requests_that_wait_stay(served, many, monkeypatch):
     assert pool.loaded == ["a1", "a4", "a6"]
 
 
+def test_adapters_in_memory_are_counted_by_base(served, many, tiny, tmp_path):
+    for name in ("a1", "a3", "a4"):
+        shutil.copytree(many[0] / name, tmp_path / name)
+    for name in ("b0", "b1"):
+        la.adapt(tiny("roberta"), "classification", labels=["no", "yes"]).save(tmp_path / name)
+    for most, counts in ((None, (3, 2)), (1, (1, 1))):
+        client, catalogue = served(["a1", "b0", "a3", "a4", "b1"], root=tmp_path, max_loaded=most)
+        assert ask(client, "a4").status_code == 200
+        counted = client.get("/metrics").text
+        for name, count in zip(("a1", "b0"), counts, strict=True):
+            assert f'lightadapt_adapters_loaded{{base="{catalogue.named(name).base}"}} {count}.0' in counted
+
+
 def test_a_method_that_changes_the_base_has_a_base_of_its_own(served, many, tiny, tmp_path):
     shutil.copytree(many[0] / "a1", tmp_path / "a1")
     la.adapt(tiny("bert"), "classification", "full", labels=["no", "yes"]).save(tmp_path / "full")

@@ -15,6 +15,7 @@ import pytest
 from asked import wait_for
 
 import lightadapt as la
+from lightadapt.serving import engine
 from lightadapt.serving.server import _bind, running
 from lightadapt.serving.settings import Settings
 
@@ -57,6 +58,20 @@ def test_the_command_serves_until_it_is_told_to_stop(saved):
     assert TEXT not in json.dumps(log)
 
 
+def asking(address, path, asked):
+    """A socket over which a request was sent."""
+    host, port = address.removeprefix("http://").split(":")
+    body = json.dumps(asked).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    client = socket.create_connection((host, int(port)))
+    client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return client
+
+
+def waiting_at(address) -> int:
+    return httpx2.get(f"{address}/ready").json()["waiting"]
+
+
 def test_what_a_client_that_has_left_asked_for_is_not_computed(saved, monkeypatch):
     computed, going, predict = [], threading.Event(), la.Adapted.predict
 
@@ -67,22 +82,43 @@ def test_what_a_client_that_has_left_asked_for_is_not_computed(saved, monkeypatc
 
     with running({"ner": saved / "ner"}, Settings(port=0, max_wait_ms=0)) as address:
         monkeypatch.setattr(la.Adapted, "predict", slowly)
-        host, port = address.removeprefix("http://").split(":")
         sockets = []
         for text in ("first", "left"):
-            body = json.dumps({"inputs": [text]}).encode()
-            head = f"POST /predict/ner HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            sockets.append(socket.create_connection((host, int(port))))
-            sockets[-1].sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            sockets.append(asking(address, "/predict/ner", {"inputs": [text]}))
             wait_for(lambda: computed)
-        waiting = lambda: httpx2.get(f"{address}/ready").json()["waiting"]  # noqa: E731
-        wait_for(lambda: waiting() == 1)
+        wait_for(lambda: waiting_at(address) == 1)
         sockets[1].close()
-        wait_for(lambda: waiting() == 0)
+        wait_for(lambda: waiting_at(address) == 0)
         going.set()
         assert sockets[0].recv(100).startswith(b"HTTP/1.1 200")
         sockets[0].close()
     assert computed == [["first"]]
+
+
+def test_a_stream_whose_client_leaves_before_its_first_piece_is_not_written(saved, monkeypatch):
+    begun, going, write = [], threading.Event(), engine.write
+
+    def slowly(adapted, jobs, options):
+        begun.extend(job.inputs[0]["source"] for job in jobs)
+        going.wait(30)
+        return write(adapted, jobs, options)
+
+    asked = {"model": "summary", "max_tokens": 2, "stream": True}
+    with running({"summary": saved / "summary"}) as address:
+        monkeypatch.setattr(engine, "write", slowly)
+        sockets = []
+        for text in ("first", "left"):
+            sockets.append(asking(address, "/v1/completions", {**asked, "prompt": text}))
+            wait_for(lambda: begun)
+        wait_for(lambda: waiting_at(address) == 1)
+        sockets[1].close()
+        wait_for(lambda: waiting_at(address) == 0)
+        going.set()
+        assert sockets[0].recv(100).startswith(b"HTTP/1.1 200")
+        sockets[0].close()
+        metrics = httpx2.get(f"{address}/metrics").text
+    assert begun == ["first"]
+    assert 'lightadapt_requests_total{adapter="summary",route="/v1/completions",status="499"} 1.0' in metrics
 
 
 def test_answers_are_sent_at_once():

