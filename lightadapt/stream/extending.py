@@ -79,7 +79,7 @@ def extend(
     check_memory(memory, 1)
     bad, unseen = BadRecords(on_error), BadRecords(on_error)
     past = with_first_step(runner)
-    learned = _prepare(runner, past, data, columns, bad)
+    learned = _prepare(runner, data, columns, bad)
     known = classes_by_step(past)
     new = [label for label in _labels_of(learned) if label not in known]
     check_memory(memory, max(1, len(known) + len(new)))
@@ -116,24 +116,22 @@ def _labels_of(learned: Prepared) -> Sequence[Label]:
     return learned.task.find_labels(learned.examples) if isinstance(learned.task, LabelledTask) else ()
 
 
-def _prepare(
-    runner: Runner, past: Past, data: Data, columns: Mapping[str, str | int] | None, bad: BadRecords
-) -> Prepared:
+def _prepare(runner: Runner, data: Data, columns: Mapping[str, str | int] | None, bad: BadRecords) -> Prepared:
     """The data of a step, and the task with the labels that it adds behind those that there are.
 
     Raises:
         DataError: a record cannot be used, or a new label is a known one in another spelling.
     """
-    if not past.steps:
-        return runner.prepare(data, columns=columns, bad=bad)
     task = runner.task
+    if not task.ready:
+        return runner.prepare(data, columns=columns, bad=bad)
     examples, records = task.parse_usable(task.read(data, columns=columns, bad=bad), bad)
     bad.check_rest(len(examples))
     known = runner.labels or []
     if isinstance(task, LabelledTask):
         check_spelling(task, examples, records, known)
         task = task.with_labels([*known, *(each for each in task.find_labels(examples) if each not in known)])
-    task = task.prepare(examples, fresh_head=False)
+    task = task.prepare(examples, fresh_head=runner.adaptation.head.is_fresh)
     examples, records = usable(examples, records, task.check_answers, bad)
     examples, records = runner.usable(examples, records, bad, targets=True, task=task)
     bad.check_rest(len(examples))

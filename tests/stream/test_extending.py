@@ -55,6 +55,13 @@ def test_new_labels_come_behind_the_old_ones(learned):
     assert [entry["classes"] for entry in learned.steps] == [["delivery", "refund"], ["bye", "thanks"], ["also"]]
 
 
+def test_the_first_step_may_bring_more_than_the_labels_that_were_given(tiny):
+    adapted = la.adapt(tiny("bert"), "classification", labels=["refund", "other"])
+    adapted.extend(records(ONE), memory=1, epochs=1, args=QUIET)
+    assert adapted.labels == ["refund", "other", "delivery"]
+    assert [entry["classes"] for entry in adapted.steps] == [["delivery", "refund"]]
+
+
 def test_records_are_kept_of_all_classes_also_of_those_that_a_fit_has_learned(learned):
     found = learned.extend(records(TWO), memory=2, epochs=1, args=QUIET)
     labels = [record["label"] for record in learned.remembered]
