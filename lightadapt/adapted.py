@@ -328,9 +328,10 @@ class Adapted:
 
         `fit` learns what is in its data, and may lose what is not. This takes a step of its own: labels that the data
         has and the task lacks come behind the others, whose order stays; their rows in the head start at the means of
-        their classes; and old classes are protected. Where records of them are kept, these are learned again among the
-        new ones. Where none are, the loss is over the classes of the step alone, and the answers of the model as it was
-        are held on to (docs/continual.md). On a model that has learned nothing it is the first step.
+        their classes; and old classes are protected (docs/continual.md). A classification by a sentence encoder goes by
+        the means of all classes from then on, and its adapter stays as the first step left it. Any other task goes on by
+        gradients: records that are kept are learned again among the new ones, and the answers of the model as it was
+        are held on to. On a model that has learned nothing it is the first step.
 
         **Records that are kept are your data**: `save` and `push_to_hub` write them into the artifact, as
         `memory.jsonl`. `memory=0` keeps none, and `forget_memory()` drops them.
@@ -341,7 +342,7 @@ class Adapted:
                 learned, too. A task without classes keeps 20 times as many of each step.
             validation: records to score the step on, of old classes, too, so that it is seen what is lost; or a share
                 of the data, such as 0.1, for which only classes of the data count. No weights are chosen by it.
-            epochs: passes over the data; default: as many as make about 40 steps with a head of prototypes, else 200.
+            epochs: passes over the data; default: as many as make about 200 steps, in the first step as in `fit`.
             learning_rate: of what the method trains; default: the method's own.
             batch_tokens: as in `fit`.
             keep_weights: whether the weights from before this step are kept, so that `load(path, step=…)` gives them.

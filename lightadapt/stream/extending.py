@@ -99,7 +99,12 @@ def extend(
     step = len(past.steps)
     kept = remember(runner, before, learned.examples, learned.records, step, memory)
     entry = entry_of(
-        step, records=len(learned.examples), classes=new, date=now(), memory=len(kept), replayed=len(past.memory)
+        step,
+        records=len(learned.examples),
+        classes=new,
+        date=now(),
+        memory=len(kept),
+        replayed=0 if statistics else len(past.memory),
     )
     runner.past = replace(before, steps=(*before.steps, entry), memory=kept, statistics=statistics, seen=())
     if checked is not None:

@@ -20,7 +20,6 @@ from lightadapt.tasks.losses.answered import (
     distance_to_before,
     tag_cross_entropy_among,
 )
-from lightadapt.tasks.losses.contrastive import supervised_contrast
 from lightadapt.tasks.losses.objective import Objective
 
 PLACE = "place"
@@ -76,16 +75,15 @@ def given_before(runner: Runner, features: Sequence[Any], view: ModelView) -> li
     return found
 
 
-def loss_of(step: StepFeatures, view: ModelView, *, hold: float, contrasts: bool) -> Objective:
+def loss_of(step: StepFeatures, view: ModelView, *, hold: float) -> Objective:
     """The loss of a step for a head with outputs: one answer a record, several, or one a token.
 
     Args:
         hold: what the distance to the model before weighs.
-        contrasts: whether the texts' vectors are contrasted, too, as where prototypes learn.
     """
     first = step.features[0].targets["labels"]
     if isinstance(first, int):
-        terms = _single(hold=hold, contrasts=contrasts)
+        terms = _single(hold=hold)
     elif isinstance(first[0], float):
         terms = _several
     else:
@@ -95,36 +93,34 @@ def loss_of(step: StepFeatures, view: ModelView, *, hold: float, contrasts: bool
         given = model(**{name: value for name, value in batch.items() if name not in ("labels", PLACE)})
         logits, places = given.logits.float(), batch[PLACE].cpu()
         before = None if step.before is None else step.before_of(places, logits.shape).to(logits.device)
-        return terms(given, logits, batch["labels"], step.answered[places].to(logits.device), before)
+        return terms(logits, batch["labels"], step.answered[places].to(logits.device), before)
 
     return loss
 
 
-Terms = Callable[[Any, torch.Tensor, torch.Tensor, torch.Tensor, "torch.Tensor | None"], torch.Tensor]
-"""The loss from what the model gives, its logits, the labels, what is answered, and the logits of before."""
+Terms = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, "torch.Tensor | None"], torch.Tensor]
+"""The loss from the logits, the labels, what is answered, and the logits of before."""
 
 
-def _single(*, hold: float, contrasts: bool) -> Terms:
+def _single(*, hold: float) -> Terms:
     def terms(
-        given: Any, logits: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor, before: torch.Tensor | None
+        logits: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor, before: torch.Tensor | None
     ) -> torch.Tensor:
         found = cross_entropy_among(logits, labels, answered)
-        if contrasts:
-            found = found + supervised_contrast(given.vectors, labels)
         return found if before is None else found + hold * distance_to_before(logits, before)
 
     return terms
 
 
 def _several(
-    given: Any, logits: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor, before: torch.Tensor | None
+    logits: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor, before: torch.Tensor | None
 ) -> torch.Tensor:
     return binary_cross_entropy_among(logits, labels, answered, before)
 
 
 def _tags(outside: int, *, hold: float) -> Terms:
     def terms(
-        given: Any, logits: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor, before: torch.Tensor | None
+        logits: torch.Tensor, labels: torch.Tensor, answered: torch.Tensor, before: torch.Tensor | None
     ) -> torch.Tensor:
         found = tag_cross_entropy_among(logits, labels, answered, outside)
         if before is None:

@@ -26,10 +26,10 @@ class Answer(NamedTuple):
 def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> None:
     """Let the rows of new outputs point to where the answers of these features with them lie.
 
-    In a head of prototypes a row is the mean of its class. In a linear layer it is the mean of what goes into the layer
-    for that output, less that of all features, as long as the other rows are on average (as in Qi et al. 2018,
-    "Low-Shot Learning with Imprinted Weights"); where all outputs get the mean input they give the same on average. A
-    head without such a layer, and an output of no feature, stay as they are.
+    A row is the mean of what goes into the output layer for that output, less that of all features, and as long as the
+    other rows are on average (as in Qi et al. 2018, "Low-Shot Learning with Imprinted Weights"); its bias is such that
+    the mean input gives what it gives the others on average. A head without such a layer, and an output of no feature,
+    stay as they are.
 
     Args:
         features: with targets, by the outputs that the head has now.
@@ -38,15 +38,10 @@ def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> N
     layer = output_layer(head.modules, len(names))
     if layer is None or not new:
         return
-    answers = _answers(runner, layer, features, prototypes=head.prototypes is not None)
+    answers = _answers(runner, layer, features)
     numbers = [names.index(name) for name in new]
     means = {number: mean for number in numbers if (mean := _mean_of(answers, number)) is not None}
     if not means:
-        return
-    if head.prototypes is not None:
-        with torch.no_grad():
-            for number, mean in means.items():
-                head.prototypes.rows[number] = torch.as_tensor(mean / max(float(np.linalg.norm(mean)), 1e-12))
         return
     others = [number for number in range(len(names)) if number not in numbers]
     if others:
@@ -71,7 +66,7 @@ def _start_linear(layer: nn.Linear, means: dict[int, np.ndarray], others: Sequen
                 layer.bias[number] = usual - layer.weight[number] @ middle
 
 
-def _answers(runner: Runner, layer: nn.Linear, features: Sequence[Any], *, prototypes: bool) -> list[Answer]:
+def _answers(runner: Runner, layer: nn.Linear, features: Sequence[Any]) -> list[Answer]:
     """What the features put into the output layer where something is to be answered."""
     taken: list[torch.Tensor] = []
 
@@ -81,8 +76,8 @@ def _answers(runner: Runner, layer: nn.Linear, features: Sequence[Any], *, proto
         }
         asked = {name: value for name, value in inputs.items() if name not in batch[0].targets}
         taken.clear()
-        given = runner.model(**asked)
-        hidden = given.vectors if prototypes else taken[-1]
+        runner.model(**asked)
+        hidden = taken[-1]
         return [_answers_of(each, rows) for each, rows in zip(batch, hidden.float().cpu().numpy(), strict=True)]
 
     handle = layer.register_forward_pre_hook(lambda module, args: taken.append(args[0]))

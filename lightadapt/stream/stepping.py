@@ -1,4 +1,4 @@
-"""How a step is learned: by gradients, by what is known of the vectors of the classes, or by one after the other."""
+"""How a step is learned: by gradients, or by what is known of the vectors of the classes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from lightadapt.adaptation.history import History, LastRun
 from lightadapt.adaptation.past import MEMORY_NAME, Past
 from lightadapt.adaptation.runner import Prepared, Runner
-from lightadapt.adaptation.vectors import vectors_of
 from lightadapt.data import Records
 from lightadapt.stream.classes import outputs_of
 from lightadapt.stream.discriminants import (
@@ -36,15 +34,11 @@ from lightadapt.training.recipe import FEW_SHOT, Recipe
 from lightadapt.training.self_training import joined as with_more
 from lightadapt.training.settings import Settings
 
-PROTOTYPES = replace(FEW_SHOT, name="extend")
-"""How a head of prototypes goes on, where records are kept."""
 OTHERS = Recipe(name="extend", records_per_step=16, steps_wanted=200, epochs_least=3, epochs_most=20, evaluations=None)
 """How any other goes on."""
 GENTLE = 4.0
-"""What the learning rates are divided by where vectors are to stay comparable: in the first step with those of classes
-that are still to come, in others with those of classes of which few records are kept."""
-HOLD_WHAT_IS_KNOWN = 10.0
-"""What the distance to the discriminants weighs, where they are tuned."""
+"""What the learning rates of the first step are divided by where later ones go by the vectors: those of classes that
+are still to come lose less by it."""
 REPEATS = 6
 """How often a record of the memory is learned in an epoch at most, so that its class counts as much as a new one."""
 
@@ -71,14 +65,7 @@ def take_step(
     if runner.adaptation.head.prototypes is None:
         return learn(runner, _next_lesson(runner, learned, past, new), None, settings, watchers=watchers), {}
     before = spread(known_before(runner, past), runner.outputs, learned.view.outputs)
-    history, statistics = _tell_apart(runner, learned, before)
-    if not past.memory:
-        return history, statistics
-    memory = parsed(runner.task, [each.record for each in past.memory])
-    vectors = vectors_of(runner, memory)
-    history = learn(runner, _tuning_lesson(runner, learned, past, memory), None, settings, watchers=watchers)
-    moved = _moved(runner, before, memory, vectors_of(runner, memory) - vectors)
-    return history, read_discriminants(runner, joined(moved, of_examples(runner, learned.examples, runner.outputs)))
+    return _tell_apart(runner, learned, before)
 
 
 def _tell_apart(runner: Runner, learned: Prepared, before: Statistics) -> tuple[History, dict[str, torch.Tensor]]:
@@ -92,46 +79,6 @@ def _tell_apart(runner: Runner, learned: Prepared, before: Statistics) -> tuple[
     facts = {**history.settings, "records": len(learned.examples), "steps": 0, "seconds": round(history.seconds, 1)}
     runner.last_run = LastRun(facts, {}, history)
     return history, statistics
-
-
-def _moved(runner: Runner, before: Statistics, memory: Sequence[Any], moves: np.ndarray) -> Statistics:
-    """What was known of the classes before their vectors moved, of which records that are kept tell how far.
-
-    The mean of a class moves as its records do on average, or as all do where none of it is kept (Yu et al. 2020,
-    "Semantic Drift Compensation for Class-Incremental Learning", with records in the place of new data).
-
-    Args:
-        moves: by how much the vector of each record of the memory has moved, `(N, width)`.
-    """
-    names = list(runner.outputs)
-    places = np.array([names.index(str(each.label)) for each in memory])
-    means = before["means"] + moves.mean(0)
-    for place in set(places.tolist()):
-        means[place] = before["means"][place] + moves[places == place].mean(0)
-    return {**before, "means": means}
-
-
-def _tuning_lesson(runner: Runner, learned: Prepared, past: Past, memory: Sequence[Any]) -> Lesson:
-    """How a model that tells all classes apart already is tuned on the records of the step and on those that are kept.
-
-    It is held to what it gives before.
-    """
-    task, view = runner.task, runner.view
-    joint = _with_memory(learned, past, memory)
-    features = numbered(runner.encode(joint.examples, joint.records, targets=True))
-    answered = torch.ones(len(features), len(view.outputs), dtype=torch.bool)
-    step = StepFeatures(features, answered, given_before(runner, features, view))
-    own = len([each for each in features if each.example < len(learned.examples)])
-    repeats = max(1, min(_repeats(task, learned.examples, memory), len(learned.examples) // len(memory)))
-    return Lesson(
-        replace(joint, task=task),
-        [*features[:own], *(features[own:] * repeats)],
-        PROTOTYPES,
-        loss_of(step, view, hold=HOLD_WHAT_IS_KNOWN, contrasts=True),
-        lambda: None,
-        _rates(runner, GENTLE),
-        title="one more step",
-    )
 
 
 def _rates(runner: Runner, slower: float) -> tuple[float, float]:
@@ -158,7 +105,7 @@ def _next_lesson(runner: Runner, learned: Prepared, past: Past, new: Sequence[La
         features = numbered(features)
         answered = _answered(learned, past, memory, features)
         step = StepFeatures(features, answered, given_before(runner, features, view))
-        objective = loss_of(step, view, hold=HOLD_WITH_MEMORY if memory else HOLD_WITHOUT, contrasts=False)
+        objective = loss_of(step, view, hold=HOLD_WITH_MEMORY if memory else HOLD_WITHOUT)
 
     def begin() -> None:
         runner.settle(task)
