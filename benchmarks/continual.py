@@ -21,9 +21,9 @@ from command import command, lacks, names_of, run_missing, set_up
 from data_sets import DATA_SETS, Record, choose, find_encoder
 
 import lightadapt as la
+from lightadapt.continual.forgetting import StepScores
 from lightadapt.experiments.kept import Kept
 from lightadapt.experiments.markdown import as_table
-from lightadapt.stream.forgetting import StepScores
 
 PARTS = {"banking77": 7, "trec6": 3}
 WAYS = ("at once", "memory 5", "memory 0", "fit after fit")

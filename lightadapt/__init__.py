@@ -23,6 +23,7 @@ HOMES = {
     "OnnxModel": "runtime.model",
     "Inspection": "base.inspection",
     "Scores": "evaluation.scores",
+    "Drift": "stream.findings",
     "LoRA": "methods.lora",
     "Prefix": "methods.prefix",
     "Bottleneck": "methods.bottleneck",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.runtime.model import OnnxModel as OnnxModel
     from lightadapt.runtime.model import load_onnx as load_onnx
     from lightadapt.serving.server import serve as serve
+    from lightadapt.stream.findings import Drift as Drift
     from lightadapt.tasks.classification import Classification as Classification
     from lightadapt.tasks.dialogue import Dialogue as Dialogue
     from lightadapt.tasks.generation import Generation as Generation

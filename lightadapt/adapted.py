@@ -24,6 +24,9 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.several import Several
 from lightadapt.adaptation.slots import Known, Slot
 from lightadapt.anatomy import Layers
+from lightadapt.continual.extending import Extension, extend, steps_of
+from lightadapt.continual.keeping import keep_records
+from lightadapt.continual.steps import Steps
 from lightadapt.data import Data, Record, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.display import html
@@ -31,12 +34,13 @@ from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.export import Exported, Format, export
 from lightadapt.export.merging import check_learned, merge
+from lightadapt.labelling import Choices, Suspects, choose, find_suspects
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.methods import Method, Plan
 from lightadapt.numbers import check_whole
-from lightadapt.stream.extending import Extension, extend, steps_of
-from lightadapt.stream.keeping import keep_records
-from lightadapt.stream.steps import Steps
+from lightadapt.stream.drift import find_drift
+from lightadapt.stream.findings import Drift
+from lightadapt.stream.unknown import answer_known
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT, EVALUATE, FIT, PREDICT, SAVE
 from lightadapt.tasks import Label, LabelledTask, Task
@@ -241,6 +245,7 @@ class Adapted:
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
+        summary: bool = True,
     ) -> History:
         """Train, and return the record of the run.
 
@@ -274,6 +279,9 @@ class Adapted:
             columns: `{field: column}` for fields that have another name in the data.
             on_error: what happens to a record that cannot be used. `"raise"`: it is an error; `"skip"`: it is left out,
                 and a warning gives the number of such records and the reasons of the first.
+            summary: keep vectors of up to 1,000 training records, and counts of the labels, with which `drift` and
+                `predict(…, unknown=True)` compare texts. They are saved with the artifact. No text is, but a vector
+                says much of what its text was about.
 
         Raises:
             DataError: a record cannot be used; raised before training starts.
@@ -307,6 +315,7 @@ class Adapted:
                 columns=columns,
                 callbacks=callbacks,
                 on_error=on_error,
+                summary=summary,
             )
 
     def extend(
@@ -329,8 +338,8 @@ class Adapted:
         `fit` learns what is in its data, and may lose what is not. This takes a step of its own: labels that the data
         has and the task lacks come behind the others, whose order stays; their rows in the head start at the means of
         their classes; and old classes are protected (docs/continual.md). A classification by a sentence encoder goes by
-        the means of all classes from then on, and its adapter stays as the first step left it. Any other task goes on by
-        gradients: records that are kept are learned again among the new ones, and the answers of the model as it was
+        the means of all classes from then on, and its adapter stays as the first step left it. Any other task goes on
+        by gradients: records that are kept are learned again among the new ones, and the answers of the model as it was
         are held on to. On a model that has learned nothing it is the first step.
 
         **Records that are kept are your data**: `save` and `push_to_hub` write them into the artifact, as
@@ -529,6 +538,7 @@ class Adapted:
         shots: Data | None = None,
         adapter: str | Sequence[str] | None = None,
         on_error: str = "raise",
+        unknown: bool = False,
     ) -> list[Any]:
         """The predictions, one for each input, in the same order.
 
@@ -547,18 +557,26 @@ class Adapted:
             adapter: the adaptation that answers, or one name for each input; None: the one in use.
             on_error: what happens to an input that cannot be used. `"raise"`: it is an error; `"skip"`: its answer is
                 None, and a warning gives the number of such inputs and the reasons of the first.
+            unknown: for tasks with one class a record, give None for a text that belongs to none of the classes; with
+                `scores=True` a score `"unknown"`, which is 0.5 at the limit. On texts of known classes one in twenty is
+                given None, by the validation data of `fit`.
 
         Raises:
             DataError: an input cannot be used.
-            LightAdaptError: the labels are not known yet.
+            LightAdaptError: the labels are not known yet; or with `unknown` there is nothing to tell by.
         """
         bad = BadRecords(on_error)
         request = Request(
             scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens
         )
+        if unknown:
+            self._several.check_enabled("predict")
         if adapter is None or isinstance(adapter, str):
             with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
-                found = answer(now.with_shots(shots, columns=columns), inputs, request, bad)
+                asked = now.with_shots(shots, columns=columns)
+                found = answer_known(now, inputs, request, bad) if unknown else answer(asked, inputs, request, bad)
+        elif unknown:
+            raise LightAdaptError("predict(…, unknown=True) asks one adaptation: give adapter=… one name.")
         elif is_collection(adapter) and shots is not None:
             raise LightAdaptError(
                 "predict(…, shots=…, adapter=[…]): shots are for one adaptation. Give its name alone."
@@ -568,6 +586,38 @@ class Adapted:
         else:
             raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
         bad.tell(len(found) - bad.count)
+        return found
+
+    def drift(
+        self,
+        texts: Any,
+        *,
+        reference: Data | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        level: float = 0.05,
+        on_error: str = "raise",
+    ) -> Drift:
+        """Whether texts have moved away from the data of the last `fit`; what is new, and which labels come more often.
+
+        The result prints as sentences; `.drifted` is the answer in a word. It compares vectors of the base that `fit`
+        kept, and for tasks with labels how often each is predicted.
+
+        Args:
+            texts: at least 20 of those that come now, in any form that `predict` takes.
+            reference: data to compare with in place of the training data; at least 50 records, which need no answers.
+            columns: `{field: column}` for fields that have another name in the texts or in `reference`.
+            level: how often an alarm is to be raised where nothing has changed.
+            on_error: as in `predict`.
+
+        Raises:
+            DataError: a text cannot be used, or there are too few.
+            LightAdaptError: nothing is kept of the training data, and there is no `reference`.
+        """
+        self._several.check_enabled("drift")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            found = find_drift(now, texts, reference=reference, columns=columns, level=level, bad=bad)
+        bad.tell(found.texts)
         return found
 
     def predict_all(
@@ -651,6 +701,83 @@ class Adapted:
                 return answer(shown, items, replace(request, columns=columns), bad, numbers=numbers)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
+
+    # ---- labels
+
+    def choose(
+        self,
+        texts: Any,
+        n: int,
+        *,
+        labelled: Any = None,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Choices:
+        """The `n` records that are worth labelling next, the best first, each with the reason.
+
+        They stand for many: each of the other records is to be near one of them, by the vectors of the base (facility
+        location; Wei, Iyer and Bilmes 2015). Once the adaptation has learned, records of which it is unsure count
+        more: of two labels nearly as probable as each other (`classification`, `relation`), of a label near its
+        threshold (`multilabel`), or of the tag of a word (`ner`). For `regression`, `qa` and generated text, doubt is
+        not asked. Of records that are nearly the same, one is chosen. The same call gives the same records.
+
+        Args:
+            texts: inputs without labels, as in `predict`.
+            n: how many.
+            labelled: inputs that have labels already, whose like is not needed again; labels in them are not read.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `predict`; an input that is left out is not chosen.
+
+        Returns:
+            A list that prints as a table, of objects with `index`, `text`, `reason` and `doubt`; fewer than `n`, with a
+            warning, where the other records are nearly the same as these.
+
+        Raises:
+            DataError: an input cannot be used, or there are fewer than `n`.
+            LightAdaptError: `n` is no whole number above 0, or the task is `multiple-choice`.
+        """
+        self._several.check_enabled("choose")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            return choose(now, texts, n, labelled=labelled, columns=columns, bad=bad)
+
+    def suspects(
+        self,
+        data: Data,
+        *,
+        folds: int = 5,
+        thorough: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Suspects:
+        """The labelled records whose label is probably wrong, the most suspicious first.
+
+        Each record is judged by a model that has learned from others, not from it (confident learning; Northcutt, Jiang
+        and Chuang 2021), and is returned if another label is at least five times as probable. The model is a logistic
+        regression on vectors of the base, without the adapter: that may have learned the wrong labels by heart. For
+        `classification`, `relation` and `multilabel`, where each label of a record is judged. Labels of a single record
+        are not judged, with a warning.
+
+        Args:
+            data: any form of data (see `lightadapt.data.read`), with labels.
+            folds: in how many parts the records are judged.
+            thorough: fine-tune an adaptation of this kind for each fold in place of the logistic regression: slower by
+                far, and better where that is no match for it.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`; a record that is left out is not judged.
+
+        Returns:
+            A list that prints as a table, of objects with `index`, `place`, `text`, `given`, `suggested` and
+            `probability`, that of the given label.
+
+        Raises:
+            DataError: a record cannot be used or has no label, or no two labels have two records each.
+            LightAdaptError: the task has no labels of whole records, or the model is split over several processes.
+        """
+        self._several.check_enabled("suspects")
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner):
+            return find_suspects(self._several, data, folds=folds, thorough=thorough, columns=columns, bad=bad)
 
     @explained(SAVE)
     def save(self, path: str | Path) -> None:

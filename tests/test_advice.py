@@ -155,6 +155,28 @@ def exact(here: Any, overflow: str) -> la.Adapted:
 
 
 CASES: dict[str, Case] = {
+    # ---- few labels
+    "the rows of this head are prototypes (recipe='few-shot'), which no class of transformers": (
+        lambda here: fit(adapt(here), recipe="few-shot").merge(),
+        lambda here: fit(adapt(here), recipe="standard").merge(),
+    ),
+    "Leave recipe out, or write recipe='standard'": (
+        lambda here: fit(la.adapt(here.llama, "classification", labels=LABELS), recipe="few-shot"),
+        lambda here: [
+            fit(la.adapt(here.llama, "classification", labels=LABELS), recipe=recipe) for recipe in (None, "standard")
+        ],
+    ),
+    "unlabelled=… is for task 'classification'": (
+        lambda here: la.adapt(here.bert, "regression").fit([{"text": "a", "label": 0.5}], unlabelled=["b"]),
+        lambda here: fit(la.adapt(here.bert, "regression"), [{"text": "a", "label": 0.5}, {"text": "b", "label": 1}]),
+    ),
+    "unlabelled=… takes two runs, whose checkpoints": (
+        lambda here: fit(adapt(here), unlabelled=["a"], output_dir=here.folder / "run"),
+        lambda here: [
+            fit(adapt(here), unlabelled=["a"]),
+            fit(adapt(here), output_dir=here.folder / "run"),
+        ],
+    ),
     # ---- models, tokenizers and where they are
     "Use lightadapt.load(": (
         lambda here: la.adapt(saved(here), "ner"),
@@ -733,6 +755,7 @@ CALL = re.compile(
 )
 """A call, an argument with its value or a command, as messages write them."""
 NOT_TRIED = {
+    "is no error, but what an export says of itself; tests/export runs it": ("AutoModel: ",),
     "needs several processes or another device": (
         "merge(): the model is split over several processes",
         "Give device='cpu', or leave quantize out",

@@ -232,8 +232,9 @@ def entities() -> str:
 HOUSE = (
     (("cli", "the commands"), ("experiments/", "compare; jobs"), ("serving/", "HTTP"), ("demo", "")),
     (("api · adapted", "adapt, load, and the object that they return"),),
+    (("labelling/", "what to label next, and which labels are wrong"),),
     (("training/", "fit: checks, run, trainer, caches"), ("export/", "one file a format, and its proof")),
-    (("runtime/", "an exported model without torch"),),
+    (("runtime/", "an exported model without torch"), ("stream/", "drift; texts of no class")),
     (("adaptation/", "assembly, what is inserted, what runs it, the artifact"),),
     (("zero_shot/", "what answers before anything was learned"),),
     (("base/", "source, blueprint, weights, memory"), ("evaluation/", "what evaluate returns")),

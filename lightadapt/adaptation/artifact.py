@@ -24,6 +24,7 @@ from lightadapt.adaptation.past import MEMORY_NAME, STEPS_NAME, Past, at_step, r
 from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
 from lightadapt.adaptation.stored import check_fields, read_manifest, schema_of
 from lightadapt.adaptation.tensors import first_not_finite
+from lightadapt.adaptation.training_summary import SUMMARY_NAME, TrainingSummary, read_summary
 from lightadapt.errors import ArtifactError, LightAdaptError
 
 Read = TypeVar("Read")
@@ -39,6 +40,8 @@ class Artifact:
     manifest: dict[str, Any]
     config: PeftConfig | None
     tensors: dict[str, torch.Tensor]
+    summary: TrainingSummary | None = None
+    """Of the training data; None where none was kept, as by earlier versions."""
     state: tuple[Any, ...] = ()
     """What told the folder from others that were in its place, when it was read."""
     past: Past = field(default_factory=Past)
@@ -47,7 +50,7 @@ class Artifact:
 
 def tokenizer_digest(artifact: Artifact) -> str:
     """The SHA-256 of the tokenizer's files in an artifact: those of equal ones are one tokenizer."""
-    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, "README.md", MEMORY_NAME, STEPS_NAME}
+    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME, "README.md", MEMORY_NAME, STEPS_NAME}
     files = {name: digest for name, digest in digests_of(artifact.path).items() if name.partition("/")[0] not in own}
     ours = set(artifact.manifest.get("files", ()))
     kept = {name: digest for name, digest in files.items() if name.partition("/")[0] in ours}
@@ -62,6 +65,7 @@ def write_artifact(
     write_config: Callable[[Path], None],
     write_tokenizer: Callable[[Path], Any],
     card: str,
+    summary: TrainingSummary | None = None,
     past: Past | None = None,
 ) -> None:
     """Write the folder as a whole or not at all; an artifact that was there is replaced only by a complete one.
@@ -85,6 +89,8 @@ def write_artifact(
             )
             write_config(fresh / peft_bridge.CONFIG_NAME)
             write_tokenizer(fresh)
+            if summary is not None:
+                summary.write(fresh / SUMMARY_NAME)
             (fresh / "README.md").write_text(card, encoding="utf-8")
             write_past(fresh, past or Past())
             _write_manifest(fresh, manifest)
@@ -254,7 +260,9 @@ def _read(folder: Path, *, verify: bool) -> Artifact:
     if broken is not None:
         raise ArtifactError(f"{weights}: {broken} holds values that are not finite. Save or copy it again.")
     _check_sizes(settings, config, tensors)
-    return Artifact(folder, manifest, config, tensors, past=read_past(folder, manifest))
+    has_summary = SUMMARY_NAME in manifest.get("files", ())
+    summary = read_summary(folder / SUMMARY_NAME) if has_summary else None
+    return Artifact(folder, manifest, config, tensors, summary, past=read_past(folder, manifest))
 
 
 def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -91,7 +91,7 @@ def restore(runner: Runner, artifact: Artifact) -> None:
             runner.adaptation.read_as_discriminants()
     runner.adaptation.restore(artifact.tensors, artifact.path, learned=learned)
     runner.past = artifact.past
-    runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"])
+    runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"], summary=artifact.summary)
 
 
 def _check_base(artifact: Artifact, base: Base, way_out: str) -> None:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightadapt.adaptation.training_summary import TrainingSummary
 from lightadapt.display import html
 from lightadapt.errors import LightAdaptError
 
@@ -139,6 +140,8 @@ class LastRun:
     """On the validation data."""
     history: History | None = None
     """Its record; None if it was in another process."""
+    summary: TrainingSummary | None = None
+    """What is kept of its data; None where nothing is."""
 
 
 def _cell(value: float) -> str:

@@ -91,6 +91,7 @@ def save(
             ),
             write_tokenizer=runner.tokenizer.save_pretrained,
             past=past,
+            summary=runner.last_run.summary,
             card=write_card(
                 manifest,
                 describe(runner),

@@ -102,8 +102,25 @@ def read_asked(
         LightAdaptError: the labels are not known yet.
     """
     runner.require_labels()
+    return read_unlabelled(runner, inputs, request, bad, "predict", numbers=numbers)
+
+
+def read_unlabelled(
+    runner: Reader,
+    inputs: Any,
+    request: Request,
+    bad: BadRecords,
+    call: str,
+    *,
+    numbers: Sequence[int] | None = None,
+) -> Asked:
+    """The inputs of a call that takes what `predict` takes, read and checked; the labels need not be known.
+
+    Raises:
+        DataError: an input cannot be used.
+    """
     task, columns = request.task_of(runner), request.columns
-    _check_form(inputs, "predict")
+    _check_form(inputs, call)
     if is_collection(inputs) and not isinstance(inputs, Records):
         items = list(inputs)
         plain = not all(isinstance(item, Mapping) for item in items)

@@ -24,6 +24,7 @@ from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import read_objects
 from lightadapt.adaptation.several import Several
 from lightadapt.adaptation.tensors import trained_tensors
+from lightadapt.adaptation.training_summary import SUMMARY_NAME
 from lightadapt.base.design import Design
 from lightadapt.errors import ArtifactError
 from lightadapt.heads.outputs import name_outputs
@@ -33,7 +34,10 @@ SAME = ("base", "layers", "quantize", "head", "untrained", "prototypes", "discri
 """What the manifests of one kind have in common, apart from the kind of the task."""
 OF_THE_BASE = ("base_model_name_or_path", "revision")
 """Fields of adapter_config.json that say where the base is, which is compared by its name and fingerprint."""
-ADAPTER_FILES = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, "README.md", MEMORY_NAME, STEPS_NAME}
+ADAPTER_FILES = {
+    *(peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME),
+    *("README.md", MEMORY_NAME, STEPS_NAME),
+}
 """Files that differ within a kind; all others are the tokenizer's."""
 
 
@@ -72,7 +76,8 @@ def read_known(path: Path, known: Known | None = None) -> tuple[Known, dict[str,
                 pass
     artifact = read_unreplaced(lambda: read_artifact(path))
     task, _ = read_objects(artifact)
-    return Known(replace(artifact, tensors={}, past=Past()), task, _kind_of(artifact, task)), artifact.tensors
+    whole = replace(artifact, tensors={}, summary=None, past=Past())
+    return Known(whole, task, _kind_of(artifact, task)), artifact.tensors
 
 
 def _kind_of(artifact: Artifact, task: Task) -> str | None:

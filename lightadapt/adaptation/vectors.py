@@ -25,7 +25,8 @@ def vectors_of(
 ) -> np.ndarray:
     """`(N, width)` in float32: a vector of length one for each of N examples, over all of its windows.
 
-    They are pooled as the base was made to be, or as the mean of the tokens where nothing says how.
+    They are pooled as the base was made to be, or as the mean of the tokens where nothing says how. That of a question
+    with choices is the mean over these.
 
     Args:
         adapted: whether the adapter computes, too; else they are those of the base alone.
@@ -49,15 +50,44 @@ def vectors_of(
     return of_length_one(sums)
 
 
+def base_vectors(runner: Runner, examples: Sequence[Any]) -> np.ndarray:
+    """`(N, width)` in float32, of length one: the vectors of the base alone, or of what the base became by training."""
+    return vectors_of(runner, examples, adapted=base_learned(runner))
+
+
+def base_learned(runner: Runner) -> bool:
+    """Whether parameters of the base itself are trained, so that it is no longer there as it was."""
+    return bool(runner.adaptation.design.plan.unfrozen)
+
+
 def _vectors(
     runner: Runner, features: Sequence[Feature], view: ModelView, way: Pooling, *, adapted: bool
 ) -> list[np.ndarray]:
     """Vectors of length one, `(width,)` for each feature."""
     model = runner.model
     plain = [replace(feature, targets={}) for feature in features]
-    batch = {name: value.to(model.device) for name, value in runner.task.collate(plain, view).items()}
+    given = runner.task.collate(plain, view)
+    counts = [_rows_of(feature) for feature in features]
+    batch = {name: _flat(given[name]).to(model.device) for name in TEXT if name in given and name in runner.accepted}
     backbone: Any = model.get_encoder() if runner.family == "encoder-decoder" else model.base_model
     # A prompt changes the vectors before it has learned anything.
     with torch.no_grad(), nullcontext() if adapted else peft_bridge.switched_off(model):
-        hidden = backbone(**{name: batch[name] for name in TEXT if name in batch}).last_hidden_state  # (B, T, width)
-    return list(of_length_one(pool(hidden, batch["attention_mask"], way).cpu().numpy()))
+        hidden = backbone(**batch).last_hidden_state  # (rows, T, width)
+    rows = of_length_one(pool(hidden, batch["attention_mask"], way).cpu().numpy())
+    if max(counts) == 1:
+        return list(rows)
+    # A batch with an axis for choices has rows that are padding, too; else choices follow one another.
+    most = max(counts) if given["input_ids"].dim() > 2 else None
+    starts = np.arange(len(counts)) * most if most else np.cumsum([0, *counts[:-1]])
+    return [of_length_one(rows[start : start + count].mean(0)) for start, count in zip(starts, counts, strict=True)]
+
+
+def _rows_of(feature: Feature) -> int:
+    """How many sequences a feature is: one, or one for each choice."""
+    ids = feature.inputs["input_ids"]
+    return len(ids) if isinstance(ids[0], list) else 1
+
+
+def _flat(values: torch.Tensor) -> torch.Tensor:
+    """The rows of a batch `(B, T)`, or of one with an axis for choices `(B, C, T)`."""
+    return values.reshape(-1, values.shape[-1])

@@ -9,8 +9,10 @@ import typer
 
 import lightadapt
 from lightadapt.cli.check import check
+from lightadapt.cli.choose import choose
 from lightadapt.cli.compare import compare
 from lightadapt.cli.demo import demo
+from lightadapt.cli.drift import drift
 from lightadapt.cli.env import env
 from lightadapt.cli.evaluate import evaluate
 from lightadapt.cli.export import export
@@ -21,6 +23,7 @@ from lightadapt.cli.merge import merge
 from lightadapt.cli.predict import predict
 from lightadapt.cli.preview import preview
 from lightadapt.cli.serve import serve
+from lightadapt.cli.suspects import suspects
 from lightadapt.cli.train import train
 
 app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -48,6 +51,9 @@ EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     extend: (USE, "lightadapt extend my-ner --data more.conll --memory 5"),
     evaluate: (USE, "lightadapt evaluate my-ner test.conll --json scores.json"),
     predict: (USE, 'echo "Angela Merkel visited Paris" | lightadapt predict my-ner'),
+    choose: (USE, "lightadapt choose my-intents unlabelled.txt --n 50 --output next.jsonl"),
+    suspects: (USE, "lightadapt suspects all-MiniLM-L6-v2 train.jsonl --task classification --output suspects.csv"),
+    drift: (USE, "lightadapt drift my-intents messages.txt --json drift.json"),
     merge: (USE, "lightadapt merge my-ner --out my-ner-merged"),
     export: (USE, "lightadapt export my-ner --to onnx --out my-ner-onnx --quantize int8 --check test.conll"),
     serve: (USE, "lightadapt serve my-ner my-intents --port 8000"),

@@ -71,7 +71,7 @@ def predict_stream(
     """
     if out is not None and out.exists() and isinstance(inputs, str) and Path(inputs).exists() and out.samefile(inputs):
         raise LightAdaptError(f"--out {out} is the file that is read. Name another one.")
-    source: Any = inputs if isinstance(inputs, list) else _lines_of(inputs, adapted) or inputs
+    source: Any = inputs if isinstance(inputs, list) else lines_of(inputs, adapted) or inputs
     kept: Iterator[Any] | None = None
     if with_inputs:
         if source is inputs and isinstance(inputs, str):
@@ -85,7 +85,19 @@ def predict_stream(
             write({**own, **_as_row(prediction, scores=scores)})
 
 
-def _lines_of(inputs: str, adapted: Adapted) -> Iterator[Any] | None:
+def write_rows(rows: Iterable[Row], out: Path) -> None:
+    """Write rows to a file: as CSV where its name ends so, else as JSON lines.
+
+    Raises:
+        LightAdaptError: it cannot be written.
+    """
+    with _opened(out, "--output") as file:
+        write = _csv_writer(file) if out.suffix.lower() == ".csv" else _json_writer(file)
+        for row in rows:
+            write(row)
+
+
+def lines_of(inputs: str, adapted: Adapted) -> Iterator[Any] | None:
     """The inputs in the lines of the standard input, or of a text file where the task takes no tokens with tags.
 
     None for any other file, which the library reads itself.
@@ -157,7 +169,7 @@ def _as_row(prediction: Any, *, scores: bool) -> Row:
 
 
 @contextmanager
-def _opened(out: Path | None) -> Iterator[TextIO]:
+def _opened(out: Path | None, option: str = "--out") -> Iterator[TextIO]:
     if out is None:
         if sys.stdout is None:
             raise LightAdaptError("There is no standard output to write to. Name a file: --out predictions.jsonl.")
@@ -169,7 +181,7 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     try:
         file = out.open("w", encoding="utf-8", errors=ESCAPED, newline="")
     except OSError as error:
-        raise LightAdaptError(f"--out {out} cannot be written ({error.strerror or error}).") from error
+        raise LightAdaptError(f"{option} {out} cannot be written ({error.strerror or error}).") from error
     with file:
         yield file
 

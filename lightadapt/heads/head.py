@@ -169,7 +169,7 @@ class Head:
         if path is None:
             raise LightAdaptError(
                 f"The head of {type(self.model).__name__} has no output layer on hidden states, so its rows cannot be "
-                "prototypes. Train it with recipe='standard'."
+                "prototypes."
             )
         self.prototypes = Prototypes(self.model, path, pooling)
         return frozenset({f"{path}.weight"})

@@ -12,6 +12,7 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report, classification_scores, confusion_of_labels
+from lightadapt.tasks.decoding.doubt import Doubt, doubt_between
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable, softmax
 from lightadapt.tasks.encoding.features import Encoded, Feature
@@ -137,6 +138,11 @@ class Classification(LabelledTask):
         order = [view.outputs.index(str(label)) for label in self.labels]
         probabilities = mean_of_windows(features, [softmax(logits) for logits in inferred], len(examples))[:, order]
         return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
+
+    def doubts(
+        self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[Any], view: ModelView
+    ) -> list[Doubt]:
+        return list(map(doubt_between, self.decode(examples, features, inferred, view)))
 
     def score(
         self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]

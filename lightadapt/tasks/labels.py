@@ -12,7 +12,9 @@ from unicodedata import category, normalize
 
 from lightadapt.data import Records, is_collection
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown, warn
+from lightadapt.tasks.decoding.doubt import Doubt
 from lightadapt.tasks.encoding.fields import check_characters, plain
+from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.task import Task
 
 Label: TypeAlias = str | int
@@ -92,6 +94,12 @@ class LabelledTask(Task):
             except LightAdaptError:  # it is the whole of the data that needs one
                 found.append(())
         return found
+
+    def doubts(
+        self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[Any], view: ModelView
+    ) -> list[Doubt]:
+        """How unsure the model is of each example, from what was inferred; none for a task that does not tell."""
+        return []
 
     @abstractmethod
     def labels_of(self, outputs: Sequence[str]) -> tuple[Label, ...] | None:

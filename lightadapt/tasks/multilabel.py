@@ -13,8 +13,9 @@ import numpy as np
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, listed, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_sets, multilabel_scores
+from lightadapt.tasks.decoding.doubt import Doubt
 from lightadapt.tasks.decoding.judgement import Judgement
-from lightadapt.tasks.decoding.probabilities import mean_of_windows
+from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable
 from lightadapt.tasks.decoding.thresholds import FittedThresholds, check_threshold, find_thresholds
 from lightadapt.tasks.encoding.features import Encoded
 from lightadapt.tasks.encoding.fields import as_list, plain, required
@@ -176,6 +177,21 @@ class MultiLabel(LabelledTask):
         single = [1 / (1 + np.exp(-logits.astype(np.float64))) for logits in inferred]
         probabilities = mean_of_windows(features, single, len(examples))[:, order]
         return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
+
+    def doubts(
+        self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[Any], view: ModelView
+    ) -> list[Doubt]:
+        """By the label whose probability is nearest to its threshold, as a share of the way there."""
+        return [self._doubt(prediction) for prediction in self.decode(examples, features, inferred, view)]
+
+    def _doubt(self, prediction: dict[Label, float]) -> Doubt:
+        limits = {label: self.threshold_of(label) for label in prediction}
+        values = {
+            label: p / limits[label] if p < limits[label] else (1 - p) / max(1 - limits[label], 1e-12)
+            for label, p in prediction.items()
+        }
+        label = most_probable(values)
+        return Doubt(min(1.0, values[label]), f"{label} {prediction[label]:.2f}, given from {limits[label]:.2f}")
 
     def score(
         self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]

@@ -14,8 +14,10 @@ from lightadapt.data.formats.guessing import columns_for
 from lightadapt.data.spans import Span, transitions
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
 from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_spans, entity_scores
+from lightadapt.tasks.decoding.doubt import Doubt, doubt_between
 from lightadapt.tasks.decoding.entities import Entity, decode_entities
 from lightadapt.tasks.decoding.judgement import Judgement
+from lightadapt.tasks.decoding.probabilities import softmax
 from lightadapt.tasks.encoding.alignment import WordWindow, tokenize_windows, words_inside
 from lightadapt.tasks.encoding.entities import (
     EntityExample,
@@ -200,6 +202,25 @@ class NER(LabelledTask):
             words = example.words(split=self.fitted.split)
             groups = {(first, end): row[place] for part, row in mine for place, first, end in part.words}
             found.append(decode_entities(words, example.borders, groups, view.outputs, allowed))
+        return found
+
+    def doubts(
+        self,
+        examples: Sequence[EntityExample],
+        features: Sequence[WordWindow],
+        inferred: Sequence[np.ndarray],
+        view: ModelView,
+    ) -> list[Doubt]:
+        """By the word whose tag is least sure."""
+        found = [Doubt(0.0, "no word")] * len(examples)
+        for feature, scores in zip(features, inferred, strict=True):  # scores: (T, K)
+            example = examples[feature.example]
+            words = example.words(split=self.fitted.split)
+            for place, first, end in feature.words:
+                doubt = doubt_between(dict(zip(view.outputs, softmax(scores[place]), strict=True)))
+                if doubt.value > found[feature.example].value:
+                    text = example.text[words[first][0] : words[end - 1][1]]
+                    found[feature.example] = Doubt(float(doubt.value), f"{shown(text, 40)} {doubt.reason}")
         return found
 
     def score(

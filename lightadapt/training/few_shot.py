@@ -91,12 +91,15 @@ class Start:
 def find_start(runner: Runner, learned: Prepared) -> Start:
     """For each output the mean direction of its examples, and as much of what it means as is of use.
 
-    How much that is, is what tells the examples apart best when each is left out of the mean of its class.
+    How much that is, is what tells the examples apart best when each is left out of the mean of its class. What all
+    meanings have in common is left out: it would bring all rows closer together, which looks like use where the means
+    of classes are of none.
     """
     names = learned.view.outputs
     places = np.array([names.index(str(example.label)) for example in learned.examples])
     vectors = vectors_of(runner, learned.examples, task=learned.task)
     meant = _vectors_of_meanings(runner, learned)
+    meant = meant - meant.mean(0)
     sums = np.stack([vectors[places == place].sum(0) for place in range(len(names))])
     losses = {weight: _left_out_loss(vectors, places, sums, weight * meant) for weight in WEIGHTS_OF_MEANINGS}
     weight = min(losses, key=losses.__getitem__)

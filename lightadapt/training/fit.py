@@ -14,6 +14,7 @@ from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import warn
+from lightadapt.stream.summary import keep_summary
 from lightadapt.tasks import Task
 from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.checks import GradientWatch, check_learning_rate, check_targets, check_weights
@@ -52,6 +53,7 @@ def fit(
     columns: Mapping[str, str | int] | None,
     callbacks: Sequence[Any],
     on_error: str,
+    summary: bool = True,
 ) -> History:
     """Train an adaptation, and return the record of the run; see `Adapted.fit`.
 
@@ -90,6 +92,8 @@ def fit(
         history = learn(runner, more, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
     seen = some_of_each(learned.task, learned.examples, learned.records, seed)
     runner.past = replace(runner.past, seen=seen, statistics={})
+    if summary:
+        keep_summary(runner, learned.examples, None if checked is None else checked[0])
     return history
 
 

@@ -393,3 +393,42 @@ def test_export_prints_what_was_found_and_refuses_in_a_line(saved, data, tmp_pat
         assert refused.exit_code == 1
         assert phrase in refused.output
     assert not (tmp_path / "other").exists()
+
+
+def test_choose_and_suspects_print_a_table_or_write_a_file(tiny, saved, data, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("Where is my parcel?\nI want a refund\nCan I have the invoice?\n")
+    shown = call("choose", saved, texts, "--n", 2)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.split()[:3] == ["index", "text", "reason"]
+    assert len(shown.stdout.splitlines()) == 3
+    rest = call("choose", saved, "--n", 1, "--labelled", texts, "--output", tmp_path / "next.jsonl", typed="Hello")
+    assert rest.exit_code == 0, rest.output
+    (chosen,) = map(json.loads, (tmp_path / "next.jsonl").read_text().splitlines())
+    assert (chosen["index"], chosen["text"]) == (0, "Hello")
+    assert chosen["reason"].endswith("unlike the others")
+
+    records = [json.loads(line) for line in data.read_text().splitlines()] * 3
+    data.write_text("\n".join(json.dumps(record) for record in records))
+    words = ("suspects", tiny("bert"), data, "--task", "classification", "--folds", 2)
+    assert call(*words).exit_code == 0
+    found = call(*words, "--output", tmp_path / "found.csv")
+    assert found.exit_code == 0, found.output
+    refused = call(*words, "--output", tmp_path)
+    assert refused.exit_code == 1
+    assert "is a folder. Name a file in it" in " ".join(refused.output.split())
+
+
+def test_drift_prints_what_was_found_and_writes_it(saved, messages, data, tmp_path):
+    texts = [record["text"] for record in messages[:30]]
+    none = call("drift", saved, typed="\n".join(texts))
+    assert none.exit_code == 1
+    assert "nothing is kept of the training data" in none.output
+    out = tmp_path / "drift.json"
+    found = call("drift", saved, "--reference", data, "--json", out, typed="\n".join(texts))
+    assert found.exit_code == 0, found.output
+    assert "of 30 are unlike the training data" in found.output
+    written = json.loads(out.read_text())
+    assert written["texts"] == 30
+    assert written["drifted"] is False
+    assert set(written["p_values"]) <= {"new texts", "labels", "mixture"}

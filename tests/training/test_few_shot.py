@@ -250,7 +250,7 @@ def test_unlabelled_texts_that_cannot_be_used_are_refused_first(comparable, task
 def test_what_labels_mean_counts_where_it_tells_the_records_apart(comparable):
     telling = la.adapt(comparable, "classification", labels=TEXTS)  # the one left out is among the descriptions
     assert find_start(telling.runner, telling.runner.prepare(SHOTS)).by_meaning
-    one = dict.fromkeys(TEXTS, "the same for all")
+    one = dict.fromkeys(TEXTS, "the same for all")  # nothing is left of it
     empty = la.adapt(comparable, "classification", labels=one)
     assert not find_start(empty.runner, empty.runner.prepare(SHOTS)).by_meaning
 

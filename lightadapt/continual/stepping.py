@@ -12,9 +12,8 @@ import torch
 from lightadapt.adaptation.history import History, LastRun
 from lightadapt.adaptation.past import MEMORY_NAME, Past
 from lightadapt.adaptation.runner import Prepared, Runner
-from lightadapt.data import Records
-from lightadapt.stream.classes import outputs_of
-from lightadapt.stream.discriminants import (
+from lightadapt.continual.classes import outputs_of
+from lightadapt.continual.discriminants import (
     Statistics,
     joined,
     known_before,
@@ -22,10 +21,18 @@ from lightadapt.stream.discriminants import (
     read_discriminants,
     spread,
 )
-from lightadapt.stream.keeping import parsed, steps_that_brought
-from lightadapt.stream.protecting import HOLD_WITH_MEMORY, HOLD_WITHOUT, StepFeatures, given_before, loss_of, numbered
-from lightadapt.stream.rows import start_rows
-from lightadapt.stream.steps import classes_by_step
+from lightadapt.continual.keeping import parsed, steps_that_brought
+from lightadapt.continual.protecting import (
+    HOLD_WITH_MEMORY,
+    HOLD_WITHOUT,
+    StepFeatures,
+    given_before,
+    loss_of,
+    numbered,
+)
+from lightadapt.continual.rows import start_rows
+from lightadapt.continual.steps import classes_by_step
+from lightadapt.data import Records
 from lightadapt.tasks import Label, LabelledTask, Task
 from lightadapt.training.checks import check_targets
 from lightadapt.training.few_shot import find_start, first_recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lightadapt.stream.discriminants import NEVER, discriminants, joined, spread, statistics_of
+from lightadapt.continual.discriminants import NEVER, discriminants, joined, spread, statistics_of
 
 PLACES = np.repeat([0, 1, 2], [9, 5, 7])
 

@@ -9,14 +9,14 @@ from typing import Any
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.runner import Prepared, Runner
+from lightadapt.continual.classes import check_spelling
+from lightadapt.continual.keeping import with_memory_of_fit
+from lightadapt.continual.memory import check_memory, remember
+from lightadapt.continual.scoring import scores_by_step
+from lightadapt.continual.stepping import take_step
+from lightadapt.continual.steps import Steps, classes_by_step, entry_of, kept_as_it_is, now, with_first_step
 from lightadapt.data import Data
 from lightadapt.data.skipping import BadRecords, usable
-from lightadapt.stream.classes import check_spelling
-from lightadapt.stream.keeping import with_memory_of_fit
-from lightadapt.stream.memory import check_memory, remember
-from lightadapt.stream.scoring import scores_by_step
-from lightadapt.stream.stepping import take_step
-from lightadapt.stream.steps import Steps, classes_by_step, entry_of, kept_as_it_is, now, with_first_step
 from lightadapt.tasks import Label, LabelledTask
 from lightadapt.training.checks import check_learning_rate, check_weights
 from lightadapt.training.given import check_callbacks

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lightadapt.adaptation.manifest import manifest_of
 from lightadapt.adaptation.past import STATE, Past
 from lightadapt.adaptation.runner import Runner
+from lightadapt.continual.forgetting import StepScores
 from lightadapt.display import html
-from lightadapt.stream.forgetting import StepScores
 from lightadapt.tasks import Label, LabelledTask
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import lightadapt as la
-from lightadapt.stream.memory import choose, herd
+from lightadapt.continual.memory import choose, herd
 
 
 def test_herding_takes_what_keeps_the_mean():

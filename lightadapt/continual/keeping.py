@@ -8,11 +8,11 @@ from typing import Any
 
 from lightadapt.adaptation.past import MEMORY_NAME, Past, Remembered
 from lightadapt.adaptation.runner import Runner
+from lightadapt.continual.memory import check_memory, remember
+from lightadapt.continual.steps import classes_by_step, with_first_step
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError
-from lightadapt.stream.memory import check_memory, remember
-from lightadapt.stream.steps import classes_by_step, with_first_step
 from lightadapt.tasks import LabelledTask, Task
 
 

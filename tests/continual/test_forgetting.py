@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lightadapt.continual.forgetting import StepScores, average_score, backward_transfer, forgetting
 from lightadapt.errors import LightAdaptError
-from lightadapt.stream.forgetting import StepScores, average_score, backward_transfer, forgetting
 
 FULL = [{0: 0.9}, {0: 0.7, 1: 0.8}, {0: 0.8, 1: 0.6, 2: 1.0}]
 
