@@ -81,7 +81,11 @@ def fit(
     if bad.skips:
         kept["skipped"] = {"train": bad.count, "validation": unseen.count}
     recipe = choose_recipe(runner, learned, settings.recipe)
-    start = find_start(runner, learned) if recipe is FEW_SHOT and runner.adaptation.head.prototypes is None else None
+    start = (
+        find_start(runner, learned)
+        if recipe.name == FEW_SHOT.name and runner.adaptation.head.prototypes is None
+        else None
+    )
     history = _learn(runner, learned, checked, settings, recipe, start, watchers, kept, held_out or [])
     if texts is not None:
         examples, records = texts.labelled_by(runner)
@@ -116,7 +120,7 @@ def _learn(
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
     frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
-    few, rates = recipe is FEW_SHOT, (method.learning_rate, method.head_learning_rate)
+    few, rates = recipe.name == FEW_SHOT.name, (method.learning_rate, method.head_learning_rate)
     scored = None if checked is None else _validation(runner, task, *checked)
     run = Run(
         job=_job_of(
