@@ -97,7 +97,10 @@ def find_start(runner: Runner, learned: Prepared) -> Start:
     meant = _vectors_of_meanings(runner, learned)
     meant = meant - meant.mean(0)
     sums = np.stack([vectors[places == place].sum(0) for place in range(len(names))])
-    losses = {weight: _left_out_loss(vectors, places, sums, weight * meant) for weight in WEIGHTS_OF_MEANINGS}
+    losses = {
+        weight: round(_left_out_loss(vectors, places, sums, weight * meant), 4)  # of equal ones the first is taken
+        for weight in WEIGHTS_OF_MEANINGS
+    }
     weight = min(losses, key=losses.__getitem__)
     return Start(of_length_one(of_length_one(sums) + weight * meant), by_meaning=weight >= 1)
 
