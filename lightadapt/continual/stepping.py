@@ -61,7 +61,7 @@ def take_step(
     """
     if not past.steps:
         recipe = first_recipe(runner, learned, settings.recipe)
-        start = find_start(runner, learned) if recipe is FEW_SHOT else None
+        start = find_start(runner, learned) if recipe.name == FEW_SHOT.name else None
         lesson = usual_lesson(runner, learned, recipe, start)
         if start is not None and not start.by_meaning:
             lesson = replace(lesson, rates=_rates(runner, GENTLE))

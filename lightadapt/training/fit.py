@@ -82,7 +82,11 @@ def fit(
     if bad.skips:
         kept["skipped"] = {"train": bad.count, "validation": unseen.count}
     recipe = choose_recipe(runner, learned, settings.recipe)
-    start = find_start(runner, learned) if recipe is FEW_SHOT and runner.adaptation.head.prototypes is None else None
+    start = (
+        find_start(runner, learned)
+        if recipe.name == FEW_SHOT.name and runner.adaptation.head.prototypes is None
+        else None
+    )
     lesson = usual_lesson(runner, learned, recipe, start)
     history = learn(runner, lesson, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
     if texts is not None:
@@ -127,7 +131,7 @@ def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start
     task, method = learned.task, runner.adaptation.design.method
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
-    few, rates = recipe is FEW_SHOT, (method.learning_rate, method.head_learning_rate)
+    few, rates = recipe.name == FEW_SHOT.name, (method.learning_rate, method.head_learning_rate)
 
     def begin() -> None:
         runner.settle(task)
