@@ -42,8 +42,20 @@ NAMES: Mapping[str, Mapping[Any, str]] = {"sst2": {0: "negative", 1: "positive"}
 """Names for classes that have numbers in the files."""
 DESCRIPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "sst2": {
-        "negative": ["a negative movie review: bad, boring, awful, dull, a waste of time", "I hated this film"],
-        "positive": ["a positive movie review: great, wonderful, moving, funny, enjoyable", "I loved this film"],
+        "negative": [
+            "a negative movie review: bad, boring, awful, dull, a waste of time",
+            "I hated this film",
+            "the movie is bad",
+            "tedious, shallow and badly acted",
+            "a clumsy mess without laughs",
+        ],
+        "positive": [
+            "a positive movie review: great, wonderful, moving, funny, enjoyable",
+            "I loved this film",
+            "the movie is good",
+            "a delight, rich and well acted",
+            "touching and full of life",
+        ],
     },
     "trec6": {
         "ABBR": ["What does an abbreviation stand for?", "What is the full form of this acronym?"],

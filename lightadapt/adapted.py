@@ -17,13 +17,17 @@ from lightadapt.adaptation.by_name import answer_all, answer_by_name
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.manifest import describe, save
 from lightadapt.adaptation.on_hub import check_pushed, push
+from lightadapt.adaptation.past import forget_memory
 from lightadapt.adaptation.preview import preview
 from lightadapt.adaptation.requests import Request, answer, evaluate, stream
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.several import Several
 from lightadapt.adaptation.slots import Known, Slot
 from lightadapt.anatomy import Layers
-from lightadapt.data import Data, is_collection
+from lightadapt.continual.extending import Extension, extend, steps_of
+from lightadapt.continual.keeping import keep_records
+from lightadapt.continual.steps import Steps
+from lightadapt.data import Data, Record, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.display import html
 from lightadapt.errors import LightAdaptError, listed
@@ -316,6 +320,111 @@ class Adapted:
                 on_error=on_error,
                 summary=summary,
             )
+
+    def extend(
+        self,
+        data: Data,
+        *,
+        memory: int = 5,
+        validation: Data | float | None = None,
+        epochs: float | None = None,
+        learning_rate: float | None = None,
+        batch_tokens: int | None = None,
+        keep_weights: bool = True,
+        callbacks: Sequence[Any] = (),
+        args: Mapping[str, Any] | TrainingArguments | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Extension:
+        """Learn from more data, for the classes that there are and for new ones, and keep what was learned before.
+
+        `fit` learns what is in its data, and may lose what is not. This takes a step of its own: labels that the data
+        has and the task lacks come behind the others, whose order stays; their rows in the head start at the means of
+        their classes; and old classes are protected (docs/continual.md). A classification by a sentence encoder goes by
+        the means of all classes from then on, and its adapter stays as the first step left it. Any other task goes on
+        by gradients: records that are kept are learned again among the new ones, and the answers of the model as it was
+        are held on to. On a model that has learned nothing it is the first step.
+
+        **Records that are kept are your data**: `save` and `push_to_hub` write them into the artifact, as
+        `memory.jsonl`. `memory=0` keeps none, and `forget_memory()` drops them.
+
+        Args:
+            data: any form of data (see `lightadapt.data.read`).
+            memory: the records of each class that are kept for later steps; of a class that a `fit` of this process has
+                learned, too. A task without classes keeps 20 times as many of each step.
+            validation: records to score the step on, of old classes, too, so that it is seen what is lost; or a share
+                of the data, such as 0.1, for which only classes of the data count. No weights are chosen by it.
+            epochs: passes over the data; default: as many as make about 200 steps, in the first step as in `fit`.
+            learning_rate: of what the method trains; default: the method's own.
+            batch_tokens: as in `fit`.
+            keep_weights: whether the weights from before this step are kept, so that `load(path, step=…)` gives them.
+            callbacks: of transformers' Trainer.
+            args: any other of `transformers.TrainingArguments`, as a dict or as an object.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`.
+
+        Raises:
+            DataError: a record cannot be used, or a new label is a known one in another spelling; before training.
+            LightAdaptError: the memory would be too large, or the settings contradict each other; or the loss is no
+                longer finite.
+        """
+        self._several.check_enabled("extend")
+        check_on_error(on_error)
+        settings = read_settings(
+            args,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_tokens=batch_tokens,
+            early_stopping=None,
+            resume=False,
+            output_dir=None,
+            optimizer=None,
+            cache="auto",
+            base_dropout=False,
+            validates=False,
+        )
+        with self._several.computing(self.runner, learning=True) as now:
+            return extend(
+                now,
+                data,
+                validation,
+                settings,
+                memory=memory,
+                keep_weights=keep_weights,
+                columns=columns,
+                callbacks=callbacks,
+                on_error=on_error,
+            )
+
+    @property
+    def steps(self) -> Steps:
+        """The steps in which it has learned by `extend`, with their scores; they print as a table, and `.plot()`."""
+        return steps_of(self.runner)
+
+    @property
+    def remembered(self) -> list[Record]:
+        """The records that are kept for later steps, and written into the artifact."""
+        return [each.record for each in self.runner.past.memory]
+
+    def remember(
+        self, data: Data, memory: int = 5, *, columns: Mapping[str, str | int] | None = None, on_error: str = "raise"
+    ) -> None:
+        """Keep records of classes that it has, so many of each, for later steps; they take the place of those kept.
+
+        This is for classes that were learned in another process. The records go into the artifact, as in `extend`.
+
+        Raises:
+            DataError: a record cannot be used, or has a label that the model does not know.
+            LightAdaptError: the memory would be too large, or nothing has been learned yet.
+        """
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            keep_records(now, data, memory, columns, bad)
+
+    def forget_memory(self) -> None:
+        """Drop the records that are kept; an artifact that is saved from now on holds none."""
+        with self._several.backbone.lock:
+            self.runner.past = forget_memory(self.runner.past)
 
     def add_labels(self, labels: Sequence[Label]) -> None:
         """Add labels behind those that the task has; the part of the head for the old ones keeps its values.

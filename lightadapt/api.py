@@ -96,6 +96,7 @@ def load(
     device: Any = "auto",
     verify: bool = True,
     revision: str | None = None,
+    step: int | None = None,
 ) -> Adapted:
     """A saved adaptation, ready to predict or to train on.
 
@@ -112,14 +113,16 @@ def load(
         device: `"auto"`, `"cpu"`, `"cuda"`, `"mps"`.
         verify: whether every file has to be as it was saved; False: for an artifact that was edited on purpose.
         revision: branch, tag or commit of an artifact on the hub.
+        step: the step of `extend` at whose end the adaptation is wanted, from 0; None: as it was saved.
 
     Raises:
-        ArtifactError: the folder is damaged, from a newer version, or does not fit this base; or the hub does not have
-            it.
+        ArtifactError: the folder is damaged, from a newer version, or does not fit this base; the hub does not have it;
+            or it does not hold that step.
         LightAdaptError: the base model cannot be loaded.
     """
     resolve_quantization(quantize)
-    where = {"base": base, "onto": onto, "quantize": quantize, "dtype": dtype, "device": device, "verify": verify}
+    where = {"base": base, "onto": onto, "quantize": quantize, "dtype": dtype, "device": device}
+    where |= {"verify": verify, "step": step}
     if on_hub.is_on_hub(path):
         with on_hub.named(str(path)):
             folder = on_hub.fetch(str(path), revision)
@@ -141,6 +144,7 @@ def _load(
     dtype: Any,
     device: Any,
     verify: bool,
+    step: int | None,
 ) -> Adapted:
     """The adaptation in a folder; see `load`."""
     if onto is not None:
@@ -148,27 +152,29 @@ def _load(
             raise LightAdaptError(f"onto is a {type(onto).__name__}. Give what adapt(…) or load(…) returned.")
         _check_alone(base=base, quantize=quantize, dtype=dtype, device=device)
         hung_as = Path(path).name if name is None else name
-        return read_unreplaced(lambda: _hang(path, onto, hung_as, verify=verify))
+        return read_unreplaced(lambda: _hang(path, onto, hung_as, verify=verify, step=step))
     if name is not None:
         raise LightAdaptError(f"name={name!r}: give onto=…, the adapted model whose base it is to share.")
-    artifact, source, task, method, tokenizer = read_unreplaced(lambda: _read(path, base, verify=verify))
+    artifact, source, task, method, tokenizer = read_unreplaced(lambda: _read(path, base, verify=verify, step=step))
     quantization = quantization_for(artifact, source, quantize)
     design = design_of(artifact, source, task, method, quantization, dtype=dtype, device=device)
     with as_damage(artifact.path, "its adapter"):
         return Adapted(build(design, task, tokenizer, artifact=artifact))
 
 
-def _hang(path: str | Path, onto: Adapted, name: str, *, verify: bool) -> Adapted:
+def _hang(path: str | Path, onto: Adapted, name: str, *, verify: bool, step: int | None) -> Adapted:
     with onto.held(), reading(path):  # a save takes the two locks in this order, too
-        artifact = read_artifact(path, verify=verify)
+        artifact = read_artifact(path, verify=verify, step=step)
         with as_damage(artifact.path, "its adapter"):
             return onto.hang(artifact, name)
 
 
-def _read(path: str | Path, base: Model | None, *, verify: bool) -> tuple[Artifact, Source, Task, Method, Any]:
+def _read(
+    path: str | Path, base: Model | None, *, verify: bool, step: int | None
+) -> tuple[Artifact, Source, Task, Method, Any]:
     """All that is read of the folder, with the source of the base, and the tokenizer last."""
     with reading(path):
-        artifact = read_artifact(path, verify=verify)
+        artifact = read_artifact(path, verify=verify, step=step)
         task, method = read_objects(artifact)
         source = find_source(
             _base_of(artifact, base), revision=artifact.manifest["base"]["revision"] if base is None else None

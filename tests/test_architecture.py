@@ -28,7 +28,7 @@ LAYERS = [
     {"adaptation"},
     {"runtime", "stream"},
     {"training", "export"},
-    {"labelling"},
+    {"labelling", "continual"},
     {"adapted"},
     {"api"},
     {"demo", "experiments", "serving"},

@@ -68,10 +68,20 @@ class Adaptation:
         Raises:
             LightAdaptError: it has no such rows.
         """
-        learned = self.head.read_as_prototypes(pooling)
-        for name in self.learned_head - learned:
+        self._take_head(self.head.read_as_prototypes(pooling))
+        self.freeze_rest_of_head()
+
+    def read_as_discriminants(self) -> None:
+        """Let the rows of a head of prototypes be linear functions of the vectors from now on, with biases."""
+        learns = all(self.model.get_parameter(name).requires_grad for name in self.learned_head)
+        self._take_head(self.head.read_as_discriminants())
+        for name in self.learned_head:
+            self.model.get_parameter(name).requires_grad_(learns)
+
+    def freeze_rest_of_head(self) -> None:
+        """Let what has no say in the head learn nothing, as also after it has got more outputs."""
+        for name in self.base.head - self.learned_head:
             self.model.get_parameter(name).requires_grad_(False)
-        self._take_head(learned)
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +20,9 @@ import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts ma
 from lightadapt import peft_bridge
 from lightadapt.adaptation.damage import reason_of
 from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
+from lightadapt.adaptation.past import MEMORY_NAME, STEPS_NAME, Past, at_step, read_past, write_past
 from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
-from lightadapt.adaptation.stored import read_manifest, schema_of
+from lightadapt.adaptation.stored import check_fields, read_manifest, schema_of
 from lightadapt.adaptation.tensors import first_not_finite
 from lightadapt.adaptation.training_summary import SUMMARY_NAME, TrainingSummary, read_summary
 from lightadapt.errors import ArtifactError, LightAdaptError
@@ -43,12 +44,14 @@ class Artifact:
     """Of the training data; None where none was kept, as by earlier versions."""
     state: tuple[Any, ...] = ()
     """What told the folder from others that were in its place, when it was read."""
+    past: Past = field(default_factory=Past)
+    """What it keeps of the steps in which it learned."""
 
 
 def tokenizer_digest(artifact: Artifact) -> str:
     """The SHA-256 of the tokenizer's files in an artifact: those of equal ones are one tokenizer."""
-    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME, "README.md"}
-    files = {name: digest for name, digest in digests_of(artifact.path).items() if name not in own}
+    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME, "README.md", MEMORY_NAME, STEPS_NAME}
+    files = {name: digest for name, digest in digests_of(artifact.path).items() if name.partition("/")[0] not in own}
     ours = set(artifact.manifest.get("files", ()))
     kept = {name: digest for name, digest in files.items() if name.partition("/")[0] in ours}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
@@ -63,6 +66,7 @@ def write_artifact(
     write_tokenizer: Callable[[Path], Any],
     card: str,
     summary: TrainingSummary | None = None,
+    past: Past | None = None,
 ) -> None:
     """Write the folder as a whole or not at all; an artifact that was there is replaced only by a complete one.
 
@@ -88,6 +92,7 @@ def write_artifact(
             if summary is not None:
                 summary.write(fresh / SUMMARY_NAME)
             (fresh / "README.md").write_text(card, encoding="utf-8")
+            write_past(fresh, past or Past())
             _write_manifest(fresh, manifest)
             _give_usual_mode(fresh)
             put_in_place(target, fresh)
@@ -115,17 +120,28 @@ def _write_manifest(fresh: Path, manifest: Mapping[str, Any]) -> None:
     (fresh / MANIFEST_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read_artifact(path: str | Path, *, verify: bool = True) -> Artifact:
+def read_artifact(path: str | Path, *, verify: bool = True, step: int | None = None) -> Artifact:
     """The content of a saved folder; it is only read, and when somebody saves there meanwhile, read again.
 
     Args:
         verify: whether every file has to be as it was saved.
+        step: the step at whose end the adaptation is wanted; None: as it was saved.
 
     Raises:
-        ArtifactError: it is no saved adaptation, it is damaged, or it was written by a newer lightadapt.
+        ArtifactError: it is no saved adaptation, it is damaged, it was written by a newer lightadapt, or it does not
+            hold that step.
     """
     with reading(path):
-        return _read_whole(_as_path(path), verify=verify)
+        found = _read_whole(_as_path(path), verify=verify)
+    return found if step is None else _as_it_was(found, step)
+
+
+def _as_it_was(artifact: Artifact, step: int) -> Artifact:
+    """The artifact as it would have been saved at the end of a step."""
+    facts = artifact.manifest, artifact.tensors, artifact.past
+    manifest, tensors, past = at_step(artifact.path, *facts, step)
+    check_fields(artifact.path / MANIFEST_NAME, manifest)
+    return replace(artifact, manifest=manifest, tensors=tensors, past=past)
 
 
 def reading(path: str | Path) -> AbstractContextManager[None]:
@@ -246,7 +262,7 @@ def _read(folder: Path, *, verify: bool) -> Artifact:
     _check_sizes(settings, config, tensors)
     has_summary = SUMMARY_NAME in manifest.get("files", ())
     summary = read_summary(folder / SUMMARY_NAME) if has_summary else None
-    return Artifact(folder, manifest, config, tensors, summary)
+    return Artifact(folder, manifest, config, tensors, summary, past=read_past(folder, manifest))
 
 
 def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str, torch.Tensor]) -> None:

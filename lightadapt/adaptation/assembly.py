@@ -87,7 +87,10 @@ def restore(runner: Runner, artifact: Artifact) -> None:
     learned = not artifact.manifest.get("untrained", False)
     if artifact.manifest.get("prototypes"):
         runner.adaptation.read_as_prototypes(artifact.manifest["prototypes"])
+        if artifact.manifest.get("discriminants"):
+            runner.adaptation.read_as_discriminants()
     runner.adaptation.restore(artifact.tensors, artifact.path, learned=learned)
+    runner.past = artifact.past
     runner.last_run = LastRun(artifact.manifest["training"], artifact.manifest["metrics"], summary=artifact.summary)
 
 

@@ -47,9 +47,11 @@ def manifest_of(runner: Runner) -> dict[str, Any]:
         "head": sorted(adaptation.base.head),
         "untrained": adaptation.head.is_untouched,
         "prototypes": None if adaptation.head.prototypes is None else adaptation.head.prototypes.pooling,
+        "discriminants": adaptation.head.prototypes is not None and adaptation.head.prototypes.linear,
         "seed": design.seed,
         "training": dict(runner.last_run.settings),
         "metrics": dict(runner.last_run.metrics),
+        **({"steps": list(runner.past.steps)} if runner.past.steps else {}),
         "dtype": str(design.dtype).removeprefix("torch."),
         "versions": {name: version_of(name) for name in ("lightadapt", "torch", "transformers", "peft")},
     }
@@ -78,7 +80,7 @@ def save(
     """
     adaptation, manifest = runner.adaptation, manifest_of(runner)
     manifest = manifest if metrics is None else {**manifest, "metrics": dict(metrics)}
-    tensors, base = adaptation.tensors(), manifest["base"]
+    tensors, base, past = adaptation.tensors(), manifest["base"], runner.past
     write(
         lambda: artifact.write_artifact(
             path,
@@ -88,6 +90,7 @@ def save(
                 file, adaptation.modules, base["id"], base["revision"], task_type_of(runner)
             ),
             write_tokenizer=runner.tokenizer.save_pretrained,
+            past=past,
             summary=runner.last_run.summary,
             card=write_card(
                 manifest,

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.batches import Sizes
 from lightadapt.adaptation.history import LastRun
+from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.prediction import decoded
 from lightadapt.adaptation.reader import Reader
 from lightadapt.anatomy import family_of, outermost
@@ -48,6 +49,7 @@ class Runner(Reader):
         task: the task, with its labels once they are known.
         tokenizer: as the task needs it.
         last_run: what is known of the last training.
+        past: what is kept of the steps in which it learned.
     """
 
     def __init__(self, adaptation: Adaptation, task: Task, tokenizer: Any) -> None:
@@ -55,6 +57,7 @@ class Runner(Reader):
         self.task = task
         self.tokenizer = tokenizer
         self.last_run = LastRun()
+        self.past = Past()
         self._pooling: tuple[Pooling | None] | None = None
         """How the base makes vectors that can be compared, if it does, once that was looked up."""
         self._zero_shot = ZeroShot(adaptation.base)

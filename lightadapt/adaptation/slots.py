@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from lightadapt import peft_bridge
 from lightadapt.adaptation.artifact import Artifact, check_unchanged, read_artifact, read_unreplaced, reading
 from lightadapt.adaptation.history import LastRun
+from lightadapt.adaptation.past import MEMORY_NAME, STEPS_NAME, Past
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import read_objects
 from lightadapt.adaptation.several import Several
@@ -29,11 +30,14 @@ from lightadapt.errors import ArtifactError
 from lightadapt.heads.outputs import name_outputs
 from lightadapt.tasks import Task
 
-SAME = ("base", "layers", "quantize", "head", "untrained", "prototypes", "seed", "dtype", "method")
+SAME = ("base", "layers", "quantize", "head", "untrained", "prototypes", "discriminants", "seed", "dtype", "method")
 """What the manifests of one kind have in common, apart from the kind of the task."""
 OF_THE_BASE = ("base_model_name_or_path", "revision")
 """Fields of adapter_config.json that say where the base is, which is compared by its name and fingerprint."""
-ADAPTER_FILES = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME, "README.md"}
+ADAPTER_FILES = {
+    *(peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME),
+    *("README.md", MEMORY_NAME, STEPS_NAME),
+}
 """Files that differ within a kind; all others are the tokenizer's."""
 
 
@@ -72,7 +76,8 @@ def read_known(path: Path, known: Known | None = None) -> tuple[Known, dict[str,
                 pass
     artifact = read_unreplaced(lambda: read_artifact(path))
     task, _ = read_objects(artifact)
-    return Known(replace(artifact, tensors={}, summary=None), task, _kind_of(artifact, task)), artifact.tensors
+    whole = replace(artifact, tensors={}, summary=None, past=Past())
+    return Known(whole, task, _kind_of(artifact, task)), artifact.tensors
 
 
 def _kind_of(artifact: Artifact, task: Task) -> str | None:
@@ -87,7 +92,7 @@ def _kind_of(artifact: Artifact, task: Task) -> str | None:
         **{name: manifest.get(name) for name in SAME},
         "task": [task.name, manifest["task"]["settings"], len(manifest["outputs"])],
         "config": config,
-        "tokenizer": {name: digest for name, digest in digests.items() if name not in ADAPTER_FILES},
+        "tokenizer": {name: digest for name, digest in digests.items() if name.partition("/")[0] not in ADAPTER_FILES},
         "tensors": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in artifact.tensors.items()},
     }
     return json.dumps(

@@ -61,6 +61,20 @@ def _are_layers(values: Any) -> bool:
     return values is None or all(isinstance(each, int) and abs(each) < 10**6 for each in values)
 
 
+def _are_steps(values: Any) -> bool:
+    """Whether these are the steps of an adaptation, numbered from 0."""
+    return isinstance(values, list) and all(
+        isinstance(each, dict)
+        and each.get("step") == number
+        and is_whole(each.get("records"))
+        and _are_labels(each.get("classes") or None)
+        and isinstance(each.get("scores"), dict)
+        and all(is_number(score) for score in each["scores"].values())
+        and isinstance(each.get("state"), (dict, type(None)))
+        for number, each in enumerate(values)
+    )
+
+
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "base.id": lambda value: value is None or _is_name(value),
     "base.revision": lambda value: value is None or _is_name(value),
@@ -76,6 +90,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "head": _are_names,
     "seed": _is_seed,
     "prototypes": lambda value: value in (None, "mean", "cls"),
+    "discriminants": lambda value: isinstance(value, bool),
     "metrics": lambda values: all(map(is_number, values.values())),
     "versions": lambda value: value is None or isinstance(value, dict),
     "dtype": lambda value: value in FORMATS,
@@ -83,6 +98,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     "digest": lambda value: _are_hashes({"digest": value}),
     "digests": _are_hashes,
     "files": _are_names,
+    "steps": _are_steps,
 }
 """What each field must satisfy, where it is there."""
 
@@ -116,7 +132,7 @@ def read_manifest(folder: Path, config_name: str) -> dict[str, Any]:
             f"{file} has schema {schema}, written by lightadapt {str(version)[:20] or 'a newer version'}; this one "
             f"reads up to {SCHEMA}. Upgrade: pip install -U lightadapt"
         )
-    _check_fields(file, manifest)
+    check_fields(file, manifest)
     return manifest
 
 
@@ -135,7 +151,12 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _check_fields(file: Path, manifest: Mapping[str, Any]) -> None:
+def check_fields(file: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise unless every field is there and of the kind that it should be.
+
+    Raises:
+        ArtifactError: which is not.
+    """
     lacking = sorted({*REQUIRED, "sha256"} - manifest.keys())
     if lacking:
         raise ArtifactError(f"{file} is damaged: {lacking[0]!r} is missing.")

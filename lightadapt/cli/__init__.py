@@ -16,6 +16,7 @@ from lightadapt.cli.drift import drift
 from lightadapt.cli.env import env
 from lightadapt.cli.evaluate import evaluate
 from lightadapt.cli.export import export
+from lightadapt.cli.extend import extend
 from lightadapt.cli.helping import Command, Group
 from lightadapt.cli.inspect import inspect
 from lightadapt.cli.merge import merge
@@ -48,6 +49,7 @@ BEGIN, USE, LOOK = "First steps", "From data to predictions", "Looking closer"
 EXAMPLES: dict[Callable[..., None], tuple[str, str]] = {
     demo: (BEGIN, "lightadapt demo"),
     train: (USE, "lightadapt train --model bert-base-cased --task ner --data train.conll --out my-ner"),
+    extend: (USE, "lightadapt extend my-ner --data more.conll --memory 5"),
     evaluate: (USE, "lightadapt evaluate my-ner test.conll --json scores.json"),
     predict: (USE, 'echo "Angela Merkel visited Paris" | lightadapt predict my-ner'),
     choose: (USE, "lightadapt choose my-intents unlabelled.txt --n 50 --output next.jsonl"),

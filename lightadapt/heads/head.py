@@ -174,6 +174,16 @@ class Head:
         self.prototypes = Prototypes(self.model, path, pooling)
         return frozenset({f"{path}.weight"})
 
+    def read_as_discriminants(self) -> frozenset[str]:
+        """Read the output layer as it is, on the texts' vectors, from now on; the parameters that have a say then.
+
+        A layer without biases goes on to be read by cosines.
+        """
+        assert self.prototypes is not None
+        self.prototypes.linear = self.prototypes.has_biases
+        weight = f"{self.prototypes.layer}.weight"
+        return frozenset({weight, f"{self.prototypes.layer}.bias"} if self.prototypes.linear else {weight})
+
     def start(self, values: np.ndarray | None) -> None:
         """Let a head that has learned nothing give these values `(K,)` at first; from here on it learns."""
         if self.is_fresh and values is not None:

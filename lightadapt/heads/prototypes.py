@@ -34,8 +34,10 @@ class Prototypes:
     """Lets a model of transformers for classes read its output layer as prototypes.
 
     Attributes:
-        layer: the path of the output layer in the model; its biases have no say.
+        layer: the path of the output layer in the model; its biases have no say unless it is `linear`.
         pooling: how a vector is made of a text.
+        linear: whether the layer is read as it is, rows and biases, on the texts' vectors of length one; else by the
+            cosines with its rows.
     """
 
     def __init__(self, model: PreTrainedModel, layer: str, pooling: Pooling) -> None:
@@ -43,6 +45,7 @@ class Prototypes:
         self.model = model
         self.layer = layer
         self.pooling = pooling
+        self.linear = False
         put_forward(model, self.forward)
 
     @property
@@ -51,6 +54,17 @@ class Prototypes:
         rows: torch.Tensor = self.model.get_parameter(f"{self.layer}.weight")
         return rows
 
+    @property
+    def has_biases(self) -> bool:
+        """Whether the layer has biases, without which it cannot be read as it is."""
+        return f"{self.layer}.bias" in dict(self.model.named_parameters())
+
+    @property
+    def biases(self) -> torch.Tensor:
+        """`(K,)`: the biases of the layer, which count where it is read as it is."""
+        biases: torch.Tensor = self.model.get_parameter(f"{self.layer}.bias")
+        return biases
+
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -58,12 +72,15 @@ class Prototypes:
         labels: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> PrototypeOutput:
-        """Logits `(B, K)`, `SCALE` times the cosines; with `labels` `(B,)` the loss."""
+        """Logits `(B, K)`: `SCALE` times the cosines, or what a linear layer gives; with `labels` `(B,)` the loss."""
         kwargs.pop("return_dict", None)
         hidden = self.model.base_model(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
         if attention_mask is None:
             attention_mask = hidden.new_ones(hidden.shape[:2])
         vectors = normalize(pool(hidden, attention_mask, self.pooling), dim=-1)
-        logits = SCALE * vectors @ normalize(self.rows.float(), dim=-1).T
+        if self.linear:
+            logits = vectors @ self.rows.float().T + self.biases.float()
+        else:
+            logits = SCALE * vectors @ normalize(self.rows.float(), dim=-1).T
         loss = None if labels is None else cross_entropy(logits, labels)
         return PrototypeOutput(loss=loss, logits=logits, vectors=vectors)

@@ -190,7 +190,7 @@ def warn_of_near_duplicates(labels: Sequence[Label]) -> None:
     """Warn of labels that differ in case, spaces, hyphens or the form of a number alone: most often they are one."""
     spellings: dict[str, list[Label]] = {}
     for label in labels:
-        spellings.setdefault(_spelt_alike(str(label)), []).append(label)
+        spellings.setdefault(spelt_alike(str(label)), []).append(label)
     pairs = [f"{shown(one, 40)} and {shown(other, 40)}" for one, other, *_ in (s for s in spellings.values() if s[1:])]
     if pairs:
         more = f" (and {len(pairs) - 3} more)" if len(pairs) > 3 else ""
@@ -200,7 +200,7 @@ def warn_of_near_duplicates(labels: Sequence[Label]) -> None:
         )
 
 
-def _spelt_alike(label: str) -> str:
+def spelt_alike(label: str) -> str:
     """What is left of a label without what people and tools write one way or another."""
     text = "".join(each for each in normalize("NFKC", label).casefold() if category(each) != "Cf")
     text = re.sub(r"[\s_-]+", " ", text).strip()

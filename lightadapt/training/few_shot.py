@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
 
 FEW = 64
 """The most records of a class that are few."""
+STEPS_A_RECORD = 5
+"""Steps for each record that a class has on average, from 8 on."""
 GENTLE = 0.3
 """The share of the usual learning rate, where rows start at what labels mean."""
 WEIGHTS_OF_MEANINGS = (0.0, 0.3, 1.0, 2.0)
@@ -41,10 +43,28 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
     if asked == FEW_SHOT.name:
         if reason:
             raise LightAdaptError(f"recipe='few-shot': {reason}. Leave recipe out, or write recipe='standard'.")
-        return FEW_SHOT
+        return _for(learned)
     counts = Counter(example.label for example in learned.examples) if not reason else Counter()
     fits = counts and max(counts.values()) <= FEW and runner.pooling is not None and runner.adaptation.head.is_fresh
-    return FEW_SHOT if fits else STANDARD
+    return _for(learned) if fits else STANDARD
+
+
+def _for(learned: Prepared) -> Recipe:
+    """The recipe with as many steps as there is to learn: more records of a class bear more passes."""
+    records_a_class = len(learned.examples) / len(learned.view.outputs)
+    return replace(FEW_SHOT, steps_wanted=max(FEW_SHOT.steps_wanted, round(STEPS_A_RECORD * records_a_class)))
+
+
+def first_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recipe:
+    """The recipe for a model that is to learn more classes later: few-shot wherever it suits the model.
+
+    However many records there are, rows that are prototypes take new ones beside them best.
+
+    Raises:
+        LightAdaptError: few-shot was asked for, and this task or model cannot do it.
+    """
+    suits = asked is None and runner.pooling is not None and not _why_not_few_shot(runner, learned)
+    return FEW_SHOT if suits else choose_recipe(runner, learned, asked)
 
 
 def _why_not_few_shot(runner: Runner, learned: Prepared) -> str:
@@ -89,7 +109,10 @@ def find_start(runner: Runner, learned: Prepared) -> Start:
     meant = _vectors_of_meanings(runner, learned)
     meant = meant - meant.mean(0)
     sums = np.stack([vectors[places == place].sum(0) for place in range(len(names))])
-    losses = {weight: _left_out_loss(vectors, places, sums, weight * meant) for weight in WEIGHTS_OF_MEANINGS}
+    losses = {
+        weight: round(_left_out_loss(vectors, places, sums, weight * meant), 4)  # of equal ones the first is taken
+        for weight in WEIGHTS_OF_MEANINGS
+    }
     weight = min(losses, key=losses.__getitem__)
     return Start(of_length_one(of_length_one(sums) + weight * meant), by_meaning=weight >= 1)
 

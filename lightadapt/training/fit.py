@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -34,6 +34,7 @@ from lightadapt.training.process import left_as_it_was
 from lightadapt.training.recipe import FEW_SHOT, Recipe
 from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
+from lightadapt.training.seen import some_of_each
 from lightadapt.training.self_training import Unlabelled, joined
 from lightadapt.training.settings import Settings
 
@@ -81,67 +82,112 @@ def fit(
     if bad.skips:
         kept["skipped"] = {"train": bad.count, "validation": unseen.count}
     recipe = choose_recipe(runner, learned, settings.recipe)
-    start = find_start(runner, learned) if recipe is FEW_SHOT and runner.adaptation.head.prototypes is None else None
-    history = _learn(runner, learned, checked, settings, recipe, start, watchers, kept, held_out or [])
+    start = (
+        find_start(runner, learned)
+        if recipe.name == FEW_SHOT.name and runner.adaptation.head.prototypes is None
+        else None
+    )
+    lesson = usual_lesson(runner, learned, recipe, start)
+    history = learn(runner, lesson, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
     if texts is not None:
         examples, records = texts.labelled_by(runner)
         kept["unlabelled"] = {"given": len(texts.examples), "learned": len(examples)}
-        more = joined(learned, examples, records)
-        history = _learn(runner, more, checked, settings, recipe, start, watchers, kept, held_out or [])
+        more = usual_lesson(runner, joined(learned, examples, records), recipe, start)
+        history = learn(runner, more, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
+    seen = some_of_each(learned.task, learned.examples, learned.records, seed)
+    runner.past = replace(runner.past, seen=seen, statistics={})
     if summary:
         keep_summary(runner, learned.examples, None if checked is None else checked[0])
     return history
 
 
-def _learn(
-    runner: Runner,
-    learned: Prepared,
-    checked: tuple[Sequence[Any], Records] | None,
-    settings: Settings,
-    recipe: Recipe,
-    start: Start | None,
-    watchers: Sequence[Any],
-    kept: Mapping[str, Any],
-    held_out: list[int],
-) -> History:
-    """One run over data that has been read.
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned in one run, and how."""
+
+    learned: Prepared
+    features: Sequence[Any]
+    recipe: Recipe
+    objective: Objective | None
+    """The loss; None: the model's own."""
+    begin: Callable[[], None]
+    """Makes the model ready for it, when nothing can be refused any more."""
+    rates: tuple[float, float]
+    """The usual learning rates, of the method and of the head."""
+    title: str = ""
+    """Stands before the progress bar, behind the names of task and method."""
+
+
+def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start | None) -> Lesson:
+    """What `fit` does with data that has been read.
 
     Args:
-        checked: the validation examples, and their records.
         start: where prototypes start, where the head has none before.
-        kept: what the history is to say of records that were left out or held out.
-        held_out: which were held out for validation.
+
+    Raises:
+        DataError: a record cannot be encoded.
+        LightAdaptError: there is nothing to learn.
     """
     task, method = learned.task, runner.adaptation.design.method
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
-    frozen = FrozenBase(runner.adaptation, dropout=settings.base_dropout)
-    few, rates = recipe is FEW_SHOT, (method.learning_rate, method.head_learning_rate)
+    few, rates = recipe.name == FEW_SHOT.name, (method.learning_rate, method.head_learning_rate)
+
+    def begin() -> None:
+        runner.settle(task)
+        if start is not None and runner.adaptation.head.prototypes is None:
+            take_start(runner, start)
+        runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
+
+    return Lesson(
+        learned,
+        features,
+        recipe,
+        few_shot_objective(learned, start) if few else task.objective(learned.examples, learned.view),
+        begin,
+        few_shot_rates(rates, start) if few else rates,
+        title="few-shot recipe" if few else "",
+    )
+
+
+def learn(
+    runner: Runner,
+    lesson: Lesson,
+    checked: tuple[Sequence[Any], Records] | None,
+    settings: Settings,
+    *,
+    watchers: Sequence[Any],
+    kept: Mapping[str, Any] | None = None,
+    held_out: Sequence[int] = (),
+) -> History:
+    """Run a lesson, and return its record.
+
+    Args:
+        checked: validation examples, by which the best weights are chosen, and their records; None: there are none.
+        watchers: callbacks of Trainer.
+        kept: what the history is to say of records that were left out or held out.
+        held_out: which were held out for validation.
+
+    Raises:
+        LightAdaptError: the settings ask for what cannot be had, or the loss is no longer finite.
+    """
+    learned, task = lesson.learned, lesson.learned.task
+    frozen, noted = FrozenBase(runner.adaptation, dropout=settings.base_dropout), dict(kept or {})
     scored = None if checked is None else _validation(runner, task, *checked)
     run = Run(
-        job=_job_of(
-            runner,
-            learned,
-            features,
-            frozen,
-            scored,
-            few_shot_objective(learned, start) if few else task.objective(learned.examples, learned.view),
-        ),
+        job=_job_of(runner, learned, lesson.features, frozen, scored, lesson.objective),
         settings=settings,
-        recipe=recipe,
-        title=f"{task.name}, {method.name}{', few-shot recipe' if few else ''}",
-        default_rates=few_shot_rates(rates, start) if few else rates,
+        recipe=lesson.recipe,
+        title=", ".join(filter(None, [task.name, runner.adaptation.design.method.name, lesson.title])),
+        default_rates=lesson.rates,
         seed=runner.adaptation.design.seed,
     )
     run.check()  # from here on the model changes
-    runner.settle(task)
-    if start is not None and runner.adaptation.head.prototypes is None:
-        take_start(runner, start)
-    runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
-    data = {} if settings.folder is None else digests_of(features, None if checked is None else checked[0])
-    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **kept})
+    lesson.begin()
+    data = {} if settings.folder is None else digests_of(lesson.features, None if checked is None else checked[0])
+    runner.last_run = LastRun({**run.used, "records": len(learned.examples), **run.job.size, **data, **noted})
     with frozen:
-        run.train(watchers, partial(_keep, runner, kept, held_out, has_scores=not runner.task.tunes))
+        run.train(watchers, partial(_keep, runner, noted, list(held_out), has_scores=not runner.task.tunes))
     if checked is not None and (runner.task.tunes or runner.task.looks_back):
         _tune(runner, *checked)
     assert runner.last_run.history is not None

@@ -1,0 +1,105 @@
+"""Where the rows of new outputs start in a head that has learned others: at the means of what they are to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from lightadapt.adaptation.prediction import run_model, suitable_tokens
+from lightadapt.adaptation.runner import Runner
+from lightadapt.heads.outputs import output_layer
+from lightadapt.tasks.encoding.features import IGNORED
+
+
+class Answer(NamedTuple):
+    """What goes into the output layer at one place, and the outputs that hold there."""
+
+    inputs: np.ndarray
+    """`(width,)`."""
+    outputs: Sequence[int]
+
+
+def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> None:
+    """Let the rows of new outputs point to where the answers of these features with them lie.
+
+    A row is the mean of what goes into the output layer for that output, less that of all features, and as long as the
+    other rows are on average (as in Qi et al. 2018, "Low-Shot Learning with Imprinted Weights"); its bias is such that
+    the mean input gives what it gives the others on average. A head without such a layer, and an output of no feature,
+    stay as they are.
+
+    Args:
+        features: with targets, by the outputs that the head has now.
+    """
+    head, names = runner.adaptation.head, list(runner.outputs)
+    layer = output_layer(head.modules, len(names))
+    if layer is None or not new:
+        return
+    answers = _answers(runner, layer, features)
+    numbers = [names.index(name) for name in new]
+    means = {number: mean for number in numbers if (mean := _mean_of(answers, number)) is not None}
+    if not means:
+        return
+    others = [number for number in range(len(names)) if number not in numbers]
+    if others:
+        _start_linear(layer, means, others, np.stack([each.inputs for each in answers]).mean(0))
+
+
+def _mean_of(answers: Sequence[Answer], output: int) -> np.ndarray | None:
+    mine = [each.inputs for each in answers if output in each.outputs]
+    return np.stack(mine).mean(0) if mine else None
+
+
+def _start_linear(layer: nn.Linear, means: dict[int, np.ndarray], others: Sequence[int], centre: np.ndarray) -> None:
+    """Rows of the usual length from the centre to the means; biases with which they give the usual at the centre."""
+    with torch.no_grad():
+        middle = torch.as_tensor(centre).to(layer.weight)
+        length = layer.weight[others].norm(dim=1).mean()
+        usual = layer(middle)[others].mean()
+        for number, mean in means.items():
+            way = torch.as_tensor(mean).to(layer.weight) - middle
+            layer.weight[number] = length * way / way.norm().clamp_min(1e-12)
+            if layer.bias is not None:
+                layer.bias[number] = usual - layer.weight[number] @ middle
+
+
+def _answers(runner: Runner, layer: nn.Linear, features: Sequence[Any]) -> list[Answer]:
+    """What the features put into the output layer where something is to be answered."""
+    taken: list[torch.Tensor] = []
+
+    def infer(batch: Sequence[Any]) -> list[list[Answer]]:
+        inputs = {
+            name: value.to(runner.model.device) for name, value in runner.task.collate(batch, runner.view).items()
+        }
+        asked = {name: value for name, value in inputs.items() if name not in batch[0].targets}
+        taken.clear()
+        runner.model(**asked)
+        hidden = taken[-1]
+        return [_answers_of(each, rows) for each, rows in zip(batch, hidden.float().cpu().numpy(), strict=True)]
+
+    handle = layer.register_forward_pre_hook(lambda module, args: taken.append(args[0]))
+    try:
+        found = run_model(
+            runner.model,
+            features,
+            list(map(len, features)),
+            infer,
+            done=lambda count: None,
+            batch_tokens=suitable_tokens(runner.model.device),
+        )
+    finally:
+        handle.remove()
+    return [answer for each in found for answer in each]
+
+
+def _answers_of(feature: Any, rows: np.ndarray) -> list[Answer]:
+    """The answers of one feature from what it put into the layer: `(width,)`, or `(T, width)` for each token."""
+    target = feature.targets["labels"]
+    if isinstance(target, int):  # a layer that scores every token is read at the last one
+        return [Answer(rows if rows.ndim == 1 else rows[len(feature) - 1], (target,))]
+    if rows.ndim == 1:
+        return [Answer(rows, [number for number, holds in enumerate(target) if holds])]
+    return [Answer(rows[place], (tag,)) for place, tag in enumerate(target) if tag != IGNORED]
