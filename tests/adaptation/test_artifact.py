@@ -251,7 +251,7 @@ def test_damage_is_found(saved):
 def test_a_newer_schema_and_unknown_parts_are_refused(saved):
     _, folder = saved()
     edit(folder, schema=99, versions={"lightadapt": "7.0"})
-    with pytest.raises(la.ArtifactError, match=r"has schema 99, written by lightadapt 7.0; this one reads up to 2"):
+    with pytest.raises(la.ArtifactError, match=r"has schema 99, written by lightadapt 7.0; this one reads up to 3"):
         la.load(folder)
     for name in REQUIRED:
         manifest = json.loads((folder / MANIFEST_NAME).read_text())
