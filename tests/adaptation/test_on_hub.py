@@ -125,7 +125,7 @@ def test_paths_are_never_asked_of_the_hub(tmp_path, monkeypatch):
 
 
 def test_a_base_that_others_do_not_have_is_said(tiny, monkeypatch):
-    monkeypatch.setattr("lightadapt.adapted.push", lambda *_, **__: "https://hub/me/answers")
+    monkeypatch.setattr("lightadapt.adapted.keeping.push", lambda *_, **__: "https://hub/me/answers")
     model = la.adapt(tiny("bert"), "classification", labels=["no", "yes"])
     with pytest.warns(UserWarning, match="its base model is a folder here, so whoever loads it has to say where it is"):
         assert model.push_to_hub("me/answers") == "https://hub/me/answers"

@@ -1,0 +1,204 @@
+"""What an adapted model answers, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lightadapt.adaptation.by_name import answer_all, answer_by_name
+from lightadapt.adaptation.requests import Request, answer, evaluate, stream
+from lightadapt.adapted.sharing import Sharing
+from lightadapt.data import Data, is_collection
+from lightadapt.data.skipping import BadRecords
+from lightadapt.errors import LightAdaptError, listed
+from lightadapt.evaluation.scores import Scores
+from lightadapt.numbers import check_whole
+from lightadapt.stream.unknown import answer_known
+from lightadapt.suggestions.calls import explained
+from lightadapt.suggestions.foreign_names import EVALUATE, PREDICT
+
+
+class Answering(Sharing):
+    """It predicts, and is evaluated."""
+
+    @explained(EVALUATE)
+    def evaluate(
+        self,
+        data: Data,
+        *,
+        report: bool = False,
+        threshold: float | None = None,
+        shots: Data | None = None,
+        columns: Mapping[str, str | int] | None = None,
+        on_error: str = "raise",
+    ) -> Scores:
+        """The task's metrics on labelled data, the headline first.
+
+        The result is a dict that also has `.report`, `.confusion`, `.plot()` and `.errors(n)`, for which it keeps the
+        records and predictions.
+
+        Args:
+            data: any form of data (see `lightadapt.data.read`).
+            report: also print precision, recall, F1 and support of each class, for tasks that have classes.
+            threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
+            shots: as in `predict`.
+            columns: `{field: column}` for fields that have another name in the data.
+            on_error: as in `fit`; with `"skip"` the metrics are those of the other records.
+
+        Raises:
+            DataError: a record cannot be used, or has a label that the model does not know.
+            LightAdaptError: the labels are not known yet.
+        """
+        bad = BadRecords(on_error)
+        with self._several.computing(self.runner) as now:
+            now = now.with_shots(shots, columns=columns)
+            scores = evaluate(now, data, threshold=threshold, columns=columns, bad=bad)
+        if report and scores.report:
+            print(scores.report)
+        return scores
+
+    @explained(PREDICT)
+    def predict(
+        self,
+        inputs: Any,
+        *,
+        scores: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        options: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        batch_tokens: int | None = None,
+        shots: Data | None = None,
+        adapter: str | Sequence[str] | None = None,
+        on_error: str = "raise",
+        unknown: bool = False,
+    ) -> list[Any]:
+        """The predictions, one for each input, in the same order.
+
+        It may be called from many threads at once, of which one computes at a time.
+
+        Args:
+            inputs: a list of texts, of pairs (classification, QA, multiple choice), of token lists (NER), of lists of
+                messages (chat), or of records; or a file, a frame or a data set.
+            scores: for tasks that classify, give `{label: probability}`.
+            columns: `{field: column}` for fields that have another name in the data.
+            options: of generation, such as `{"max_new_tokens": 40, "num_beams": 4, "temperature": 0.7}`.
+            threshold: for task multilabel, the probability from which a label is predicted, in place of its own.
+            batch_tokens: tokens of a batch, padding included; None: 512 for each thread of a CPU, 4,096 on a GPU.
+            shots: for task classification on a language model, as long as it has learned nothing: labelled examples
+                that are shown to it with each text (in-context learning), in any form of data.
+            adapter: the adaptation that answers, or one name for each input; None: the one in use.
+            on_error: what happens to an input that cannot be used. `"raise"`: it is an error; `"skip"`: its answer is
+                None, and a warning gives the number of such inputs and the reasons of the first.
+            unknown: for tasks with one class a record, give None for a text that belongs to none of the classes; with
+                `scores=True` a score `"unknown"`, which is 0.5 at the limit. On texts of known classes one in twenty is
+                given None, by the validation data of `fit`.
+
+        Raises:
+            DataError: an input cannot be used.
+            LightAdaptError: the labels are not known yet; or with `unknown` there is nothing to tell by.
+        """
+        bad = BadRecords(on_error)
+        request = Request(
+            scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens
+        )
+        if unknown:
+            self._several.check_enabled("predict")
+        if adapter is None or isinstance(adapter, str):
+            with self._several.computing(self.runner if adapter is None else self._several.named(adapter)) as now:
+                asked = now.with_shots(shots, columns=columns)
+                found = answer_known(now, inputs, request, bad) if unknown else answer(asked, inputs, request, bad)
+        elif unknown:
+            raise LightAdaptError("predict(…, unknown=True) asks one adaptation: give adapter=… one name.")
+        elif is_collection(adapter) and shots is not None:
+            raise LightAdaptError(
+                "predict(…, shots=…, adapter=[…]): shots are for one adaptation. Give its name alone."
+            )
+        elif is_collection(adapter):
+            found = answer_by_name(self._several, inputs, list(adapter), request, bad)
+        else:
+            raise LightAdaptError(f"adapter={adapter!r}: give a name, or a list with a name for each input.")
+        bad.tell(len(found) - bad.count)
+        return found
+
+    def predict_all(
+        self,
+        inputs: Any,
+        adapters: Sequence[str] | None = None,
+        *,
+        scores: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        batch_tokens: int | None = None,
+        on_error: str = "raise",
+    ) -> dict[str, list[Any]]:
+        """The predictions of several adaptations for the same inputs, by their names; in one pass where possible.
+
+        Blocks that none of them adapts are computed once for all (as in AdapterDrop, Rücklé et al. 2021).
+
+        Args:
+            inputs: as in `predict`, in a form that each of the tasks takes.
+            adapters: the adaptations that answer; None: all.
+            scores: as in `predict`.
+            columns: as in `predict`.
+            batch_tokens: as in `predict`.
+            on_error: as in `predict`; an input is left out where it cannot be used.
+
+        Raises:
+            DataError: an input cannot be used.
+            LightAdaptError: there is no such adaptation, or the labels of one are not known yet.
+        """
+        names = self.names if adapters is None else adapters
+        if not is_collection(names) or isinstance(names, Mapping) or not list(names):
+            raise LightAdaptError(
+                f"adapters={adapters!r}: give a list of names, or None for all: {listed(self.names)}."
+            )
+        request = Request(scores=scores, columns=columns, batch_tokens=batch_tokens)
+        return answer_all(self._several, inputs, list(names), request, on_error)
+
+    @explained(PREDICT)
+    def predict_stream(
+        self,
+        inputs: Any,
+        *,
+        scores: bool = False,
+        columns: Mapping[str, str | int] | None = None,
+        options: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        batch_tokens: int | None = None,
+        shots: Data | None = None,
+        adapter: str | None = None,
+        at_once: int = 1_000,
+        on_error: str = "raise",
+    ) -> Iterator[Any]:
+        """The predictions of `predict`, one by one as they are made, for more inputs than fit into memory.
+
+        Inputs can come from an iterator, a data set that is streamed, or a large file of lines, which is read once to
+        check it, and again as its records are answered.
+
+        Args:
+            inputs: as in `predict`.
+            scores: as in `predict`.
+            columns: as in `predict`.
+            options: as in `predict`.
+            threshold: as in `predict`.
+            batch_tokens: as in `predict`.
+            shots: as in `predict`.
+            adapter: the adaptation that answers; None: the one that is in use when this is called.
+            at_once: how many inputs are taken, and held in memory, before the first of them is answered.
+            on_error: as in `predict`; the warning comes with the last answer.
+
+        Raises:
+            DataError: an input cannot be used; those of earlier pieces have been answered by then.
+            LightAdaptError: the labels are not known yet.
+        """
+        check_whole("at_once", at_once, wanted="a whole number above 0")
+        chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
+        request = Request(scores=scores, options=options, threshold=threshold, batch_tokens=batch_tokens)
+
+        shown = chosen.with_shots(shots, columns=columns)
+
+        def answers(items: Any, columns: Mapping[str, str | int] | None, numbers: range) -> list[Any]:
+            with self._several.computing(chosen):
+                return answer(shown, items, replace(request, columns=columns), bad, numbers=numbers)
+
+        return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)
