@@ -4,9 +4,9 @@ python benchmarks/tuning.py --data FOLDER [--settings 24] [--json FILE]
 
 FOLDER holds `classification/trec6/{train,test}.jsonl`. Settings are drawn from the space that `tune` searches by
 default, the default ones first, and each is trained to its end with the MiniLM encoder of `lightadapt[demo]`, scored at
-every epoch. Then the trials are replayed in many random orders, with no pruner, with that of `tune` and with those of
-Optuna: a trial that is broken off costs what it had cost until then. The table gives the best score that is found for a
-share of the cost of all full runs, and how often it is within 0.5 points of the best of all.
+every epoch. Then the trials are replayed in many random orders, with no pruner, with that of `tune` and with Optuna's:
+a trial that is broken off costs what it had cost until then. The table gives the best score that is found for a share
+of the cost of all full runs, and how often it is within 0.5 points of the best of all.
 """
 
 from __future__ import annotations

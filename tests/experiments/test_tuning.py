@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -536,8 +538,11 @@ def test_the_command_says_what_is_wrong(tiny, tmp_path):
 
 
 def test_without_optuna_the_error_says_what_to_install(tiny, monkeypatch):
-    import sys
-
+    script = (
+        "import sys; sys.modules['optuna'] = None; import lightadapt as la; la.tune('m', 'ner', 't', 'v', trials=1)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert 'LightAdaptError: A search needs Optuna. Install it: pip install "lightadapt[tune]"' in done.stderr
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(la.LightAdaptError, match=r'pip install "lightadapt\[tune\]"'):
         search.tune(tiny("bert"), "classification", TRAIN, DEV, trials=1)

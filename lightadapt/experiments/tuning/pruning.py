@@ -13,12 +13,12 @@ from optuna.pruners import BasePruner
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from lightadapt.experiments.tuning.trial import WHOLE
+
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-WHOLE = 100
-"""The step of Optuna at which a schedule is complete: steps count its hundredths."""
 RUNGS = (25, 50)
 """Hundredths of the schedule at which trials are compared."""
 KEPT = 3

@@ -18,12 +18,13 @@ from lightadapt.adapted import Adapted
 from lightadapt.api import adapt
 from lightadapt.data import read
 from lightadapt.errors import LightAdaptError
-from lightadapt.experiments.tuning.pruning import WHOLE
 from lightadapt.experiments.tuning.store import Store
 from lightadapt.methods import method_of_json
 from lightadapt.tasks import task_of_json
 from lightadapt.training.finite import NotFiniteError
 
+WHOLE = 100
+"""The step of Optuna at which a schedule is complete: steps count its hundredths."""
 STEPS = 4
 """Steps from which it is told how long a run will take."""
 
