@@ -14,6 +14,7 @@ import lightadapt as la
 from lightadapt.adaptation import reader
 from lightadapt.training import arguments as arguments_module
 from lightadapt.training.arguments import _keep_on, training_arguments
+from lightadapt.training.recipe import STANDARD
 from lightadapt.training.settings import read_settings
 
 DEFAULTS = {
@@ -56,7 +57,7 @@ def test_epochs_are_taken_as_given(classifier, messages):
 
 def test_small_data_is_seen_more_often():
     settings = read_settings(None, **DEFAULTS)
-    assert [settings.passes(steps) for steps in (1, 100, 10_000)] == [20, 10, 3]
+    assert [settings.passes(STANDARD, steps) for steps in (1, 100, 10_000)] == [20, 10, 3]
 
 
 def test_a_refused_fit_settles_no_labels(tiny):
@@ -131,6 +132,7 @@ def test_a_gpu_computes_in_mixed_precision_only_where_the_base_learns(tiny, monk
         output_dir=str(tmp_path),
         epochs=1,
         steps=10,
+        evaluations=None,
         learning_rate=1e-3,
         headline=None,
         greater_is_better=True,

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from lightadapt import peft_bridge
 from lightadapt.adaptation.history import History
 from lightadapt.adapted import Adapted
 from lightadapt.api import adapt
@@ -80,7 +81,7 @@ def _as_outcome(
 
 
 def _saved_bytes(adapted: Adapted) -> int:
-    """Bytes of the weights in the artifact; the tokenizer, which is the same for all methods, is not counted."""
+    """Bytes of the trained weights in the artifact; what is the same for all methods is not counted."""
     with tempfile.TemporaryDirectory() as folder:
         adapted.save(Path(folder) / "saved")
-        return sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
+        return (Path(folder) / "saved" / peft_bridge.WEIGHTS_NAME).stat().st_size
