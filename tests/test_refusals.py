@@ -7,6 +7,7 @@ import pandas
 import peft
 import pytest
 import torch
+from learned import as_learned
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 import lightadapt as la
@@ -176,7 +177,7 @@ def test_predict_wants_a_list(tiny):
 
 
 def test_long_texts_are_cut_with_one_warning(tiny):
-    adapted = la.adapt(tiny("bert"), "classification", labels=["a", "b"])
+    adapted = as_learned(la.adapt(tiny("bert"), "classification", labels=["a", "b"]))
     with pytest.warns(UserWarning, match="1 of 2 texts are longer than 66 tokens") as caught:
         adapted.predict(["word " * 300, "short"])
     assert len(caught) == 1

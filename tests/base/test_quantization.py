@@ -838,7 +838,9 @@ def test_a_folded_regression_with_a_large_mean_survives_saving(tiny, tmp_path):
 def test_a_model_from_nowhere_gets_no_name(tiny, messages):
     model = AutoModel.from_config(BertConfig.from_pretrained(tiny("bert")))
     model.name_or_path = model.config._name_or_path = ""
-    adapted = la.adapt(model, "classification", labels=messages, quantize="4bit", tokenizer=str(tiny("bert")))
+    adapted = as_learned(
+        la.adapt(model, "classification", labels=messages, quantize="4bit", tokenizer=str(tiny("bert")))
+    )
     assert adapted.model.name_or_path == adapted.merge(base="dequantize").name_or_path == ""
     with pytest.raises(la.LightAdaptError, match="has no tokenizer with it"):
         la.adapt(adapted.merge(base="dequantize"), "classification")

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from learned import as_learned
 from starlette.testclient import TestClient
 
 import lightadapt as la
@@ -29,7 +30,7 @@ def saved(tiny, messages, tmp_path_factory):
         ("chat", "llama", "dialogue", None),
         ("summary", "t5", "summarization", None),
     ):
-        la.adapt(tiny(base), task, labels=labels).save(root / name)
+        as_learned(la.adapt(tiny(base), task, labels=labels)).save(root / name)
     return root
 
 
