@@ -48,10 +48,15 @@ class Artifact:
     """What it keeps of the steps in which it learned."""
 
 
+def is_of_adapter(name: str) -> bool:
+    """Whether a file of an artifact is of what was trained, by its path in there; all others are the tokenizer's."""
+    own = (peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME, "README.md", MEMORY_NAME, STEPS_NAME)
+    return name.partition("/")[0] in own
+
+
 def tokenizer_digest(artifact: Artifact) -> str:
     """The SHA-256 of the tokenizer's files in an artifact: those of equal ones are one tokenizer."""
-    own = {peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME, "README.md", MEMORY_NAME, STEPS_NAME}
-    files = {name: digest for name, digest in digests_of(artifact.path).items() if name.partition("/")[0] not in own}
+    files = {name: digest for name, digest in digests_of(artifact.path).items() if not is_of_adapter(name)}
     ours = set(artifact.manifest.get("files", ()))
     kept = {name: digest for name, digest in files.items() if name.partition("/")[0] in ours}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

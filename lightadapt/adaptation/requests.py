@@ -113,8 +113,12 @@ def read_unlabelled(
     call: str,
     *,
     numbers: Sequence[int] | None = None,
+    split: str = "test",
 ) -> Asked:
     """The inputs of a call that takes what `predict` takes, read and checked; the labels need not be known.
+
+    Args:
+        split: the split of a hub data set when its id names none.
 
     Raises:
         DataError: an input cannot be used.
@@ -131,7 +135,7 @@ def read_unlabelled(
         given = Records([runner.task.as_record(item) for item in items], numbers=numbers)
         records = _read(runner, given, columns, bad)
     else:
-        records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad)
+        records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad, split)
         numbers = numbers or range(len(records) + bad.count)
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
     examples, records = runner.usable(examples, records, bad, targets=False, task=runner.answering(task))
@@ -227,5 +231,7 @@ def _check_form(inputs: Any, call: str) -> None:
         raise DataError(f"{call} takes a list of inputs. Write {call}([{{…}}]).")
 
 
-def _read(runner: Reader, inputs: Any, columns: Mapping[str, str | int] | None, bad: BadRecords) -> Records:
-    return runner.task.read(inputs, split="test", columns=columns, labelled=False, bad=bad)
+def _read(
+    runner: Reader, inputs: Any, columns: Mapping[str, str | int] | None, bad: BadRecords, split: str = "test"
+) -> Records:
+    return runner.task.read(inputs, split=split, columns=columns, labelled=False, bad=bad)

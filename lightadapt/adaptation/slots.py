@@ -17,14 +17,20 @@ import torch
 from safetensors.torch import load_file
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation.artifact import Artifact, check_unchanged, read_artifact, read_unreplaced, reading
+from lightadapt.adaptation.artifact import (
+    Artifact,
+    check_unchanged,
+    is_of_adapter,
+    read_artifact,
+    read_unreplaced,
+    reading,
+)
 from lightadapt.adaptation.history import LastRun
-from lightadapt.adaptation.past import MEMORY_NAME, STEPS_NAME, Past
+from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import read_objects
 from lightadapt.adaptation.several import Several
 from lightadapt.adaptation.tensors import trained_tensors
-from lightadapt.adaptation.training_summary import SUMMARY_NAME
 from lightadapt.base.design import Design
 from lightadapt.errors import ArtifactError
 from lightadapt.heads.outputs import name_outputs
@@ -34,11 +40,6 @@ SAME = ("base", "layers", "quantize", "head", "untrained", "prototypes", "discri
 """What the manifests of one kind have in common, apart from the kind of the task."""
 OF_THE_BASE = ("base_model_name_or_path", "revision")
 """Fields of adapter_config.json that say where the base is, which is compared by its name and fingerprint."""
-ADAPTER_FILES = {
-    *(peft_bridge.CONFIG_NAME, peft_bridge.WEIGHTS_NAME, SUMMARY_NAME),
-    *("README.md", MEMORY_NAME, STEPS_NAME),
-}
-"""Files that differ within a kind; all others are the tokenizer's."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _kind_of(artifact: Artifact, task: Task) -> str | None:
         **{name: manifest.get(name) for name in SAME},
         "task": [task.name, manifest["task"]["settings"], len(manifest["outputs"])],
         "config": config,
-        "tokenizer": {name: digest for name, digest in digests.items() if name.partition("/")[0] not in ADAPTER_FILES},
+        "tokenizer": {name: digest for name, digest in digests.items() if not is_of_adapter(name)},
         "tensors": {name: [list(tensor.shape), str(tensor.dtype)] for name, tensor in artifact.tensors.items()},
     }
     return json.dumps(

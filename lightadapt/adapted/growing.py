@@ -72,19 +72,7 @@ class Growing(Sharing):
         """
         self._several.check_enabled("extend")
         check_on_error(on_error)
-        settings = read_settings(
-            args,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            batch_tokens=batch_tokens,
-            early_stopping=None,
-            resume=False,
-            output_dir=None,
-            optimizer=None,
-            cache="auto",
-            base_dropout=False,
-            validates=False,
-        )
+        settings = read_settings(args, epochs=epochs, learning_rate=learning_rate, batch_tokens=batch_tokens)
         with self._several.computing(self.runner, learning=True) as now:
             return extend(
                 now,

@@ -14,19 +14,7 @@ from lightadapt.training.settings import read_settings
 
 NAME = "without-fold"
 """What each is called as long as it is there; a number makes it a new name."""
-DEFAULTS = read_settings(
-    {"disable_tqdm": True},
-    epochs=None,
-    learning_rate=None,
-    batch_tokens=None,
-    early_stopping=None,
-    resume=False,
-    output_dir=None,
-    optimizer=None,
-    cache="auto",
-    base_dropout=False,
-    validates=False,
-)
+DEFAULTS = read_settings({"disable_tqdm": True})
 
 
 def fine_tuned_out_of_fold(

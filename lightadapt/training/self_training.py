@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lightadapt.adaptation.requests import Request, read_unlabelled
 from lightadapt.adaptation.runner import Prepared, Runner
-from lightadapt.data import Data, Records, is_collection
+from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.tasks.classification import Classification
@@ -33,12 +34,9 @@ class Unlabelled:
         """
         if type(runner.task) is not Classification:
             raise LightAdaptError(f"unlabelled=… is for task 'classification', not {runner.task.name!r}. Leave it out.")
-        given: Any = data
-        if is_collection(data):
-            given = Records([runner.task.as_record(item) for item in given])
-        records = runner.task.read(given, split="train", columns=columns, labelled=False, bad=bad)
-        examples, self.records = runner.task.parse_usable(records, bad, labelled=False)
-        self.examples: list[Any] = list(examples)
+        found = read_unlabelled(runner, data, Request(columns=columns), bad, "fit(unlabelled=…)", split="train")
+        self.examples: list[Any] = list(found.examples)
+        self.records = found.records
         if not self.examples:
             raise DataError("unlabelled holds no record. Give texts without labels, or leave it out.")
 

@@ -28,19 +28,6 @@ OF_FIT = (
 """Arguments of `fit` that can be searched."""
 NOT_ARGS = ("output_dir", "eval_strategy", "eval_steps", "save_strategy", "load_best_model_at_end", "disable_tqdm")
 """Arguments of Trainer that a search sets itself."""
-NONE: dict[str, Any] = {
-    "epochs": None,
-    "learning_rate": None,
-    "batch_tokens": None,
-    "early_stopping": None,
-    "resume": False,
-    "output_dir": None,
-    "optimizer": None,
-    "cache": "auto",
-    "base_dropout": False,
-    "validates": True,
-}
-"""What `read_settings` is given where nothing is said."""
 
 
 def read_search(
@@ -110,11 +97,11 @@ def _check_value(
             replace(task, **{field: value})
         elif kind == "args":
             _check_argument(name, field)
-            read_settings({field: value}, **NONE)
+            read_settings({field: value}, validates=True)
         elif kind == "layers":
             anatomy.choose_blocks(value)
         else:
-            read_settings(None, **{**NONE, name: value})
+            read_settings(None, validates=True, **{name: value})
     except LightAdaptError as error:
         raise LightAdaptError(f"search[{name!r}] holds {shown(value)}: {error}") from error
 
