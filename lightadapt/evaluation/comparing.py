@@ -280,7 +280,7 @@ def _permuted(both: Tally, groups: Groups, metric: str, value: float) -> float:
     differences, chance = _Differences(both, metric), np.random.default_rng(SEED)
     as_large = 0
     for rows in in_parts(both.permutations, len(groups.numbers)):
-        sides = chance.integers(2, size=(rows, groups.count))[:, groups.numbers].astype(np.float64)
+        sides = chance.integers(2, size=(rows, groups.size))[:, groups.numbers].astype(np.float64)
         found = differences.swapped(sides)
         as_large += int((np.abs(found) >= abs(value) * (1 - 1e-9) - 1e-12).sum())
     return (1 + as_large) / (1 + both.permutations)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,11 @@ from lightadapt.data import Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.tasks import Task
 
-DOCUMENT_FIELDS = ("document_id", "doc_id", "document", "article_id")
-"""Fields in which data sets name the document that a record is a part of."""
+DOCUMENT_FIELDS = {
+    **dict.fromkeys(("document_id", "doc_id", "document"), "documents"),
+    "article_id": "articles",
+}
+"""Fields in which data sets name the document that a record is a part of, and what those are called."""
 ENOUGH = 10
 """Groups from which they are taken for the unit: fewer say too little of how groups differ."""
 
@@ -22,16 +25,16 @@ class Groups(NamedTuple):
 
     numbers: np.ndarray
     """`(N,)`, from 0 on."""
-    count: int
+    size: int
     """How many groups there are."""
     kind: str | None
-    """What records of a group have in common, in a word; None where each record is a group of its own."""
+    """What the groups are, in a word; None where each record is a group of its own."""
 
     @property
     def described(self) -> str:
         """`1,000 records`, or `1,000 records of 48 documents`."""
         total = f"{len(self.numbers):,} record{'s' * (len(self.numbers) != 1)}"
-        return total if self.kind is None else f"{total} of {self.count:,} {self.kind}s"
+        return total if self.kind is None else f"{total} of {self.size:,} {self.kind}"
 
     def check_several(self, why: str) -> None:
         """Raise where there is nothing to draw from.
@@ -42,7 +45,7 @@ class Groups(NamedTuple):
         Raises:
             LightAdaptError: there are fewer than two.
         """
-        if self.count < 2:
+        if self.size < 2:
             raise LightAdaptError(
                 f"{why}: the data holds {self.described}, and how much a score varies is told from two at least. Give "
                 "more records, or leave it out."
@@ -56,17 +59,23 @@ def groups_of(records: Records, task: Task) -> Groups:
     records come from, as of nested articles; the fields by which the task knows what belongs together (a title or a
     context of questions, the context of choices). Else each record is a group of its own.
     """
-    for name in (*DOCUMENT_FIELDS, *task.group_fields):
-        values = [record.get(name) for record in records.items]
-        if all(isinstance(value, Hashable) and value not in (None, "") for value in values):
-            found = _numbered(values, name.removesuffix("_id").replace("doc", "document", name.startswith("doc_")))
-            if found is not None:
-                return found
-    for values, kind in ((records.documents, "document"), (_lines(records), "line")):
+    ways: list[tuple[Sequence[Any] | None, str]] = [
+        *((_values(records, name), kind) for name, kind in DOCUMENT_FIELDS.items()),
+        (records.documents, "documents"),
+        (_lines(records), "lines"),
+        *((_values(records, name), f"{name}s") for name in task.group_fields),
+    ]
+    for values, kind in ways:
         found = None if values is None else _numbered(values, kind)
         if found is not None:
             return found
     return Groups(np.arange(len(records)), len(records), None)
+
+
+def _values(records: Records, name: str) -> list[Any] | None:
+    """What each record has in a field; None where some have nothing there, or what cannot be compared."""
+    found = [record.get(name) for record in records.items]
+    return found if all(isinstance(each, Hashable) and each not in (None, "") for each in found) else None
 
 
 def _lines(records: Records) -> list[tuple[int, int]] | None:

@@ -65,7 +65,7 @@ def intervals_of(
         differences: whether these are differences of metrics, of which none is a share.
     """
     draws = _stacked(tally, drawn(groups, tally.resamples))
-    parts = _stacked(tally, _left_out(groups, min(BLOCKS, groups.count, tally.resamples // 2)))
+    parts = _stacked(tally, _left_out(groups, min(BLOCKS, groups.size, tally.resamples // 2)))
     found = {}
     for name, value in scores.items():
         values = draws.get(name, np.empty(0))
@@ -74,7 +74,7 @@ def intervals_of(
             jackknife = jackknife[np.isfinite(jackknife)]
             agree = values.min() == values.max() and value in (0, 1)
             if agree and not differences and name not in NO_SHARES:
-                found[name] = _of_agreement(value, groups.count, confidence)
+                found[name] = _of_agreement(value, groups.size, confidence)
             else:
                 found[name] = _of_draws(value, values, jackknife, confidence)
     return found
@@ -83,10 +83,10 @@ def intervals_of(
 def drawn(groups: Groups, count: int) -> Iterator[np.ndarray]:
     """The weights of `count` draws of as many groups as there are, with replacement, as parts `(R, N)`."""
     chance = np.random.default_rng(SEED)
-    for rows in in_parts(count, max(groups.count, len(groups.numbers))):
-        chosen = chance.integers(groups.count, size=(rows, groups.count))
-        places = chosen + groups.count * np.arange(rows)[:, None]
-        times = np.bincount(places.ravel(), minlength=rows * groups.count).reshape(rows, groups.count)
+    for rows in in_parts(count, max(groups.size, len(groups.numbers))):
+        chosen = chance.integers(groups.size, size=(rows, groups.size))
+        places = chosen + groups.size * np.arange(rows)[:, None]
+        times = np.bincount(places.ravel(), minlength=rows * groups.size).reshape(rows, groups.size)
         yield times[:, groups.numbers].astype(np.float64)
 
 
@@ -115,7 +115,8 @@ def _stacked(tally: Tally, parts: Iterator[np.ndarray]) -> dict[str, np.ndarray]
 
 def _of_agreement(value: float, groups: int, confidence: float) -> Interval:
     reach = 1 - (1 - confidence) ** (1 / groups)
-    return Interval(*((0.0, reach) if value == 0 else (1 - reach, 1.0)), confidence)
+    low, high = (0.0, reach) if value == 0 else (1 - reach, 1.0)
+    return Interval(low, high, confidence)
 
 
 def _of_draws(value: float, draws: np.ndarray, jackknife: np.ndarray, confidence: float) -> Interval:

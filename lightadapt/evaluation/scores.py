@@ -75,7 +75,10 @@ class Evidence:
         if raw and temperature is not None:
             predictions = self.task.tempered(predictions, 1 / temperature)
         certainties = self.task.certainties(self.examples, predictions)
-        return expected_calibration_error(*zip(*certainties, strict=True)) if certainties else None
+        if not certainties:
+            return None
+        confidences, right = zip(*certainties, strict=True)
+        return expected_calibration_error(confidences, right)
 
     def __getstate__(self) -> dict[str, Any]:
         """With what lies in files of this process in memory."""
@@ -114,6 +117,11 @@ class Scores(dict[str, float]):
         self._confidence = confidence
 
     @property
+    def confidence(self) -> float:
+        """The share of intervals that hold the true value."""
+        return self._confidence
+
+    @property
     def task(self) -> Task:
         """The task that was evaluated."""
         return self._evidence.task
@@ -136,7 +144,7 @@ class Scores(dict[str, float]):
         of texts of another kind. Empty for a single record.
         """
         given = self._evidence
-        if given.groups.count < 2:
+        if given.groups.size < 2:
             return {}
         return intervals_of(given.tally(self), given.groups, self, self._confidence)
 

@@ -91,4 +91,5 @@ def _ranks(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     of_group = csr_array((np.ones(len(values)), (group, range(len(values)))), shape=(group.max() + 1, len(values)))
     sizes = (of_group @ weights.T).T  # (R, groups)
     middle = np.cumsum(sizes, axis=1) - (sizes - 1) / 2
-    return middle[:, group]
+    found: np.ndarray = middle[:, group]
+    return found

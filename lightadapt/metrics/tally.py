@@ -129,7 +129,7 @@ class Rescored(Tally):
         return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
     def _of_choice(self, weights: np.ndarray) -> dict[str, float]:
-        places = np.repeat(np.arange(len(self)), weights.astype(int))
+        places = np.repeat(np.arange(len(self)), weights.astype(int)).tolist()
         return self.score([self.examples[place] for place in places], [self.predictions[place] for place in places])
 
     def joined(self, other: Rescored) -> Rescored:
@@ -173,4 +173,5 @@ def precision_recall_f1(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def ratio(part: np.ndarray, whole: np.ndarray, *, empty: float = 0.0) -> np.ndarray:
     """`part / whole`, and `empty` where the whole is 0."""
-    return np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, empty), where=whole != 0)
+    found: np.ndarray = np.divide(part, whole, out=np.full(np.broadcast(part, whole).shape, empty), where=whole != 0)
+    return found

@@ -26,7 +26,7 @@ from lightadapt.tasks.decoding.doubt import Doubt, doubt_between
 from lightadapt.tasks.decoding.entities import Entity, decode_entities
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import softmax
-from lightadapt.tasks.decoding.temperature import find_temperature_of_each, temper_each
+from lightadapt.tasks.decoding.temperature import find_power
 from lightadapt.tasks.encoding.alignment import WordWindow, tokenize_windows, words_inside
 from lightadapt.tasks.encoding.entities import (
     EntityExample,
@@ -263,15 +263,12 @@ class NER(LabelledTask):
     def temperature_for(
         self, examples: Sequence[EntityExample], predictions: Sequence[Sequence[Entity]]
     ) -> float | None:
-        """That of the scores of the entities that are predicted, which are what is shown."""
+        """The power of the scores, which are what is shown of the probabilities of tags."""
         found = self.certainties(examples, predictions)
-        return find_temperature_of_each(*zip(*found, strict=True)) if found else None
+        return find_power(*zip(*found, strict=True)) if found else None
 
     def tempered(self, predictions: Sequence[Sequence[Entity]], temperature: float) -> list[list[Entity]]:
-        return [
-            [each._replace(score=float(temper_each(np.array(each.score), temperature))) for each in entities]
-            for entities in predictions
-        ]
+        return [[each._replace(score=each.score**temperature) for each in entities] for entities in predictions]
 
     def present(self, example: EntityExample, prediction: Sequence[Entity], *, scores: bool) -> list[dict[str, Any]]:
         """The entities as dicts, in tokens where the record came as tokens; a score is always there."""

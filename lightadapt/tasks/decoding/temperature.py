@@ -6,7 +6,7 @@ predicted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -42,8 +42,6 @@ def find_temperature(probabilities: Sequence[np.ndarray], right: Sequence[int]) 
         probabilities: `(K,)` of each of N records, whose K may differ.
         right: the number of the right answer of each.
     """
-    from scipy.optimize import minimize_scalar
-
     most, count = max(map(len, probabilities)), len(probabilities)
     logs, there = np.full((count, most), np.log(SMALLEST)), np.zeros((count, most), dtype=bool)
     for row, values in enumerate(probabilities):
@@ -53,16 +51,40 @@ def find_temperature(probabilities: Sequence[np.ndarray], right: Sequence[int]) 
     targets = there * spread / there.sum(1, keepdims=True)
     targets[np.arange(count), list(right)] += 1 - spread
 
-    def loss(log_temperature: float) -> float:
-        scaled = np.where(there, logs / np.exp(log_temperature), -np.inf)
+    def loss(temperature: float) -> float:
+        scaled = np.where(there, logs / temperature, -np.inf)
         top = scaled.max(1, keepdims=True)
         total = top + np.log(np.exp(scaled - top).sum(1, keepdims=True))
         return float((targets * np.where(there, total - scaled, 0.0)).sum() / count)
 
-    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    return _lowest(loss)
 
 
 def find_temperature_of_each(probabilities: Sequence[float], held: Sequence[bool]) -> float:
     """As `find_temperature`, of answers that hold or not each by itself."""
     return find_temperature([np.array([p, 1 - p]) for p in probabilities], [0 if one else 1 for one in held])
+
+
+def find_power(scores: Sequence[float], right: Sequence[bool]) -> float:
+    """The power T that makes scores likeliest where nothing is known but the score of the answer itself.
+
+    `score^T` leaves 0 and 1 where they are and has no middle, unlike odds: of many answers, the best may well have less
+    than one half. The targets are as in `find_temperature`.
+    """
+    logs, spread = np.log(np.clip(scores, SMALLEST, 1 - 1e-12)), 1 / (len(scores) + 2)
+    targets = np.where(right, 1 - spread / 2, spread / 2)
+
+    def loss(power: float) -> float:
+        raised = power * logs
+        return float(-(targets * raised + (1 - targets) * np.log(-np.expm1(raised))).mean())
+
+    return _lowest(loss)
+
+
+def _lowest(loss: Callable[[float], float]) -> float:
+    """The temperature at which a loss is lowest."""
+    from scipy.optimize import minimize_scalar
+
+    bounds = (np.log(LOWEST), np.log(HIGHEST))
+    found = minimize_scalar(lambda log: loss(float(np.exp(log))), bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
