@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
 
 from lightadapt.data import Data
 from lightadapt.errors import LightAdaptError, listed, nearest, shown
-from lightadapt.evaluation.groups import Groups
-from lightadapt.evaluation.intervals import NO_SHARES, SEED, USUAL, Interval, check_confidence, in_parts, intervals_of
+from lightadapt.evaluation.difference import Difference
+from lightadapt.evaluation.intervals import USUAL, check_confidence
+from lightadapt.evaluation.paired import interval_of, mcnemar_test, permutation_test
 from lightadapt.evaluation.scores import Scores
-from lightadapt.metrics import LOWER_IS_BETTER, OF_HUNDRED, Rescored, Tally
+from lightadapt.metrics import LOWER_IS_BETTER, Rescored
 from lightadapt.tasks import LabelledTask, Task
 
 OF_ONE_LABEL = "accuracy"
@@ -30,53 +28,6 @@ class Evaluated(Protocol):
 
     def evaluate(self, data: Data, *, columns: Any = None, on_error: str = "raise") -> Scores:
         """Its metrics on labelled data."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """What `compare_models` finds; it prints as a sentence."""
-
-    metric: str
-    """What is compared."""
-    difference: float
-    """The metric of b less that of a."""
-    low: float
-    """The lower end of the interval of the difference."""
-    high: float
-    """The upper end."""
-    p: float
-    """How often chance alone would make a difference of this size, or a larger one."""
-    n: int
-    """Records."""
-    better: str | None
-    """`"a"` or `"b"`; None where no difference can be told: p is not below 1 - confidence, or the interval holds 0."""
-    a: float
-    """The metric of a."""
-    b: float
-    """The metric of b."""
-    confidence: float
-    """Of the interval."""
-    test: str
-    """How p was found: `exact McNemar`, or `paired permutation`."""
-    on: str
-    """The records, in words."""
-    names: tuple[str, str] = ("a", "b")
-    """What a and b are called in the sentence."""
-
-    def __str__(self) -> str:
-        factor, unit = _unit(self.metric, max(abs(self.a), abs(self.b)))
-        chance = f"p < {10**-4:.4f}" if self.p < 10**-4 else f"p = {self.p:.2g}"
-        facts = f"({self.metric}, {self.on}; {chance})"
-        if self.better is None:
-            by = f"{factor * self.difference:.3g}{unit}"
-            if self.low < self.high:
-                by += f", and may be from {factor * self.low:.3g} to {factor * self.high:.3g}"
-            return f"No difference can be told: {self.names[1]} less {self.names[0]} is {by} {facts}."
-        winner = self.names[self.better == "b"]
-        size = f"{factor * abs(self.difference):.3g} ± {factor * (self.high - self.low) / 2:.2g}{unit}"
-        return f"{winner} is better by {size} {facts}."
-
-    __repr__ = __str__
 
 
 def compare_models(
@@ -147,9 +98,9 @@ def difference_of(
     if type(first) is not type(second) or isinstance(first, Rescored):
         _check_alike(a, b)
     both, value = first.joined(second), b[chosen] - a[chosen]
-    interval = _interval(both, groups, chosen, value, confidence)
+    interval = interval_of(both, groups, chosen, value, confidence)
     exact = chosen == OF_ONE_LABEL and groups.kind is None
-    p = _mcnemar(a, b) if exact else _permuted(both, groups, chosen, value)
+    p = mcnemar_test(a.evidence.right, b.evidence.right) if exact else permutation_test(both, groups, chosen, value)
     told = p < 1 - confidence and not interval.low <= 0 <= interval.high
     less = chosen in LOWER_IS_BETTER or (chosen == a.task.headline and not a.task.greater_is_better)
     return Difference(
@@ -235,69 +186,3 @@ def _check_alike(a: Scores, b: Scores) -> None:
 def _no_metric(metric: str, known: Sequence[str]) -> LightAdaptError:
     names = list(dict.fromkeys(known))
     return LightAdaptError(f"metric={shown(metric)}: {nearest(metric, names)}Metrics: {', '.join(names)}.")
-
-
-# ---- the difference
-
-
-class _Differences(Tally):
-    """The metric of b less that of a, for any choice of the records that both answered."""
-
-    def __init__(self, both: Tally, metric: str) -> None:
-        self.both, self.metric = both, metric
-        self.resamples = both.resamples  # type: ignore[misc]
-
-    def __len__(self) -> int:
-        return len(self.both) // 2
-
-    def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        none = np.zeros_like(weights)
-        sides = [self._metric(np.hstack(each)) for each in ((weights, none), (none, weights))]
-        return {self.metric: sides[1] - sides[0]}
-
-    def swapped(self, weights: np.ndarray) -> np.ndarray:
-        """The same where the records of weight 1 have changed sides."""
-        sides = [self._metric(np.hstack(each)) for each in ((1 - weights, weights), (weights, 1 - weights))]
-        found: np.ndarray = sides[1] - sides[0]
-        return found
-
-    def _metric(self, weights: np.ndarray) -> np.ndarray:
-        return self.both.scores(weights)[self.metric]
-
-    def joined(self, other: Any) -> Any:
-        raise NotImplementedError
-
-
-def _interval(both: Tally, groups: Groups, metric: str, value: float, confidence: float) -> Interval:
-    """The interval of a difference; of one that no draw has, its value alone."""
-    differences = _Differences(both, metric)
-    found = intervals_of(differences, groups, {metric: value}, confidence, differences=True)
-    return found.get(metric, Interval(value, value, confidence))
-
-
-def _permuted(both: Tally, groups: Groups, metric: str, value: float) -> float:
-    """How many of the permutations, the true one among them, give a difference as large (Noreen 1989)."""
-    differences, chance = _Differences(both, metric), np.random.default_rng(SEED)
-    as_large = 0
-    for rows in in_parts(both.permutations, len(groups.numbers)):
-        sides = chance.integers(2, size=(rows, groups.size))[:, groups.numbers].astype(np.float64)
-        found = differences.swapped(sides)
-        as_large += int((np.abs(found) >= abs(value) * (1 - 1e-9) - 1e-12).sum())
-    return (1 + as_large) / (1 + both.permutations)
-
-
-def _mcnemar(a: Scores, b: Scores) -> float:
-    """Two-sided, exact: of the records that one alone gets right, how many are whose, as of a fair coin."""
-    from scipy.stats import binomtest
-
-    only_a = only_b = 0
-    for one, other in zip(a.evidence.right, b.evidence.right, strict=True):
-        only_a, only_b = only_a + (one and not other), only_b + (other and not one)
-    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
-
-
-def _unit(metric: str, value: float) -> tuple[float, str]:
-    """By what a difference is multiplied, and in what it is then."""
-    if metric in OF_HUNDRED:
-        return 1.0, " points"
-    return (1.0, "") if metric in NO_SHARES or value > 1 else (100.0, " points")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from lightadapt.errors import LightAdaptError, shown
 from lightadapt.evaluation.groups import Groups
-from lightadapt.metrics import LOWER_IS_BETTER, OF_HUNDRED, Tally
+from lightadapt.metrics import LOWER_IS_BETTER, OF_HUNDRED
 from lightadapt.numbers import is_number
 
 SEED = 0
@@ -22,6 +22,17 @@ BLOCKS = 500
 """Parts of the data that are left out in turn, at most, to see how skewed a metric is."""
 NO_SHARES = (*LOWER_IS_BETTER, *OF_HUNDRED, "pearson", "spearman")
 """Metrics that are no share of something, between 0 and 1."""
+
+
+class Scored(Protocol):
+    """What gives metrics for any choice of the records: a `Tally`, or the differences of two."""
+
+    @property
+    def resamples(self) -> int:
+        """The choices that a bootstrap makes."""
+
+    def scores(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The metrics `(R,)` of choices `(R, N)`."""
 
 
 class Interval(NamedTuple):
@@ -51,7 +62,7 @@ def check_confidence(confidence: object) -> None:
 
 
 def intervals_of(
-    tally: Tally, groups: Groups, scores: Mapping[str, float], confidence: float, *, differences: bool = False
+    tally: Scored, groups: Groups, scores: Mapping[str, float], confidence: float, *, differences: bool = False
 ) -> dict[str, Interval]:
     """An interval for each metric, by drawing groups with replacement.
 
@@ -106,7 +117,7 @@ def in_parts(count: int, width: int) -> Iterator[int]:
         yield min(most, count - start)
 
 
-def _stacked(tally: Tally, parts: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
+def _stacked(tally: Scored, parts: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
     """The metrics of all choices, NaN in parts that have none of a name."""
     found = [(len(weights), tally.scores(weights)) for weights in parts]
     names = dict.fromkeys(name for _, scores in found for name in scores)

@@ -31,7 +31,7 @@ from lightadapt.tasks.decoding.judgement import Judgement
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lightadapt.evaluation.comparing import Difference
+    from lightadapt.evaluation.difference import Difference
 
 
 @dataclass(frozen=True)

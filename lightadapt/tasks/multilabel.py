@@ -106,8 +106,9 @@ class MultiLabel(LabelledTask):
     def with_threshold(self, threshold: float) -> MultiLabel:
         check_threshold(threshold, alone=True)
         temperature = self.fitted.temperature
-        raw = threshold if temperature is None else float(temper_each(np.array(threshold), 1 / temperature))
-        return replace(self, threshold=raw)
+        if temperature is not None:  # what is kept is a raw one, of which 0 and 1 are none
+            threshold = float(np.clip(temper_each(np.array(threshold), 1 / temperature), 1e-300, 1 - 1e-16))
+        return replace(self, threshold=threshold)
 
     def threshold_of(self, label: Label) -> float:
         """The probability from which a label is predicted.
