@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import floor, log10
 
 from lightadapt.evaluation.intervals import NO_SHARES
 from lightadapt.metrics import OF_HUNDRED
@@ -41,16 +42,16 @@ class Difference:
 
     def __str__(self) -> str:
         factor, unit = _unit(self.metric, max(abs(self.a), abs(self.b)))
-        chance = f"p < {10**-4:.4f}" if self.p < 10**-4 else f"p = {self.p:.2g}"
+        half = factor * (self.high - self.low) / 2
+        digits = min(4, max(0, 1 - floor(log10(half)))) if half > 1e-9 else 1
+        size, low, high = (f"{factor * each:.{digits}f}" for each in (self.difference, self.low, self.high))
+        chance = "p < 0.0001" if self.p < 10**-4 else f"p = {self.p:.2g}"
         facts = f"({self.metric}, {self.on}; {chance})"
         if self.better is None:
-            by = f"{factor * self.difference:.3g}{unit}"
-            if self.low < self.high:
-                by += f", and may be from {factor * self.low:.3g} to {factor * self.high:.3g}"
-            return f"No difference can be told: {self.names[1]} less {self.names[0]} is {by} {facts}."
+            reach = f", and may be from {low} to {high}" if half > 1e-9 else ""
+            return f"No difference can be told: {self.names[1]} less {self.names[0]} is {size}{unit}{reach} {facts}."
         winner = self.names[self.better == "b"]
-        size = f"{factor * abs(self.difference):.3g} ± {factor * (self.high - self.low) / 2:.2g}{unit}"
-        return f"{winner} is better by {size} {facts}."
+        return f"{winner} is better by {size.lstrip('-')} ± {half:.{digits}f}{unit} {facts}."
 
     __repr__ = __str__
 

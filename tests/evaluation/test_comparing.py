@@ -29,7 +29,7 @@ def test_a_plain_difference_is_a_plain_sentence():
     assert found.low < found.difference < found.high
     half = 50 * (found.high - found.low)
     assert str(found).startswith(
-        f"b is better by {100 * found.difference:.3g} ± {half:.2g} points (accuracy, 1,000 rec"
+        f"b is better by {100 * found.difference:.1f} ± {half:.1f} points (accuracy, 1,000 rec"
     )
     turned = la.compare_models(b, a)
     assert (turned.better, turned.p) == ("a", found.p)
@@ -64,7 +64,7 @@ def test_of_an_error_the_smaller_is_better():
     found = la.compare_models(regressed([1.0, -1.0] * 50), regressed([0.1, -0.1] * 50), metric="rmse")
     assert found.better == "b"
     assert found.difference == pytest.approx(-0.9)
-    assert str(found).startswith("b is better by 0.9 ±")
+    assert str(found).startswith("b is better by 0.9 ± 0.0 (rmse")
 
 
 def test_chance_is_called_better_as_seldom_as_it_should_be():
@@ -82,7 +82,7 @@ def test_no_difference_can_be_told():
     b = classified([True] * 48 + [False] * 49 + [True] * 3)
     found = la.compare_models(a, b)
     assert found.better is None
-    assert str(found).startswith("No difference can be told: b less a is 1 points, and may be from -")
+    assert str(found).startswith("No difference can be told: b less a is 1.0 points, and may be from -")
     same = la.compare_models(a, a)
     assert (same.difference, same.p, same.low, same.high) == (0, 1, 0, 0)
 

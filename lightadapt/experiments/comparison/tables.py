@@ -42,11 +42,12 @@ def as_table(comparison: Comparison, metric: str | None = None) -> Table:
     )
     table.add_column("method", no_wrap=True)
     table.add_column(_score_column(comparison, metric).replace(", ", "\n"), no_wrap=True)
-    for name in (INTERVAL, *COSTS):
+    for name in COSTS:
         heading = name.replace(" ", "\n").replace("/", "\n/")  # narrow, to fit into 80 letters
         table.add_column(heading, justify="right", no_wrap=True)
-    for cells in _rows_of(comparison, metric):
-        table.add_row(*map(Text, cells))
+    for method, score, interval, *costs in _rows_of(comparison, metric):
+        below_score = f"\n{interval}" if interval else ""  # beside it there is no room
+        table.add_row(*map(Text, [method, f"{score}{below_score}", *costs]))
     return table
 
 
@@ -56,8 +57,10 @@ def as_markdown(comparison: Comparison, metric: str | None = None) -> str:
     Raises:
         LightAdaptError: the runs have no such metric.
     """
-    head = ["method", _score_column(comparison, metric), INTERVAL, *COSTS]
-    table = markdown.as_table(head, _rows_of(comparison, metric))
+    rows = [["method", _score_column(comparison, metric), INTERVAL, *COSTS], *_rows_of(comparison, metric)]
+    if not any(row.interval for row in comparison.rows(metric)):  # as in what earlier versions kept
+        rows = [[method, score, *costs] for method, score, _, *costs in rows]
+    table = markdown.as_table(rows[0], rows[1:])
     return "\n\n".join([table, *_reasons(comparison), describe_setting(comparison)])
 
 
