@@ -52,26 +52,36 @@ class Unlearned(Reader):
         return decoded(self.runner.adaptation, form, view, examples, features, sizes, batch_tokens=batch_tokens)
 
 
-def check_before(runner: Runner) -> None:
+def check_before(runner: Runner, *, disabled: bool) -> None:
     """Raise where nothing tells what an adaptation scored before it learned.
+
+    Args:
+        disabled: whether adapters are switched off already.
 
     Raises:
         LightAdaptError: why, and what to do.
     """
     runner.require_labels()
-    adaptation, design = runner.adaptation, runner.adaptation.design
-    way = f"Evaluate it before fit: adapt(…, {runner.task.name!r}).evaluate(data)."
+    reason = _why_not(runner, disabled)
+    if reason is not None:
+        raise LightAdaptError(f"The score before cannot be had: {reason}")
+
+
+def _why_not(runner: Runner, disabled: bool) -> str | None:
+    """Why nothing tells it, and what to do, as the end of a sentence; None where something does."""
+    if disabled:
+        return "the adapter is switched off already. Leave the block that did so first."
+    adaptation, design, task = runner.adaptation, runner.adaptation.design, runner.task
+    way = "Adapt the base anew, and evaluate that before it learns."
     if design.plan.unfrozen or design.method.rewrites_base:
-        raise LightAdaptError(f"before=True: method {design.method.name!r} has changed the base itself. {way}")
-    if adaptation.base.trained_head and not runner.task.uses_lm_head(runner.family):
-        raise LightAdaptError(
-            f"before=True: the head came trained with {design.blueprint.source.name}, and has learned more since. {way}"
-        )
-    if type(runner.task).guesses is Task.guesses and not runner.task.uses_lm_head(runner.family):
-        raise LightAdaptError(
-            f"before=True: task {runner.task.name!r} does not say what can be answered before it has learned: its "
-            f"class needs guesses(…). {way}"
-        )
+        return f"method {design.method.name!r} has changed the base itself. {way}"
+    if task.uses_lm_head(runner.family):
+        return None
+    if adaptation.base.trained_head:
+        return f"the head came trained with {design.blueprint.source.name}, and has learned more since. {way}"
+    if type(task).guesses is Task.guesses:
+        return f"task {task.name!r} has no answers for a head that has learned nothing: its class lacks guesses. {way}"
+    return None
 
 
 def add_before(runner: Runner, scores: Scores) -> None:

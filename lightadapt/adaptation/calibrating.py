@@ -29,10 +29,8 @@ class Calibration(NamedTuple):
     """How many answers had a probability."""
 
     def __str__(self) -> str:
-        return (
-            f"Temperature {self.temperature:.3f}: expected calibration error {self.before:.3f} before, "
-            f"{self.after:.3f} after, on the {self.answers:,} answers that it was found on."
-        )
+        error = f"calibration error {self.before:.3f} before, {self.after:.3f} after"
+        return f"Temperature {self.temperature:.3f}: {error} ({self.answers:,} answers)."
 
 
 def calibrate(runner: Reader, data: Data, *, columns: Mapping[str, str | int] | None, bad: BadRecords) -> Calibration:

@@ -62,11 +62,9 @@ class Answering(Sharing):
                 record; with `before`, nothing tells any more what the base was.
         """
         bad = BadRecords(on_error)
-        if before:
-            self._several.check_enabled("evaluate(before=True)")
         with self._several.computing(self.runner) as now:
             if before:
-                check_before(now)
+                check_before(now, disabled=self._several.is_disabled)
             now = now.with_shots(shots, columns=columns)
             scores = evaluate(now, data, threshold=threshold, columns=columns, bad=bad, confidence=confidence)
             if before:

@@ -132,7 +132,7 @@ def _check_given(a: Any, b: Any, data: Any) -> None:
     for name, each in (("a", a), ("b", b)):
         if not isinstance(each, (Scores, Evaluated)):
             raise LightAdaptError(
-                f"compare_models: {name} is {shown(each)}. Give an adapted model, or what its evaluate(…) gave."
+                f"compare_models: {name} is {shown(each)}. Give an adapted model, or the scores of one."
             )
     if data is None and not (isinstance(a, Scores) and isinstance(b, Scores)):
         raise LightAdaptError("compare_models(a, b, data): give the labelled records on which the two are compared.")
@@ -179,7 +179,7 @@ def _check_alike(a: Scores, b: Scores) -> None:
     if a.task != b.task:
         raise LightAdaptError(
             f"compare_models: a and b do task {a.task.name!r} with other settings, which has no tally to compare them "
-            "by. Define tally(…) in the class of the task, or train both with the same settings."
+            "by. Give the class of the task a tally, or train both with the same settings."
         )
 
 

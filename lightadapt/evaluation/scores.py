@@ -224,7 +224,7 @@ class Scores(dict[str, float]):
         et al., 2017; Naeini et al., 2015). Several labels: what is right, missed and too many per label instead of the
         matrix. Entities: confusion and bars. Regression: predicted over true values. Others: the metrics.
 
-        The title has the metrics with their intervals, which bars of metrics show, too.
+        The title has the interval of the headline; bars of metrics show all.
 
         Args:
             path: a file to write the figure to as well: `.png`, `.svg` or `.pdf`.
@@ -238,8 +238,8 @@ class Scores(dict[str, float]):
         target, given = check_path(path), self._evidence
         if not len(given.examples):
             raise LightAdaptError("The data holds no record, so there is nothing to plot.")
-        values = "  ".join(
-            f"{name} {value:.4g} {self.intervals.get(name, '')}".rstrip() for name, value in self.items()
-        )
+        values = "  ".join(f"{name} {value:.4g}" for name, value in self.items())
+        headline = next(iter(self.intervals.items()), None)
+        values += "" if headline is None else f"  ({headline[0]} in {headline[1]})"
         title = f"{given.task.name}, {len(given.examples):,} records: {values}"
         return finish(draw_charts(charts_of(self, given), title), target)

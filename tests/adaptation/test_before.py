@@ -114,8 +114,11 @@ def test_what_nobody_knows_any_more_is_refused_before_anything_is_computed(tiny,
     monkeypatch.setattr(type(adapted.runner), "predict", lambda *_, **__: pytest.fail("computed before the refusal"))
     with pytest.raises(la.LightAdaptError, match="method 'full' has changed the base itself"):
         adapted.evaluate(messages, before=True)
+    trained = la.adapt(as_learned(adapted).merge(), "classification", tokenizer=adapted.tokenizer)
+    with pytest.raises(la.LightAdaptError, match="the head came trained with"):
+        trained.evaluate(messages, before=True)
     adapted = la.adapt(tiny("bert"), "classification", labels=messages)
-    with adapted.disable(), pytest.raises(la.LightAdaptError, match="leave the block first"):
+    with adapted.disable(), pytest.raises(la.LightAdaptError, match="Leave the block that did so"):
         adapted.evaluate(messages, before=True)
     for wrong, reason in (
         (95, r"95 % is 0\.95"),

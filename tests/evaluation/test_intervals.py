@@ -37,7 +37,8 @@ def test_intervals_are_printed_and_the_dict_stays_one():
     assert "60 records; 95 % intervals by the bootstrap; calibration error" in str(scores)
     assert repr(scores) == repr(dict(scores))
     title = scores.plot().texts[0].get_text()
-    assert f"accuracy 0.6667 [{low:.4g}, {high:.4g}]" in title
+    assert title.startswith("classification, 60 records: accuracy 0.6667  macro_f1 0.5556")
+    assert title.endswith(f"(accuracy in [{low:.4g}, {high:.4g}])")
 
 
 def test_coverage_of_accuracy_and_correlation():
