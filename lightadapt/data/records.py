@@ -31,7 +31,8 @@ class Records:
     """Which of the files each record was read from."""
 
     documents: Sequence[int] | None = None
-    """The document that each record is a part of, by numbers, where the file says where one begins."""
+    """The document that each record is a part of, by numbers, where a file tells: by a line that begins one, or by
+    several records in one."""
     needed: Sequence[str] | None = None
     """The fields of the task that they were read for; None: for none."""
     fields: Sequence[Any] | None = None

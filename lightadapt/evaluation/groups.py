@@ -55,14 +55,13 @@ class Groups(NamedTuple):
 def groups_of(records: Records, task: Task) -> Groups:
     """The groups of the records by what the data tells first, where that makes ten groups or more.
 
-    A field that names the document; the documents of a CoNLL file (`-DOCSTART-`); the line of a file that several
-    records come from, as of nested articles; the fields by which the task knows what belongs together (a title or a
+    A field that names the document; the documents of a CoNLL file (`-DOCSTART-`), or what holds several records in a
+    file, as articles of SQuAD do; the fields by which the task knows what belongs together (a title or a
     context of questions, the context of choices). Else each record is a group of its own.
     """
     ways: list[tuple[Sequence[Any] | None, str]] = [
         *((_values(records, name), kind) for name, kind in DOCUMENT_FIELDS.items()),
         (records.documents, "documents"),
-        (_lines(records), "lines"),
         *((_values(records, name), f"{name}s") for name in task.group_fields),
     ]
     for values, kind in ways:
@@ -76,14 +75,6 @@ def _values(records: Records, name: str) -> list[Any] | None:
     """What each record has in a field; None where some have nothing there, or what cannot be compared."""
     found = [record.get(name) for record in records.items]
     return found if all(isinstance(each, Hashable) and each not in (None, "") for each in found) else None
-
-
-def _lines(records: Records) -> list[tuple[int, int]] | None:
-    """The file and the line of each record, where all are known."""
-    if records.lines is None or not all(records.lines):
-        return None
-    files = records.file_of or [0] * len(records)
-    return list(zip(files, records.lines, strict=True))
 
 
 def _numbered(values: Iterable[Hashable], kind: str) -> Groups | None:

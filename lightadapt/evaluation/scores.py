@@ -137,7 +137,7 @@ class Scores(dict[str, float]):
 
         By the bootstrap (BCa; Efron 1987), with the same draws each time. Where records come in documents, documents
         are drawn, as their records resemble each other: by a field `document_id`, `doc_id`, `document` or `article_id`,
-        by `-DOCSTART-` in a CoNLL file, by the line that several records come from, of questions by `title` or
+        by `-DOCSTART-` in a CoNLL file, by what holds several records (an article of SQuAD), of questions by `title` or
         `context`, and of choices by `context`. That needs ten documents at least; else records are drawn.
 
         An interval tells of the records alone. It says nothing of how scores differ from one training to the next, or

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import time
 
@@ -99,6 +100,13 @@ def test_questions_of_one_context_are_drawn_together():
     assert (found.size, found.described) == (15, "60 records of 15 contexts")
     titled = [{**record, "title": str(number // 5)} for number, record in enumerate(records)]
     assert groups_of(la.QA().read(titled), la.QA()).described == "60 records of 12 titles"
+
+
+def test_questions_of_one_article_are_drawn_together(write):
+    question = {"question": "Who wrote it?", "answers": [{"text": "Maria", "answer_start": 0}]}
+    paragraph = {"context": "Maria wrote it.", "qas": [question] * 2}
+    path = write("squad.json", json.dumps({"data": [{"title": "x", "paragraphs": [paragraph] * 3}] * 11}))
+    assert groups_of(la.QA().read(path), la.QA()).described == "66 records of 11 documents"
 
 
 def test_documents_of_a_conll_file_are_known(write):
