@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.data import Data, Record, Records, is_collection
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError, shown
-from lightadapt.metrics import Confusion, LabelConfusion, Report
+from lightadapt.metrics import Confusion, LabelConfusion, Report, Rescored, Tally
 from lightadapt.registry import Registry
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.encoding.features import Encoded, filler, pad, unpad
@@ -61,6 +61,8 @@ class Task(ABC):
     """Whether the tokenizer must know where its tokens lie in the text."""
     looks_back: ClassVar[bool] = False
     """Whether `remarks` are to be made on the validation data when a training has ended."""
+    group_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields whose records with one value are of one piece, such as questions about one context."""
 
     columns: Mapping[str, str | int] | None = field(default=None, kw_only=True)
     """`{field: column}` for fields that have another name in the data; a number counts those of a CoNLL file."""
@@ -77,7 +79,7 @@ class Task(ABC):
 
     def as_json(self) -> dict[str, Any]:
         """What `task_of_json` makes the task of again, with its labels, which are kept apart."""
-        return {"name": self.name, "settings": self.settings(), "fitted": asdict(self.fitted)}
+        return {"name": self.name, "settings": self.settings(), "fitted": self.fitted.as_json()}
 
     # ---- records
 
@@ -146,7 +148,7 @@ class Task(ABC):
 
     def prepare(self, examples: Sequence[Any], *, fresh_head: bool) -> Task:
         """The task as it learns from these examples; `fresh_head` says whether its head has learned nothing yet."""
-        return self
+        return self.uncalibrated()
 
     @property
     def output_scale(self) -> tuple[float, float] | None:
@@ -283,6 +285,37 @@ class Task(ABC):
     @abstractmethod
     def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> tuple[dict[str, float], Report]:
         """The metrics, headline first, and the report per class."""
+
+    def tally(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Tally:
+        """What the metrics of `score` need to know of each record; by default each choice of them is scored anew."""
+        return Rescored(lambda *sides: self.score(*sides)[0], examples, predictions)
+
+    def guesses(self, examples: Sequence[Any]) -> list[Any] | None:
+        """The best predictions for labelled examples that need no text, the same for all; None where there are none."""
+        return None
+
+    # ---- probabilities that are right as often as they say
+
+    def temperature_for(self, examples: Sequence[Any], predictions: Sequence[Any]) -> float | None:
+        """The temperature that suits predictions for labelled examples; None for a task whose answers have none."""
+        return None
+
+    def tempered(self, predictions: Sequence[Any], temperature: float) -> list[Any]:
+        """Predictions with probabilities of another temperature, and the same answers."""
+        return list(predictions)
+
+    def calibrated(self, predictions: list[Any]) -> list[Any]:
+        """Predictions from raw probabilities, with those of the temperature that was found."""
+        temperature = self.fitted.temperature
+        return predictions if temperature is None else self.tempered(predictions, temperature)
+
+    def with_temperature(self, temperature: float | None) -> Task:
+        """The task with another temperature; None: with raw probabilities."""
+        return replace(self, fitted=replace(self.fitted, temperature=temperature))
+
+    def uncalibrated(self) -> Task:
+        """The task with raw probabilities."""
+        return self if self.fitted.temperature is None else self.with_temperature(None)
 
     def remarks(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[str]:
         """What has to be said of predictions for labelled examples, a sentence each; nothing where they are usual."""
