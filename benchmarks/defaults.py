@@ -21,7 +21,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,11 @@ GUIDED = {"conll": "ner", "squad": "qa", "trec6": "classification", "sst2": "cla
     "banking77": "classification"
 }
 """Data sets for whose form benchmarks/recipes has a guide, and its task."""
+CHANGED: Mapping[str, Mapping[str, Any]] = {
+    "lora+base-dropout": {"base_dropout": True},
+    "lora+half-rate": {"learning_rate": 5e-4, "head_learning_rate": 5e-3},
+}
+"""LoRA with an option of `fit`: defaults that were considered."""
 Row = dict[str, Any]
 
 
@@ -80,8 +85,8 @@ def measure(
         assert ours is not None, "lora comes first"
         found = follow_guide(GUIDED[name], task, path, train, test, round(ours["epochs"]), seed)
     else:
-        adapted = la.adapt(path, task, method, seed=seed)
-        found = learn(adapted, train, test, None)
+        adapted = la.adapt(path, task, "lora" if method in CHANGED else method, seed=seed)
+        found = learn(adapted, train, test, None, **CHANGED.get(method, {}))
     return {**found, "wall": round(time.perf_counter() - start, 1), "versions": versions()}
 
 
@@ -139,7 +144,7 @@ def pairs(kept: Kept, method: str, than: str) -> dict[tuple[str, str, int], list
 def methods_table(kept: Kept) -> str:
     """A line a method: how it stands to full fine-tuning, over cells of data set, model and size."""
     rows = []
-    for method in METHODS:
+    for method in (*METHODS, *CHANGED):
         cells = [statistics.mean(each) for each in pairs(kept, method, "full").values()]
         if not cells or method == "full":
             continue
@@ -189,7 +194,7 @@ def main() -> int:
         renew("quality.md", "defaults", as_tables(kept))
         return 0
     names = names_of(parser, options.only, SETS)
-    methods = names_of(parser, options.methods, METHODS)
+    methods = names_of(parser, options.methods, [*METHODS, *CHANGED])
     if lacks(options.data, [file for name in names for file in DATA_SETS[name].files]):
         return 1
     set_up(options.threads)
