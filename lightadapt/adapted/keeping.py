@@ -94,7 +94,7 @@ class Keeping(Sharing):
             )
         self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:
-            check_learned(now)
+            check_learned(now, "merge()", "of the merged model")
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
 
@@ -123,8 +123,8 @@ class Keeping(Sharing):
             columns: `{field: column}` for fields that have another name in `check`.
 
         Raises:
-            LightAdaptError: the format is unknown, a package for it is missing, it cannot hold this method or task, or
-                what it gives is not what this gives; nothing is written then.
+            LightAdaptError: the format is unknown, a package for it is missing, it cannot hold this method or task, the
+                head has learned nothing, or what it gives is not what this gives; nothing is written then.
             ArtifactError: the folder holds other files, or cannot be written.
         """
         if is_sharded(self.model):

@@ -77,16 +77,21 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
     return model
 
 
-def check_learned(runner: Runner) -> None:
-    """Raise where the head of the merged model would be a random one.
+def check_learned(runner: Runner, call: str, place: str, other: str = "") -> None:
+    """Raise where the head that leaves would be a random one, whether or not labels can be told by their names.
+
+    Args:
+        call: what was asked for.
+        place: where the head would be.
+        other: what else than training there is, as the end of a sentence.
 
     Raises:
         LightAdaptError: it has learned nothing.
     """
     if runner.adaptation.head.is_untouched:
         raise LightAdaptError(
-            "merge(): nothing has been learned yet, so the head of the merged model would be a random one. Train it "
-            "with fit(…) first."
+            f"{call}: nothing has been learned yet, so the head {place} would be a random one. Train it with fit(…) "
+            f"first{other}."
         )
 
 
