@@ -85,7 +85,9 @@ def export(
     format.require_packages()
     format.check(runner)
     if format.with_head:
-        other = ", or export to 'sentence-transformers', which leaves the head out" if runner.family == "encoder" else ""
+        other = (
+            ", or export to 'sentence-transformers', which leaves the head out" if runner.family == "encoder" else ""
+        )
         check_learned(runner, f"export({format.name!r})", "in the export", other)
     target = _target(path)
     base = runner.adaptation.design.blueprint.source.name

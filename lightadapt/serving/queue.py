@@ -37,6 +37,7 @@ class Job:
         tell: takes pieces of a text while it is generated; None: all is wanted at the end.
         answer: the predictions; cancelled when nobody waits for them any more.
         given_up: set at the same time, for what is being generated already.
+        request_id: of the request, for what is logged while it is computed.
         stepped: whether its texts are written with those of others token by token, and not by one call.
     """
 
@@ -46,6 +47,7 @@ class Job:
     tell: Callable[[str], None] | None = None
     answer: Future[list[Any]] = field(default_factory=Future)
     given_up: threading.Event = field(default_factory=threading.Event)
+    request_id: str = ""
     stepped: bool = False
     arrived: float = field(default_factory=time.monotonic)
     started: float = 0.0
