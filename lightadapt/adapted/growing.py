@@ -37,6 +37,7 @@ class Growing(Sharing):
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
+        summary: bool = True,
     ) -> Extension:
         """Learn from more data, for the classes that there are and for new ones, and keep what was learned before.
 
@@ -64,6 +65,7 @@ class Growing(Sharing):
             args: any other of `transformers.TrainingArguments`, as a dict or as an object.
             columns: `{field: column}` for fields that have another name in the data.
             on_error: as in `fit`.
+            summary: as in `fit`, of all that was learned by then; without one of what was learned before, none is kept.
 
         Raises:
             DataError: a record cannot be used, or a new label is a known one in another spelling; before training.
@@ -84,6 +86,7 @@ class Growing(Sharing):
                 columns=columns,
                 callbacks=callbacks,
                 on_error=on_error,
+                summary=summary,
             )
 
     @property

@@ -65,6 +65,17 @@ def learn_known(
         return _with_limit(parts, numbers, means, labels, held_out=True)
     if base_learned(runner):
         return None
+    return known_by_distance(vectors, numbers, labels)
+
+
+def known_by_distance(vectors: np.ndarray, numbers: np.ndarray, labels: Sequence[str]) -> KnownClasses:
+    """What tells texts of the classes from others by the distances of the base's vectors from each other.
+
+    Args:
+        vectors: of the base for what was learned, `(N, width)`.
+        numbers: of their classes, `(N,)`.
+        labels: the names of all classes, by their numbers.
+    """
     distances = nearest(vectors, vectors, numbers, numbers, leave_out=True)
     return _with_limit(distances[:, None], numbers, _means(vectors, numbers, len(labels)), labels, held_out=False)
 
@@ -199,8 +210,8 @@ def _check_known(runner: Runner, *, scores: bool) -> TrainingSummary:
     if summary is None or summary.known is None:
         raise LightAdaptError(
             "predict(…, unknown=True): nothing is known of the texts that were learned. fit(…, validation=0.1) with 50 "
-            "records or more keeps what it takes; your own loop, summary=False, a checkpoint, an earlier version "
-            "and a server do not."
+            "records or more keeps what it takes; your own loop, summary=False, a checkpoint, a step before the last, "
+            "an earlier version and a server do not."
         )
     if summary.known.labels != task.outputs():
         raise LightAdaptError(
