@@ -10,6 +10,7 @@ from lightadapt.adaptation.history import History
 from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.adaptation.training_summary import TrainingSummary
+from lightadapt.adaptation.undoing import undone_if_it_fails
 from lightadapt.continual.classes import check_spelling
 from lightadapt.continual.keeping import with_memory_of_fit
 from lightadapt.continual.memory import check_memory, remember
@@ -73,6 +74,8 @@ def extend(
 ) -> Extension:
     """Learn a step, and return what it was; see `Adapted.extend`.
 
+    One that fails or is interrupted leaves the adaptation as it was.
+
     Raises:
         DataError: a record cannot be used; before training starts.
         LightAdaptError: the step cannot be done as asked, or the loss is no longer finite.
@@ -99,23 +102,24 @@ def extend(
     before = kept_as_it_is(runner, past, weights=keep_weights)
     if checked is not None and past.steps and set(map(str, known.values())) - past.steps[-1]["scores"].keys():
         before = _scored(before, scores_by_step(runner, *checked, known, last=past.steps[-1]["step"]))
-    summarized = runner.last_run.summary
-    history, statistics = take_step(runner, learned, past, new, settings, watchers)
-    if summary:
-        _keep_summary(runner, past, summarized, learned.examples, None if checked is None else checked[0])
-    step = len(past.steps)
-    kept = remember(runner, before, learned.examples, learned.records, step, memory)
-    entry = entry_of(
-        step,
-        records=len(learned.examples),
-        classes=new,
-        date=now(),
-        memory=len(kept),
-        replayed=0 if statistics else len(past.memory),
-    )
-    runner.past = replace(before, steps=(*before.steps, entry), memory=kept, statistics=statistics, seen=())
-    if checked is not None:
-        runner.past = _scored(runner.past, scores_by_step(runner, *checked, classes_by_step(runner.past), last=step))
+    summarized, step = runner.last_run.summary, len(past.steps)
+    with undone_if_it_fails(runner):
+        history, statistics = take_step(runner, learned, past, new, settings, watchers)
+        if summary:
+            _keep_summary(runner, past, summarized, learned.examples, None if checked is None else checked[0])
+        kept = remember(runner, before, learned.examples, learned.records, step, memory)
+        entry = entry_of(
+            step,
+            records=len(learned.examples),
+            classes=new,
+            date=now(),
+            memory=len(kept),
+            replayed=0 if statistics else len(past.memory),
+        )
+        runner.past = replace(before, steps=(*before.steps, entry), memory=kept, statistics=statistics, seen=())
+        if checked is not None:
+            scores = scores_by_step(runner, *checked, classes_by_step(runner.past), last=step)
+            runner.past = _scored(runner.past, scores)
     return Extension(history, steps_of(runner))
 
 

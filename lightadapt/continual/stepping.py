@@ -63,6 +63,7 @@ def take_step(
         recipe = first_recipe(runner, learned, settings.recipe)
         start = find_start(runner, learned) if recipe.name == FEW_SHOT.name else None
         lesson = usual_lesson(runner, learned, recipe, start)
+        lesson = replace(lesson, call="extend")
         if start is not None and not start.by_meaning:
             lesson = replace(lesson, rates=_rates(runner, GENTLE))
         history = learn(runner, lesson, None, settings, watchers=watchers)
@@ -129,6 +130,7 @@ def _next_lesson(runner: Runner, learned: Prepared, past: Past, new: Sequence[La
         begin,
         _rates(runner, 1.0),
         title="one more step",
+        call="extend",
     )
 
 

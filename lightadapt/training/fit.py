@@ -116,6 +116,8 @@ class Lesson:
     """The usual learning rates, of the method and of the head."""
     title: str = ""
     """Stands before the progress bar, behind the names of task and method."""
+    call: str = "fit"
+    """What it is a part of. Whoever calls puts the model back when it does not end well, unless it is `fit`."""
 
 
 def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start | None) -> Lesson:
@@ -180,6 +182,7 @@ def learn(
         recipe=lesson.recipe,
         title=", ".join(filter(None, [task.name, runner.adaptation.design.method.name, lesson.title])),
         default_rates=lesson.rates,
+        call=lesson.call,
         seed=runner.adaptation.design.seed,
     )
     run.check()  # from here on the model changes

@@ -66,7 +66,9 @@ def test_it_asks_of_all_that_was_learned(extended):
 
 
 def test_what_was_drift_is_none_when_it_was_learned(learned):
-    texts = [f"{what} {seen} {when}" for what in STARS for seen in SEEN for when in ("tonight.", "last week.", "again.")]
+    texts = [
+        f"{what} {seen} {when}" for what in STARS for seen in SEEN for when in ("tonight.", "last week.", "again.")
+    ]
     assert learned.drift(texts).drifted
     learned.extend([{"text": text, "label": "stars"} for text in texts[::2]], args=QUIET)
     assert learned.drift(texts[1::2]).p_values["new texts"] > 0.05
