@@ -164,6 +164,7 @@ class Engine:
             scores=ask.scores,
             options=ask.options,
             threshold=ask.threshold,
+            unknown=ask.unknown,
         )
 
 

@@ -20,6 +20,7 @@ class Ask:
     scores: bool = False
     options: Mapping[str, Any] | None = None
     threshold: float | None = None
+    unknown: bool = False
     generates: bool = False
     """Whether texts are to be generated, whose tokens are counted."""
     written: bool = False
@@ -69,7 +70,8 @@ class Job:
         mappings = [item for item in self.inputs if isinstance(item, dict)]
         fields = frozenset(key for item in mappings for key in item) if len(mappings) == len(self.inputs) else None
         ask = self.ask
-        return (self.name if ask.generates else None, ask.scores, repr(ask.options), ask.threshold, fields)
+        alone = self.name if ask.generates or ask.unknown else None
+        return (alone, ask.scores, ask.unknown, repr(ask.options), ask.threshold, fields)
 
     @property
     def is_alone(self) -> bool:
