@@ -9,11 +9,11 @@ import numpy as np
 
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.adaptation.vectors import vectors_of
+from lightadapt.base.vectors import vectors_of_meanings
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.pooling import of_length_one
 from lightadapt.heads.prototypes import SCALE
 from lightadapt.tasks.classification import Classification
-from lightadapt.tasks.encoding.texts import TextExample
 from lightadapt.tasks.losses.contrastive import contrasting
 from lightadapt.tasks.losses.objective import Objective
 from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
@@ -121,15 +121,12 @@ def _vectors_of_meanings(runner: Runner, learned: Prepared) -> np.ndarray:
     """`(K, width)`: vectors of length one of what each output means; zeros where it is a mere number."""
     task, outputs = learned.task, learned.view.outputs
     assert isinstance(task, Classification)
-    texts, owners = [], []
-    for label, wordings in zip(task.labels or (), task.meanings(), strict=True):
-        if not str(label).isdigit() or str(label) in (task.descriptions or {}):
-            texts += [TextExample(text, None, None) for text in wordings]
-            owners += [outputs.index(str(label))] * len(wordings)
-    sums = np.zeros((len(outputs), runner.model.config.get_text_config().hidden_size), dtype=np.float32)
-    if texts:
-        np.add.at(sums, owners, vectors_of(runner, texts, task=task))
-    return of_length_one(sums)
+    meanings = [
+        () if name.isdigit() and name not in (task.descriptions or {}) else wordings
+        for name, wordings in zip(outputs, task.meanings_of(outputs), strict=True)
+    ]
+    width = runner.model.config.get_text_config().hidden_size
+    return vectors_of_meanings(meanings, lambda texts: vectors_of(runner, texts, task=task), width)
 
 
 def _left_out_loss(vectors: np.ndarray, places: np.ndarray, sums: np.ndarray, added: np.ndarray) -> float:
