@@ -13,10 +13,12 @@ from lightadapt.base.vectors import vectors_of_meanings
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.pooling import of_length_one
 from lightadapt.heads.prototypes import SCALE
+from lightadapt.tasks import LabelledTask
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.losses.contrastive import contrasting
 from lightadapt.tasks.losses.objective import Objective
-from lightadapt.training.recipe import FEW_SHOT, STANDARD, Recipe
+from lightadapt.tasks.ner import NER
+from lightadapt.training.recipe import FEW_SHOT, FEW_TAGS, STANDARD, Recipe
 
 FEW = 64
 """The most records of a class that are few."""
@@ -32,7 +34,7 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
     """The recipe that was asked for, or the one that suits the data.
 
     Few-shot is for an encoder whose vectors can be compared, with a head that has learned nothing, and at most 64
-    records of each class; or for whatever model can do it, if it is asked for.
+    records of each class; or for whatever model can do it, if it is asked for. Tags of tokens need no such vectors.
 
     Raises:
         LightAdaptError: few-shot was asked for, and this task or model cannot do it.
@@ -44,13 +46,22 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
         if reason:
             raise LightAdaptError(f"recipe='few-shot': {reason}. Leave recipe out, or write recipe='standard'.")
         return _for(learned)
-    counts = Counter(example.label for example in learned.examples) if not reason else Counter()
-    fits = counts and max(counts.values()) <= FEW and runner.pooling is not None and runner.adaptation.head.is_fresh
-    return _for(learned) if fits else STANDARD
+    if reason or not runner.adaptation.head.is_fresh or (runner.pooling is None and not is_of_tags(learned)):
+        return STANDARD
+    assert isinstance(learned.task, LabelledTask)
+    counts = Counter(label for own in learned.task.classes_of(learned.examples) for label in own)
+    return _for(learned) if max(counts.values()) <= FEW else STANDARD
+
+
+def is_of_tags(learned: Prepared) -> bool:
+    """Whether tokens are to be tagged."""
+    return type(learned.task) is NER
 
 
 def _for(learned: Prepared) -> Recipe:
     """The recipe with as many steps as there is to learn: more records of a class bear more passes."""
+    if is_of_tags(learned):
+        return FEW_TAGS
     records_a_class = len(learned.examples) / len(learned.view.outputs)
     return replace(FEW_SHOT, steps_wanted=max(FEW_SHOT.steps_wanted, round(STEPS_A_RECORD * records_a_class)))
 
@@ -63,16 +74,19 @@ def first_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recipe
     Raises:
         LightAdaptError: few-shot was asked for, and this task or model cannot do it.
     """
-    suits = asked is None and runner.pooling is not None and not _why_not_few_shot(runner, learned)
+    by_vectors = runner.pooling is not None and not is_of_tags(learned)
+    suits = asked is None and by_vectors and not _why_not_few_shot(runner, learned)
     return FEW_SHOT if suits else choose_recipe(runner, learned, asked)
 
 
 def _why_not_few_shot(runner: Runner, learned: Prepared) -> str:
     """Why the recipe for few records cannot be had; empty where it can."""
-    if type(learned.task) is not Classification:
-        return f"it is for task 'classification', not {learned.task.name!r}"
+    if type(learned.task) not in (Classification, NER):
+        return f"it is for tasks 'classification' and 'ner', not {learned.task.name!r}"
     if runner.family != "encoder":
         return f"it is for encoders, and {runner.adaptation.design.blueprint.source.name} is a {runner.family}"
+    if is_of_tags(learned):
+        return "" if runner.adaptation.head.is_fresh else "the head has learned something already"
     if any(example.text_pair is not None for example in learned.examples):
         return "it is for single texts, and these records hold pairs"
     if not runner.adaptation.head.reads_hidden_states:
@@ -96,13 +110,15 @@ class Start:
     by_meaning: bool
 
 
-def find_start(runner: Runner, learned: Prepared) -> Start:
-    """For each output the mean direction of its examples, and as much of what it means as is of use.
+def find_start(runner: Runner, learned: Prepared) -> Start | None:
+    """For each output the mean direction of its examples, and as much of what it means as is of use; None for tags.
 
     How much that is, is what tells the examples apart best when each is left out of the mean of its class. What all
     meanings have in common is left out: it would bring all rows closer together, which looks like use where the means
     of classes are of none.
     """
+    if is_of_tags(learned):
+        return None
     names = learned.view.outputs
     places = np.array([names.index(str(example.label)) for example in learned.examples])
     vectors = vectors_of(runner, learned.examples, task=learned.task)
@@ -150,10 +166,11 @@ def take_start(runner: Runner, start: Start) -> None:
     runner.adaptation.head.start_rows_at(start.rows)
 
 
-def few_shot_objective(learned: Prepared, start: Start | None) -> Objective:
-    """The loss to train with."""
+def few_shot_objective(learned: Prepared, start: Start | None) -> Objective | None:
+    """The loss to train with; None: the model's own."""
     task = learned.task
-    assert isinstance(task, Classification)
+    if not isinstance(task, Classification):
+        return task.objective(learned.examples, learned.view)
     contrast = 0.0 if start is not None and start.by_meaning else 1.0
     return contrasting(task.weights(learned.examples, learned.view), task.label_smoothing, contrast)
 

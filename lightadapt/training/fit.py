@@ -24,6 +24,7 @@ from lightadapt.training.few_shot import (
     few_shot_objective,
     few_shot_rates,
     find_start,
+    is_of_tags,
     take_start,
 )
 from lightadapt.training.frozen import FrozenBase
@@ -37,6 +38,7 @@ from lightadapt.training.run import Run
 from lightadapt.training.seen import some_of_each
 from lightadapt.training.self_training import Unlabelled, joined
 from lightadapt.training.settings import Settings
+from lightadapt.training.tag_rows import start_tags
 
 FEW = 8
 """Validation records that show what the metrics are called."""
@@ -139,7 +141,10 @@ def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start
         runner.settle(task)
         if start is not None and runner.adaptation.head.prototypes is None:
             take_start(runner, start)
+        fresh = runner.adaptation.head.is_fresh
         runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
+        if few and fresh and is_of_tags(learned):
+            start_tags(runner, features)
 
     return Lesson(
         learned,
