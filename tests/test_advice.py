@@ -161,7 +161,12 @@ CASES: dict[str, Case] = {
     # ---- few labels
     "the rows of this head are prototypes (recipe='few-shot'), which no class of transformers": (
         lambda here: fit(adapt(here), recipe="few-shot").merge(),
-        lambda here: fit(adapt(here), recipe="standard").merge(),
+        lambda here: [
+            fit(adapt(here), recipe="standard").merge(),
+            fit(adapt(here), recipe="few-shot").save(here.folder / "shipped"),
+            pytest.importorskip("onnxscript")
+            and fit(adapt(here), recipe="few-shot").export(here.folder / "out", "onnx"),
+        ],
     ),
     "Leave recipe out, or write recipe='standard'": (
         lambda here: fit(la.adapt(here.llama, "classification", labels=LABELS), recipe="few-shot"),

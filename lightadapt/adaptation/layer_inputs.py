@@ -32,8 +32,8 @@ def answers_of(runner: Runner, layer: nn.Linear, features: Sequence[Any]) -> lis
         }
         asked = {name: value for name, value in inputs.items() if name not in batch[0].targets}
         taken.clear()
-        runner.model(**asked)
-        hidden = taken[-1]
+        given = runner.model(**asked)
+        hidden = taken[-1] if taken else given.vectors  # prototypes are compared with those
         return [_answers_of(each, rows) for each, rows in zip(batch, hidden.float().cpu().numpy(), strict=True)]
 
     handle = layer.register_forward_pre_hook(lambda module, args: taken.append(args[0]))

@@ -15,7 +15,7 @@ from lightadapt.adapted.sharing import Sharing
 from lightadapt.data import Data
 from lightadapt.errors import LightAdaptError
 from lightadapt.export import Exported, Format, export
-from lightadapt.export.merging import check_learned, merge
+from lightadapt.export.merging import check_learned, check_plain, merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import SAVE
@@ -95,6 +95,7 @@ class Keeping(Sharing):
         self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:
             check_learned(now, "merge()", "of the merged model")
+            check_plain(now)
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
 

@@ -20,7 +20,7 @@ def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> N
     A row is the mean of what goes into the output layer for that output, less that of all features, and as long as the
     other rows are on average (as in Qi et al. 2018, "Low-Shot Learning with Imprinted Weights"); its bias is such that
     the mean input gives what it gives the others on average. A head without such a layer, and an output of no feature,
-    stay as they are.
+    stay as they are. Prototypes are the means themselves.
 
     Args:
         features: with targets, by the outputs that the head has now.
@@ -33,6 +33,11 @@ def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> N
     numbers = [names.index(name) for name in new]
     means = {number: mean for number in numbers if (mean := _mean_of(answers, number)) is not None}
     if not means:
+        return
+    if head.prototypes is not None:
+        with torch.no_grad():
+            for number, mean in means.items():
+                head.prototypes.rows[number] = torch.as_tensor(mean).to(head.prototypes.rows)
         return
     others = [number for number in range(len(names)) if number not in numbers]
     if others:

@@ -17,6 +17,7 @@ from lightadapt.tasks import LabelledTask
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.losses.contrastive import contrasting
 from lightadapt.tasks.losses.objective import Objective
+from lightadapt.tasks.multilabel import MultiLabel
 from lightadapt.tasks.ner import NER
 from lightadapt.training.recipe import FEW_SHOT, FEW_TAGS, STANDARD, Recipe
 
@@ -26,6 +27,9 @@ STEPS_A_RECORD = 5
 """Steps for each record that a class has on average, from 8 on."""
 GENTLE = 0.3
 """The share of the usual learning rate, where rows start at what labels mean."""
+LEAST_LABELS = 10
+"""Labels from which a text can be shared out among them, where several may hold: of a text that goes to all alike, each
+then has no more than the share from which it holds."""
 WEIGHTS_OF_MEANINGS = (0.0, 0.3, 1.0, 2.0)
 """What the description of a class may weigh beside the mean of its records."""
 
@@ -50,7 +54,7 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
         return STANDARD
     assert isinstance(learned.task, LabelledTask)
     counts = Counter(label for own in learned.task.classes_of(learned.examples) for label in own)
-    return _for(learned) if max(counts.values()) <= FEW else STANDARD
+    return _for(learned) if max(counts.values(), default=FEW + 1) <= FEW else STANDARD
 
 
 def is_of_tags(learned: Prepared) -> bool:
@@ -74,25 +78,38 @@ def first_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recipe
     Raises:
         LightAdaptError: few-shot was asked for, and this task or model cannot do it.
     """
-    by_vectors = runner.pooling is not None and not is_of_tags(learned)
+    by_vectors = runner.pooling is not None and type(learned.task) is Classification
     suits = asked is None and by_vectors and not _why_not_few_shot(runner, learned)
     return FEW_SHOT if suits else choose_recipe(runner, learned, asked)
 
 
 def _why_not_few_shot(runner: Runner, learned: Prepared) -> str:
     """Why the recipe for few records cannot be had; empty where it can."""
-    if type(learned.task) not in (Classification, NER):
-        return f"it is for tasks 'classification' and 'ner', not {learned.task.name!r}"
+    if type(learned.task) not in (Classification, MultiLabel, NER):
+        return f"it is for tasks 'classification', 'multilabel' and 'ner', not {learned.task.name!r}"
     if runner.family != "encoder":
         return f"it is for encoders, and {runner.adaptation.design.blueprint.source.name} is a {runner.family}"
     if is_of_tags(learned):
         return "" if runner.adaptation.head.is_fresh else "the head has learned something already"
     if any(example.text_pair is not None for example in learned.examples):
         return "it is for single texts, and these records hold pairs"
+    if isinstance(learned.task, MultiLabel) and (reason := _why_no_shares(learned, learned.task)):
+        return reason
     if not runner.adaptation.head.reads_hidden_states:
         return f"the head of {type(runner.model).__name__} has no output layer on hidden states"
     if runner.adaptation.head.prototypes is None and not runner.adaptation.head.is_fresh:
         return "the head has learned something already"
+    return ""
+
+
+def _why_no_shares(learned: Prepared, task: MultiLabel) -> str:
+    """Why texts cannot be shared out among the labels; empty where they can."""
+    if task.class_weights is not None or task.label_smoothing:
+        return "it knows no class_weights and no label_smoothing where several labels may hold"
+    if len(learned.view.outputs) < LEAST_LABELS:
+        return f"it shares a text out among at least {LEAST_LABELS} labels, and there are {len(learned.view.outputs)}"
+    if not all(example.label for example in learned.examples):
+        return "it shares a text out among its labels, and there are records without any"
     return ""
 
 
@@ -119,6 +136,8 @@ def find_start(runner: Runner, learned: Prepared) -> Start | None:
     """
     if is_of_tags(learned):
         return None
+    if isinstance(learned.task, MultiLabel):
+        return _start_of_several(runner, learned)
     names = learned.view.outputs
     places = np.array([names.index(str(example.label)) for example in learned.examples])
     vectors = vectors_of(runner, learned.examples, task=learned.task)
@@ -133,10 +152,21 @@ def find_start(runner: Runner, learned: Prepared) -> Start | None:
     return Start(of_length_one(of_length_one(sums) + weight * meant), by_meaning=weight >= 1)
 
 
+def _start_of_several(runner: Runner, learned: Prepared) -> Start:
+    """For each output the mean direction of its examples, of which each has its share, and what it means beside it."""
+    names = learned.view.outputs
+    shares = np.zeros((len(learned.examples), len(names)), dtype=np.float32)
+    for row, example in zip(shares, learned.examples, strict=True):
+        row[[names.index(str(label)) for label in example.label]] = 1 / max(len(example.label), 1)
+    vectors = vectors_of(runner, learned.examples, task=learned.task)
+    meant = _vectors_of_meanings(runner, learned)
+    return Start(of_length_one(of_length_one(shares.T @ vectors) + meant - meant.mean(0)), by_meaning=False)
+
+
 def _vectors_of_meanings(runner: Runner, learned: Prepared) -> np.ndarray:
     """`(K, width)`: vectors of length one of what each output means; zeros where it is a mere number."""
     task, outputs = learned.task, learned.view.outputs
-    assert isinstance(task, Classification)
+    assert isinstance(task, (Classification, MultiLabel))
     meanings = [
         () if name.isdigit() and name not in (task.descriptions or {}) else wordings
         for name, wordings in zip(outputs, task.meanings_of(outputs), strict=True)
