@@ -57,6 +57,7 @@ DATA_SETS = {
     "e2e": DataSet("E2E NLG", E2E, "generation/e2e_nlg", ("bleu",), test="dev.jsonl"),
     "squad": DataSet("SQuAD v1", la.QA(), "qa/squad_v1", ("f1", "exact_match"), test="dev.jsonl"),
     "banking77": DataSet("Banking77", la.Classification(), "classification/banking77", ACCURACY, balanced=True),
+    "csqa": DataSet("CommonsenseQA", la.MultipleChoice(), "multiple_choice/commonsenseqa", ACCURACY, test="dev.jsonl"),
     "conll": DataSet("CoNLL-2003", la.NER(), "ner/conll2003", ("f1",), train="train.conll", test="dev.conll"),
 }
 
@@ -106,16 +107,20 @@ def choose(records: list[Record], count: int, *, balanced: bool) -> list[Record]
 
 
 def learn(
-    adapted: la.Adapted, train: list[Record], test: list[Record], epochs: float, **options: Any
+    adapted: la.Adapted, train: list[Record], test: list[Record], epochs: float | None, **options: Any
 ) -> dict[str, Any]:
-    """Train with these options of `fit` and evaluate; the scores and the speed. Without epochs nothing is trained."""
-    history = adapted.fit(train, epochs=epochs, args={"disable_tqdm": True}, **options) if epochs else None
+    """Train with these options of `fit` and evaluate; the scores and the speed.
+
+    Args:
+        epochs: None: as many as `fit` takes by default; 0: nothing is trained.
+    """
+    history = adapted.fit(train, epochs=epochs, args={"disable_tqdm": True}, **options) if epochs != 0 else None
     scores = adapted.evaluate(test)
     return {
         "scores": {name: round(value, 4) for name, value in scores.items()},
-        "train": len(train) if epochs else 0,
+        "train": len(train) if history else 0,
         "test": len(test),
-        "epochs": epochs,
+        "epochs": history.settings["epochs"] if epochs is None and history else epochs,
         "seconds": round(history.seconds, 1) if history else 0.0,
         "tokens_per_second": round(history.tokens_per_second) if history else 0.0,
     }

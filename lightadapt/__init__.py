@@ -17,6 +17,7 @@ HOMES = {
     "load_onnx": "runtime.model",
     "inspect": "base.inspection",
     "split": "data.splitting",
+    "compare_models": "evaluation.comparing",
     "tune": "experiments.tuning.search",
     "Adapted": "adapted",
     "History": "adaptation.history",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:  # the same for readers of types; a test compares the two
     from lightadapt.base.inspection import Inspection as Inspection
     from lightadapt.base.inspection import inspect as inspect
     from lightadapt.data.splitting import split as split
+    from lightadapt.evaluation.comparing import compare_models as compare_models
     from lightadapt.evaluation.scores import Scores as Scores
     from lightadapt.experiments.tuning.results import Study as Study
     from lightadapt.experiments.tuning.search import tune as tune

@@ -13,6 +13,8 @@ from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
 from lightadapt.data.tables import is_table
 from lightadapt.errors import DataError, warn
+from lightadapt.evaluation.groups import groups_of
+from lightadapt.evaluation.intervals import USUAL, check_confidence
 from lightadapt.evaluation.scores import Evidence, Scores
 from lightadapt.numbers import check_whole
 from lightadapt.tasks import Task
@@ -143,25 +145,37 @@ def read_unlabelled(
 
 
 def evaluate(
-    runner: Reader, data: Data, *, threshold: float | None, columns: Mapping[str, str | int] | None, bad: BadRecords
+    runner: Reader,
+    data: Data,
+    *,
+    threshold: float | None,
+    columns: Mapping[str, str | int] | None,
+    bad: BadRecords,
+    confidence: float | None = None,
 ) -> Scores:
     """The task's metrics on labelled data; see `Adapted.evaluate`.
 
     Args:
         bad: takes the records that cannot be used.
+        confidence: of the intervals; None: the usual one, and none where there is but one record.
 
     Raises:
         DataError: a record cannot be used, or has a label that the model does not know.
-        LightAdaptError: the labels are not known yet.
+        LightAdaptError: the labels are not known yet, or there are no intervals of that confidence.
     """
+    if confidence is not None:
+        check_confidence(confidence)
     runner.require_labels()
     task = runner.task if threshold is None else runner.task.with_threshold(threshold)
     examples, records = runner.read(data, task, "test", columns=columns, bad=bad)
+    if confidence is not None:
+        groups_of(records, task).check_several(f"confidence={confidence:g}")
     bad.tell(len(examples))
     predictions = list(runner.predict(examples, records, targets=True))
     for remark in task.remarks(examples, predictions):
         warn(f"In {records.source} {remark}")
-    return Scores(*task.score(examples, predictions), Evidence(task, records, examples, predictions))
+    evidence = Evidence(task, records, examples, predictions)
+    return Scores(*task.score(examples, predictions), evidence, confidence=confidence or USUAL)
 
 
 def stream(

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from lightadapt.adaptation.before import add_before, check_before
 from lightadapt.adaptation.by_name import answer_all, answer_by_name
+from lightadapt.adaptation.calibrating import Calibration, calibrate
 from lightadapt.adaptation.requests import Request, answer, evaluate, stream
 from lightadapt.adapted.sharing import Sharing
 from lightadapt.data import Data, is_collection
@@ -20,7 +22,7 @@ from lightadapt.suggestions.foreign_names import EVALUATE, PREDICT
 
 
 class Answering(Sharing):
-    """It predicts, and is evaluated."""
+    """It predicts, is evaluated, and calibrated."""
 
     @explained(EVALUATE)
     def evaluate(
@@ -32,11 +34,13 @@ class Answering(Sharing):
         shots: Data | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
+        confidence: float | None = None,
+        before: bool = False,
     ) -> Scores:
         """The task's metrics on labelled data, the headline first.
 
-        The result is a dict that also has `.report`, `.confusion`, `.plot()` and `.errors(n)`, for which it keeps the
-        records and predictions.
+        The result is a dict that also has `.intervals`, `.report`, `.confusion`, `.calibration_error`, `.plot()` and
+        `.errors(n)`, for which it keeps the records and predictions. `print` shows each metric with its interval.
 
         Args:
             data: any form of data (see `lightadapt.data.read`).
@@ -45,18 +49,56 @@ class Answering(Sharing):
             shots: as in `predict`.
             columns: `{field: column}` for fields that have another name in the data.
             on_error: as in `fit`; with `"skip"` the metrics are those of the other records.
+            confidence: of the intervals, between 0 and 1; how they are made stands at `Scores.intervals`. None: 0.95,
+                and no intervals where there is but one record.
+            before: also score the base without what was learned: `.before` are its scores, `.before_by` says what gave
+                them, and `.gain` is the difference, with an interval and a paired test. A base that can tell labels by
+                what they mean answers so (zero-shot), a language model writes as it is. Where the base has no way to
+                answer, it is the best answer that needs no text, such as the most frequent label of this data.
 
         Raises:
             DataError: a record cannot be used, or has a label that the model does not know.
-            LightAdaptError: the labels are not known yet.
+            LightAdaptError: the labels are not known yet; there are no intervals of that confidence, or of a single
+                record; with `before`, nothing tells any more what the base was.
         """
         bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
+            if before:
+                check_before(now, disabled=self._several.is_disabled)
             now = now.with_shots(shots, columns=columns)
-            scores = evaluate(now, data, threshold=threshold, columns=columns, bad=bad)
+            scores = evaluate(now, data, threshold=threshold, columns=columns, bad=bad, confidence=confidence)
+            if before:
+                with self._several.disabled():
+                    add_before(now, scores)
         if report and scores.report:
             print(scores.report)
         return scores
+
+    def calibrate(
+        self, validation: Data, *, columns: Mapping[str, str | int] | None = None, on_error: str = "raise"
+    ) -> Calibration:
+        """Make probabilities right as often as they say, by a temperature that is found on labelled data.
+
+        All logits are divided by one number (Guo et al. 2017), so what is predicted stays the same. From now on
+        `predict(…, scores=True)`, the scores of entities and `evaluate` have the new probabilities, and so has what is
+        saved or exported to ONNX. Thresholds of task multilabel move along; `threshold=` of a call is one of the new
+        probabilities. The next `fit` forgets it.
+
+        Args:
+            validation: labelled data that the model has not learned from, in any form; 10 records or more.
+            columns: as in `predict`.
+            on_error: as in `fit`.
+
+        Returns:
+            The temperature, and the expected calibration error before and after; it prints as a sentence.
+
+        Raises:
+            DataError: a record cannot be used, or there are too few.
+            LightAdaptError: the task has no such probabilities, or the labels are not known yet.
+        """
+        self._several.check_enabled("calibrate")
+        with self._several.computing(self.runner) as now:
+            return calibrate(now, validation, columns=columns, bad=BadRecords(on_error))
 
     @explained(PREDICT)
     def predict(

@@ -114,6 +114,8 @@ def _sentences(lines: Iterable[str], path: Path, width: int, layout: Layout, fou
                 found.add(first)
                 yield {"tokens": tokens, "tags": tags}
             tokens, tags, broken = [], [], False
+            if columns:
+                found.begin_document()
         elif broken or (not tokens and _is_comment(columns, width)):
             continue
         elif len(columns) >= least and TAG.fullmatch(columns[layout.tag]):

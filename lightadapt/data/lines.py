@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,6 +75,8 @@ class Found:
 
     def __init__(self, path: Path, bad: BadRecords) -> None:
         self.lines = array("Q")
+        self._documents = array("Q")
+        self._document = 0
         self._path = path
         self._numbers = array("Q")
         self._bad = bad
@@ -83,6 +86,11 @@ class Found:
         """Note a record that begins in this line, counted from 1."""
         self._numbers.append(len(self.lines) + self._left_out)
         self.lines.append(line)
+        self._documents.append(self._document)
+
+    def begin_document(self) -> None:
+        """Note that the records from here on are of another document."""
+        self._document += 1
 
     def leave_out(self, error: DataError) -> None:
         """Count a record that cannot be read.
@@ -95,7 +103,8 @@ class Found:
 
     def records(self, items: Sequence[Record]) -> Records:
         """The records that were found, which know their lines."""
-        return Records(items, str(self._path), self.lines, self._numbers if self._left_out else None)
+        records = Records(items, str(self._path), self.lines, self._numbers if self._left_out else None)
+        return replace(records, documents=self._documents) if self._document else records
 
 
 class FileLines(OnDisk[str]):

@@ -30,6 +30,9 @@ class Records:
     file_of: Sequence[int] | None = None
     """Which of the files each record was read from."""
 
+    documents: Sequence[int] | None = None
+    """The document that each record is a part of, by numbers, where a file tells: by a line that begins one, or by
+    several records in one."""
     needed: Sequence[str] | None = None
     """The fields of the task that they were read for; None: for none."""
     fields: Sequence[Any] | None = None
@@ -52,6 +55,7 @@ class Records:
             items=chosen(self.items, places),
             lines=self.lines and array("Q", (self.lines[place] for place in places)),
             file_of=self.file_of and array("Q", (self.file_of[place] for place in places)),
+            documents=self.documents and array("Q", (self.documents[place] for place in places)),
             numbers=array("Q", map(self.number, places)),
         )
 

@@ -79,6 +79,8 @@ class Metrics(Chart):
     values: Sequence[float]
     shares: Sequence[float]
     """How much of the best value each is; 0 where there is no best, as of a loss."""
+    ends: Sequence[tuple[float, float]] = ()
+    """The same of the ends of its interval."""
 
     @property
     def body(self) -> tuple[float, float]:
@@ -92,6 +94,9 @@ class Metrics(Chart):
         places = range(len(self.names))
         axes.barh(places, [float(share > 0) for share in self.shares], height=0.55, color="#eeeeee")
         axes.barh(places, self.shares, height=0.55, color=BLUE, alpha=0.75)
+        for place, (low, high) in enumerate(self.ends):
+            if low < high:
+                axes.plot([low, high], [place, place], color="black", linewidth=1.2, marker="|", clip_on=False)
         axes.set_yticks(places, self.names, fontsize=font(1))
         axes.set(ylim=(len(places) - 0.4, -0.6), xlim=(0, 1), xticks=[])
         axes.tick_params(length=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lightadapt.display.charts import Chart
@@ -41,8 +40,14 @@ def charts_of(scores: Scores, evidence: Evidence) -> list[Chart]:
     return charts if charts else [_metrics(scores)]
 
 
-def _metrics(scores: Mapping[str, float]) -> Chart:
-    return Metrics(list(scores), list(scores.values()), [_share(name, value) for name, value in scores.items()])
+def _metrics(scores: Scores) -> Chart:
+    ends = [scores.intervals.get(name, (value, value))[:2] for name, value in scores.items()]
+    return Metrics(
+        list(scores),
+        list(scores.values()),
+        [_share(name, value) for name, value in scores.items()],
+        [(_share(name, low), _share(name, high)) for name, (low, high) in zip(scores, ends, strict=True)],
+    )
 
 
 def _share(name: str, value: float) -> float:

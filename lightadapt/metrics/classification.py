@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lightadapt.metrics.report import Report, as_report
+from lightadapt.metrics.tally import Counted, count_sets, precision_recall_f1, ratio
 
 
 def classification_scores(gold: Sequence[str | int], predicted: Sequence[str | int]) -> tuple[dict[str, float], Report]:
@@ -17,3 +20,23 @@ def classification_scores(gold: Sequence[str | int], predicted: Sequence[str | i
     )
     scores = {"accuracy": float(report.pop("accuracy")), "macro_f1": float(report["macro avg"]["f1-score"])}
     return scores, as_report(report)
+
+
+def classification_tally(
+    gold: Sequence[str | int], predicted: Sequence[str | int], labels: Sequence[str | int] = ()
+) -> Counted:
+    """The scores of `classification_scores` for any choice of the records.
+
+    Args:
+        labels: those that may occur; others that do are added.
+    """
+    true, given = [{str(label)} for label in gold], [{str(label)} for label in predicted]
+    names = sorted({*map(str, labels), *set().union(*true, *given)})
+
+    def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+        of_class, right = np.split(sums, 3, axis=1)[0], sums[:, 2 * len(names) :]
+        occurs = (sums[:, : len(names)] + sums[:, len(names) : 2 * len(names)]) > 0
+        f1 = precision_recall_f1(sums)[2]
+        return {"accuracy": ratio(right.sum(1), of_class.sum(1)), "macro_f1": ratio(f1.sum(1), occurs.sum(1))}
+
+    return Counted.of(count_sets(true, given, names), scores)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from lightadapt.data.spans import Span, write_tags
 from lightadapt.metrics.report import Report, as_report
+from lightadapt.metrics.tally import Counted, count_sets, precision_recall_f1
 
 
 def entity_scores(
@@ -32,6 +35,16 @@ def entity_scores(
     micro = report.pop("micro avg")
     scores = {"f1": micro["f1-score"], "precision": micro["precision"], "recall": micro["recall"]}
     return {name: float(value) for name, value in scores.items()}, as_report(report)
+
+
+def entity_tally(gold: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]]) -> Counted:
+    """The scores of `entity_scores` for any choice of the records."""
+
+    def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+        precision, recall, f1 = (each[:, 0] for each in precision_recall_f1(sums))
+        return {"f1": f1, "precision": precision, "recall": recall}
+
+    return Counted.of(count_sets(gold, predicted, [None], key=lambda span: None), scores)
 
 
 def _as_tags(gold: Sequence[Span], predicted: Sequence[Span]) -> tuple[list[str], list[str]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.metrics.pairs import paired
 from lightadapt.metrics.report import Report
-
-if TYPE_CHECKING:
-    import numpy as np
+from lightadapt.metrics.tally import Counted, count_sets, precision_recall_f1, ratio
 
 
 def multilabel_scores(
@@ -41,14 +40,26 @@ def multilabel_scores(
     return {"micro_f1": float(micro), "macro_f1": float(per_label[2].mean())}, report
 
 
+def multilabel_tally(
+    gold: Sequence[Collection[str | int]], predicted: Sequence[Collection[str | int]], labels: Sequence[str | int]
+) -> Counted:
+    """The scores of `multilabel_scores` for any choice of the records."""
+    names = sorted(labels, key=str)
+
+    def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+        true, given, right = (side.sum(1) for side in np.split(sums, 3, axis=1))
+        macro = precision_recall_f1(sums)[2].mean(1)
+        return {"micro_f1": ratio(2 * right, true + given), "macro_f1": macro}
+
+    return Counted.of(count_sets(gold, predicted, names), scores)
+
+
 def _indicators(records: Sequence[Collection[str | int]], labels: Sequence[str | int]) -> np.ndarray:
     """`(N + 1, labels + 1)`: 1 where a record has a label.
 
     The last row and column are empty and change no count; without them scikit-learn refuses a table of no rows, and
     takes one of a single column for something else.
     """
-    import numpy as np
-
     column = {label: number for number, label in enumerate(labels)}
     table = np.zeros((len(records) + 1, len(labels) + 1), dtype=int)
     for index, record in enumerate(records):

@@ -6,9 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from lightadapt.errors import LightAdaptError
 from lightadapt.metrics.pairs import paired
 from lightadapt.metrics.report import Report
+from lightadapt.metrics.tally import Counted, count_sets, precision_recall_f1, ratio
 
 _DIRECTION = re.compile(r"\((e1,\s*e2|e2,\s*e1)\)$")
 
@@ -49,6 +52,32 @@ def relation_scores(
     counted = [report[name]["f1"] for name in support if name not in without]
     macro_f1 = sum(counted) / (len(counted) or 1)
     return {"macro_f1": macro_f1, "accuracy": right.total() / (len(pairs) or 1)}, report
+
+
+def relation_tally(
+    gold: Sequence[str | int],
+    predicted: Sequence[str | int],
+    without: Collection[str],
+    labels: Sequence[str | int] = (),
+) -> Counted:
+    """The scores of `relation_scores` for any choice of the records.
+
+    Args:
+        labels: those that may occur; others that do are added.
+    """
+    true, given = [{str(label)} for label in gold], [{str(label)} for label in predicted]
+    names = sorted({_relation(str(label)) for label in {*map(str, labels), *set().union(*true, *given)}})
+    counted = np.array([name not in without for name in names])
+
+    def scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+        support, _, right = np.split(sums, 3, axis=1)
+        f1, chosen = precision_recall_f1(sums)[2], (support > 0) & counted
+        return {
+            "macro_f1": ratio((f1 * chosen).sum(1), chosen.sum(1)),
+            "accuracy": ratio(right.sum(1), support.sum(1)),
+        }
+
+    return Counted.of(count_sets(true, given, names, key=_relation), scores)
 
 
 def _relation(label: str) -> str:

@@ -91,6 +91,7 @@ class OnnxModel:
         threshold: float | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
+        confidence: float | None = None,
     ) -> Scores:
         """The task's metrics on labelled data, as `Adapted.evaluate` gives them.
 
@@ -99,11 +100,14 @@ class OnnxModel:
             threshold: as in `predict`.
             columns: as in `predict`.
             on_error: as in `predict`.
+            confidence: as in `Adapted.evaluate`.
 
         Raises:
             DataError: a record cannot be used, or has a label that the model does not know.
+            LightAdaptError: there are no intervals of that confidence.
         """
-        return evaluate(self._runner, data, threshold=threshold, columns=columns, bad=BadRecords(on_error))
+        bad = BadRecords(on_error)
+        return evaluate(self._runner, data, threshold=threshold, columns=columns, bad=bad, confidence=confidence)
 
     def __str__(self) -> str:
         labels = "" if self.labels is None else f", {len(self.labels)} labels"

@@ -11,10 +11,19 @@ import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import LightAdaptError, shown
-from lightadapt.metrics import Confusion, LabelConfusion, Report, classification_scores, confusion_of_labels
+from lightadapt.metrics import (
+    Confusion,
+    LabelConfusion,
+    Report,
+    Tally,
+    classification_scores,
+    classification_tally,
+    confusion_of_labels,
+)
 from lightadapt.tasks.decoding.doubt import Doubt, doubt_between
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable, softmax
+from lightadapt.tasks.decoding.temperature import find_temperature, temper
 from lightadapt.tasks.encoding.features import Encoded, Feature
 from lightadapt.tasks.encoding.fields import required
 from lightadapt.tasks.encoding.templates import check_template
@@ -137,7 +146,7 @@ class Classification(LabelledTask):
         assert self.labels is not None
         order = [view.outputs.index(str(label)) for label in self.labels]
         probabilities = mean_of_windows(features, [softmax(logits) for logits in inferred], len(examples))[:, order]
-        return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
+        return self.calibrated([dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities])
 
     def doubts(
         self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[Any], view: ModelView
@@ -148,6 +157,23 @@ class Classification(LabelledTask):
         self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]
     ) -> tuple[dict[str, float], Report]:
         return classification_scores([example.label for example in examples], list(map(most_probable, predictions)))
+
+    def tally(self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]) -> Tally:
+        gold = [example.label for example in examples]
+        return classification_tally(gold, list(map(most_probable, predictions)), self.labels or ())
+
+    def guesses(self, examples: Sequence[Any]) -> list[Any] | None:
+        """The most frequent label of these."""
+        counts = Counter(example.label for example in examples)
+        return [{label: counts[label] / len(examples) for label in self.labels or ()}] * len(examples)
+
+    def temperature_for(self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]) -> float | None:
+        right = [list(each).index(example.label) for example, each in zip(examples, predictions, strict=True)]
+        return find_temperature([np.array(list(each.values())) for each in predictions], right)
+
+    def tempered(self, predictions: Sequence[dict[Label, float]], temperature: float) -> list[dict[Label, float]]:
+        rows = [temper(np.array(list(each.values())), temperature).tolist() for each in predictions]
+        return [dict(zip(each, row, strict=True)) for each, row in zip(predictions, rows, strict=True)]
 
     def present(self, example: Any, prediction: dict[Label, float], *, scores: bool) -> Any:
         return prediction if scores else most_probable(prediction)

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError
-from lightadapt.metrics import Report, text_scores
+from lightadapt.metrics import Counted, Report, Tally, Together, text_scores, text_tally
+from lightadapt.metrics.tally import ratio
 from lightadapt.numbers import check_whole
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.writing import Generated, Inferred, check_options, generation_options, write_on
@@ -279,15 +282,36 @@ class Generation(Task):
         if tokens:
             loss = sum(prediction.loss for prediction in predictions) / tokens
             found = {"loss": loss, "perplexity": math.exp(min(loss, HIGHEST_LOSS))}
-        pairs = [
-            (example.references if prediction.call is None else [prediction.call], prediction.text)
-            for example, prediction in zip(examples, predictions, strict=True)
+        places, references, texts = self._compared(examples, predictions)
+        if places:
+            found |= text_scores(references, texts, self._text_metrics)
+        return {name: found[name] for name in self.metrics if name in found}, {}
+
+    @property
+    def _text_metrics(self) -> list[str]:
+        return [name for name in self.metrics if name not in ("loss", "perplexity")]
+
+    def _compared(
+        self, examples: Sequence[GenerationExample], predictions: Sequence[Generated]
+    ) -> tuple[list[int], list[list[str]], list[str]]:
+        """The places of the examples whose text can be compared, their references, and the texts."""
+        found = [
+            (place, example.references if prediction.call is None else [prediction.call], prediction.text)
+            for place, (example, prediction) in enumerate(zip(examples, predictions, strict=True))
             if example.references and prediction.text is not None
         ]
-        if pairs:
-            wanted = [name for name in self.metrics if name not in ("loss", "perplexity")]
-            found |= text_scores([references for references, _ in pairs], [text for _, text in pairs], wanted)
-        return {name: found[name] for name in self.metrics if name in found}, {}
+        places, references, texts = zip(*found, strict=True) if found else ((), (), ())
+        return list(places), list(references), list(texts)
+
+    def tally(self, examples: Sequence[GenerationExample], predictions: Sequence[Generated]) -> Tally:
+        parts: list[Tally] = []
+        if any(prediction.tokens for prediction in predictions):
+            rows = [[prediction.loss, prediction.tokens] for prediction in predictions]
+            parts.append(Counted.of(rows, _likelihood))
+        places, references, texts = self._compared(examples, predictions)
+        if places:
+            parts.append(text_tally(references, texts, self._text_metrics).spread(places, len(examples)))
+        return Together(parts)
 
     def present(self, example: GenerationExample, prediction: Generated, *, scores: bool) -> str:
         return prediction.text or ""
@@ -314,3 +338,9 @@ class Generation(Task):
         shared = text_scores([example.references], [prediction.text], ["rougeL"])["rougeL"]
         expected = example.references if len(example.references) > 1 else example.references[0]
         return Judgement(prediction.text, expected, rank=(1 - shared, loss), measures={"rougeL": shared, **measures})
+
+
+def _likelihood(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Loss and perplexity from sums of losses and of tokens."""
+    loss = ratio(sums[:, 0], sums[:, 1], empty=math.nan)
+    return {"loss": loss, "perplexity": np.exp(np.minimum(loss, HIGHEST_LOSS))}

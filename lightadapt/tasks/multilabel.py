@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, listed, shown
-from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_sets, multilabel_scores
+from lightadapt.metrics import (
+    Confusion,
+    LabelConfusion,
+    Report,
+    Tally,
+    confusion_of_sets,
+    multilabel_scores,
+    multilabel_tally,
+)
 from lightadapt.tasks.decoding.doubt import Doubt
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows, most_probable
+from lightadapt.tasks.decoding.temperature import find_temperature_of_each, temper_each
 from lightadapt.tasks.decoding.thresholds import FittedThresholds, check_threshold, find_thresholds
 from lightadapt.tasks.encoding.features import Encoded
 from lightadapt.tasks.encoding.fields import as_list, plain, required
@@ -96,14 +105,23 @@ class MultiLabel(LabelledTask):
 
     def with_threshold(self, threshold: float) -> MultiLabel:
         check_threshold(threshold, alone=True)
+        temperature = self.fitted.temperature
+        if temperature is not None:  # what is kept is a raw one, of which 0 and 1 are none
+            threshold = float(np.clip(temper_each(np.array(threshold), 1 / temperature), 1e-300, 1 - 1e-16))
         return replace(self, threshold=threshold)
 
     def threshold_of(self, label: Label) -> float:
-        """The probability from which a label is predicted."""
-        if not self.tunes:
-            return float(self.threshold)  # type: ignore[arg-type]
-        shared = USUAL if self.fitted.shared is None else self.fitted.shared
-        return self.fitted.by_label.get(str(label), shared)
+        """The probability from which a label is predicted.
+
+        Thresholds are kept as they were before anything was calibrated, so that calibrating changes no prediction.
+        """
+        if self.tunes:
+            shared = USUAL if self.fitted.shared is None else self.fitted.shared
+            raw = self.fitted.by_label.get(str(label), shared)
+        else:
+            raw = float(self.threshold)  # type: ignore[arg-type]
+        temperature = self.fitted.temperature
+        return raw if temperature is None else float(temper_each(np.array(raw), temperature))
 
     def as_record(self, item: Any) -> Any:
         return super().as_record(as_pair(item))
@@ -176,7 +194,7 @@ class MultiLabel(LabelledTask):
         order = [view.outputs.index(str(label)) for label in self.labels]
         single = [1 / (1 + np.exp(-logits.astype(np.float64))) for logits in inferred]
         probabilities = mean_of_windows(features, single, len(examples))[:, order]
-        return [dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities]
+        return self.calibrated([dict(zip(self.labels, map(float, row), strict=True)) for row in probabilities])
 
     def doubts(
         self, examples: Sequence[Any], features: Sequence[Any], inferred: Sequence[Any], view: ModelView
@@ -199,6 +217,24 @@ class MultiLabel(LabelledTask):
         assert self.labels is not None
         gold = [example.label for example in examples]
         return multilabel_scores(gold, [self._chosen(prediction) for prediction in predictions], self.labels)
+
+    def tally(self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]) -> Tally:
+        gold = [example.label for example in examples]
+        return multilabel_tally(gold, list(map(self._chosen, predictions)), self.labels or ())
+
+    def guesses(self, examples: Sequence[TextExample]) -> list[Any] | None:
+        """The labels that half of these have, or more."""
+        counts = Counter(label for example in examples for label in example.label)
+        return [{label: float(2 * counts[label] >= len(examples)) for label in self.labels or ()}] * len(examples)
+
+    def temperature_for(
+        self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]
+    ) -> float | None:
+        return find_temperature_of_each(*zip(*self.certainties(examples, predictions), strict=True))
+
+    def tempered(self, predictions: Sequence[dict[Label, float]], temperature: float) -> list[dict[Label, float]]:
+        rows = [temper_each(np.array(list(each.values())), temperature).tolist() for each in predictions]
+        return [dict(zip(each, row, strict=True)) for each, row in zip(predictions, rows, strict=True)]
 
     def present(self, example: TextExample, prediction: dict[Label, float], *, scores: bool) -> Any:
         return prediction if scores else self._chosen(prediction)
@@ -228,7 +264,12 @@ class MultiLabel(LabelledTask):
         ]
 
     def _chosen(self, probabilities: dict[Label, float]) -> list[Label]:
-        return [label for label, probability in probabilities.items() if probability >= self.threshold_of(label)]
+        limits = self._limits
+        return [label for label, probability in probabilities.items() if probability >= limits[label]]
+
+    @cached_property
+    def _limits(self) -> dict[Label, float]:
+        return {label: self.threshold_of(label) for label in self.labels or ()}
 
     def remarks(self, examples: Sequence[TextExample], predictions: Sequence[dict[Label, float]]) -> list[str]:
         """Which labels no record is given, though some have them: their F1 is 0."""

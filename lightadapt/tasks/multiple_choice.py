@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,9 +12,10 @@ import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, shown, warn
-from lightadapt.metrics import Report, classification_scores
+from lightadapt.metrics import Counted, Report, Tally, classification_scores
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import softmax
+from lightadapt.tasks.decoding.temperature import find_temperature, temper
 from lightadapt.tasks.encoding.choices import ChoiceExample, continuations, pairs, read_answer, targets_of
 from lightadapt.tasks.encoding.features import IGNORED, Encoded, Feature, filler, pad
 from lightadapt.tasks.encoding.fields import as_list, check_characters, optional_text, required
@@ -57,6 +59,7 @@ class MultipleChoice(Task):
     answer_fields: ClassVar[tuple[str, ...]] = ("answer",)
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "multiple-choice"
+    group_fields: ClassVar[tuple[str, ...]] = ("context",)
 
     overflow: Cut = field(default="truncate", kw_only=True)
     """What happens to a question too long for the model: its start is left out, or the record is refused."""
@@ -197,7 +200,7 @@ class MultipleChoice(Task):
         inferred: Sequence[np.ndarray],
         view: ModelView,
     ) -> list[np.ndarray]:
-        return [softmax(scores) for scores in inferred]
+        return self.calibrated([softmax(scores) for scores in inferred])
 
     def score(
         self, examples: Sequence[ChoiceExample], predictions: Sequence[np.ndarray]
@@ -205,6 +208,21 @@ class MultipleChoice(Task):
         gold = [int(example.answer or 0) for example in examples]
         scores, _ = classification_scores(gold, [int(prediction.argmax()) for prediction in predictions])
         return {"accuracy": scores["accuracy"]}, {}
+
+    def tally(self, examples: Sequence[ChoiceExample], predictions: Sequence[np.ndarray]) -> Tally:
+        right = [[1, each] for _, each in self.certainties(examples, predictions)]
+        return Counted.of(right, lambda sums: {"accuracy": sums[:, 1] / sums[:, 0]})
+
+    def guesses(self, examples: Sequence[ChoiceExample]) -> list[Any] | None:
+        """The place at which the right choice stands most often in these, or the last one where there are fewer."""
+        place, _ = Counter(int(example.answer or 0) for example in examples).most_common(1)[0]
+        return [np.eye(len(each.choices))[min(place, len(each.choices) - 1)] for each in examples]
+
+    def temperature_for(self, examples: Sequence[ChoiceExample], predictions: Sequence[np.ndarray]) -> float | None:
+        return find_temperature(predictions, [int(example.answer or 0) for example in examples])
+
+    def tempered(self, predictions: Sequence[np.ndarray], temperature: float) -> list[np.ndarray]:
+        return [temper(each, temperature) for each in predictions]
 
     def present(self, example: ChoiceExample, prediction: np.ndarray, *, scores: bool) -> Any:
         return dict(enumerate(map(float, prediction))) if scores else int(prediction.argmax())

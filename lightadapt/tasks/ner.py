@@ -13,11 +13,20 @@ from lightadapt.data.conll import TAG
 from lightadapt.data.formats.guessing import columns_for
 from lightadapt.data.spans import Span, transitions
 from lightadapt.errors import DataError, LightAdaptError, listed, nearest, shown
-from lightadapt.metrics import Confusion, LabelConfusion, Report, confusion_of_spans, entity_scores
+from lightadapt.metrics import (
+    Confusion,
+    LabelConfusion,
+    Report,
+    Tally,
+    confusion_of_spans,
+    entity_scores,
+    entity_tally,
+)
 from lightadapt.tasks.decoding.doubt import Doubt, doubt_between
 from lightadapt.tasks.decoding.entities import Entity, decode_entities
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import softmax
+from lightadapt.tasks.decoding.temperature import find_power
 from lightadapt.tasks.encoding.alignment import WordWindow, tokenize_windows, words_inside
 from lightadapt.tasks.encoding.entities import (
     EntityExample,
@@ -202,7 +211,7 @@ class NER(LabelledTask):
             words = example.words(split=self.fitted.split)
             groups = {(first, end): row[place] for part, row in mine for place, first, end in part.words}
             found.append(decode_entities(words, example.borders, groups, view.outputs, allowed))
-        return found
+        return self.calibrated(found)
 
     def doubts(
         self,
@@ -230,6 +239,36 @@ class NER(LabelledTask):
             [example.entities for example in examples],
             [[entity.span for entity in entities] for entities in predictions],
         )
+
+    def tally(self, examples: Sequence[EntityExample], predictions: Sequence[Sequence[Entity]]) -> Tally:
+        return entity_tally(
+            [example.entities for example in examples],
+            [[entity.span for entity in entities] for entities in predictions],
+        )
+
+    def guesses(self, examples: Sequence[EntityExample]) -> list[Any] | None:
+        """No entity anywhere."""
+        return [[]] * len(examples)
+
+    def certainties(
+        self, examples: Sequence[EntityExample], predictions: Sequence[Sequence[Entity]]
+    ) -> list[tuple[float, bool]]:
+        """The score of each predicted entity, and whether there is such a one."""
+        return [
+            (entity.score, entity.span in set(example.entities))
+            for example, entities in zip(examples, predictions, strict=True)
+            for entity in entities
+        ]
+
+    def temperature_for(
+        self, examples: Sequence[EntityExample], predictions: Sequence[Sequence[Entity]]
+    ) -> float | None:
+        """The power of the scores, which are what is shown of the probabilities of tags."""
+        found = self.certainties(examples, predictions)
+        return find_power(*zip(*found, strict=True)) if found else None
+
+    def tempered(self, predictions: Sequence[Sequence[Entity]], temperature: float) -> list[list[Entity]]:
+        return [[each._replace(score=each.score**temperature) for each in entities] for entities in predictions]
 
     def present(self, example: EntityExample, prediction: Sequence[Entity], *, scores: bool) -> list[dict[str, Any]]:
         """The entities as dicts, in tokens where the record came as tokens; a score is always there."""

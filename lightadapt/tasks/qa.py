@@ -10,7 +10,7 @@ import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError
-from lightadapt.metrics import Report, answer_f1, question_scores
+from lightadapt.metrics import Report, Tally, answer_f1, question_scores, question_tally
 from lightadapt.numbers import check_whole, is_number, wrong_number
 from lightadapt.tasks.decoding.answers import Answer, best_answer
 from lightadapt.tasks.decoding.judgement import Judgement
@@ -54,6 +54,7 @@ class QA(Task):
     headline: ClassVar[str] = "f1"
     pipeline: ClassVar[str] = "question-answering"
     needs_offsets: ClassVar[bool] = True
+    group_fields: ClassVar[tuple[str, ...]] = ("title", "context")
 
     threshold: float | None = field(default=None, kw_only=True)
     """The answer is "none" where its log probability is more than this above that of the best span. None: `fit` finds
@@ -178,6 +179,14 @@ class QA(Task):
     ) -> tuple[dict[str, float], Report]:
         texts = [self._text(example, answer) for example, answer in zip(examples, predictions, strict=True)]
         return question_scores([example.texts for example in examples], texts), {}
+
+    def tally(self, examples: Sequence[QuestionExample], predictions: Sequence[Answer]) -> Tally:
+        texts = [self._text(example, answer) for example, answer in zip(examples, predictions, strict=True)]
+        return question_tally([example.texts for example in examples], texts)
+
+    def guesses(self, examples: Sequence[QuestionExample]) -> list[Any] | None:
+        """No answer anywhere."""
+        return [Answer(0, 0, 0.0, 1.0, 0.0)] * len(examples)
 
     def present(self, example: QuestionExample, prediction: Answer, *, scores: bool) -> dict[str, Any]:
         if self._none(prediction):

@@ -10,7 +10,7 @@ import numpy as np
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, shown
-from lightadapt.metrics import Report, regression_scores
+from lightadapt.metrics import NumberTally, Report, Tally, regression_scores
 from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.decoding.probabilities import mean_of_windows
 from lightadapt.tasks.encoding.features import Encoded
@@ -35,6 +35,7 @@ class FittedScale(Fitted):
     """Mean and standard deviation of the labels."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.scale is not None:  # JSON knows no tuples
             object.__setattr__(self, "scale", tuple(self.scale))
 
@@ -113,6 +114,13 @@ class Regression(Task):
 
     def score(self, examples: Sequence[TextExample], predictions: Sequence[float]) -> tuple[dict[str, float], Report]:
         return regression_scores([example.label for example in examples], predictions), {}
+
+    def tally(self, examples: Sequence[TextExample], predictions: Sequence[float]) -> Tally:
+        return NumberTally(np.array([example.label for example in examples], float), np.array(predictions, float))
+
+    def guesses(self, examples: Sequence[TextExample]) -> list[Any] | None:
+        """The mean of these."""
+        return [float(np.mean([example.label for example in examples]))] * len(examples)
 
     def judge(self, example: TextExample, prediction: float) -> Judgement | None:
         error = prediction - example.label

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from lightadapt.data import Record, Records
 from lightadapt.errors import DataError, LightAdaptError, RecordError, nearest, shown
-from lightadapt.metrics import Report, relation_scores
+from lightadapt.metrics import Report, Tally, relation_scores, relation_tally
 from lightadapt.numbers import is_whole
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.decoding.probabilities import most_probable
@@ -98,7 +98,8 @@ class Relation(Classification):
                     f"no_relation names {shown(name)}, which is not among the labels. {nearest(name, known)}Labels: "
                     f"{', '.join(known)}."
                 )
-        return self
+        prepared: Any = self.uncalibrated()
+        return prepared  # type: ignore[no-any-return]
 
     def samples(self) -> list[Record]:
         first, *_, last = self.labels or ("", "")
@@ -125,6 +126,10 @@ class Relation(Classification):
             [str(most_probable(prediction)) for prediction in predictions],
             self.without,
         )
+
+    def tally(self, examples: Sequence[Any], predictions: Sequence[dict[Label, float]]) -> Tally:
+        gold = [example.label for example in examples]
+        return relation_tally(gold, list(map(most_probable, predictions)), self.without, self.labels or ())
 
 
 def _read_argument(records: Records, index: int, name: str, text: str) -> tuple[int, int]:

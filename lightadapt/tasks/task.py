@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lightadapt.data import Data, Record, Records, is_collection
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError, shown
-from lightadapt.metrics import Confusion, LabelConfusion, Report
 from lightadapt.registry import Registry
-from lightadapt.tasks.decoding.judgement import Judgement
 from lightadapt.tasks.encoding.features import Encoded, filler, pad, unpad
 from lightadapt.tasks.encoding.parsing import parse_usable, read_examples, read_records
 from lightadapt.tasks.encoding.showing import show_tokens
 from lightadapt.tasks.encoding.view import ModelView
 from lightadapt.tasks.fitted import Fitted
+from lightadapt.tasks.judging import Judging
 from lightadapt.tasks.losses.objective import Objective, Weigher, count_targets
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ EVERY_FAMILY: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
 
 
 @dataclass(frozen=True)
-class Task(ABC):
+class Task(Judging):
     """A kind of problem. Its methods form one line: `parse`, `encode`, `infer`, `decode`, `score`.
 
     A class that derives from it is known to `adapt` and `load` by its `name` from its definition on.
@@ -45,10 +44,6 @@ class Task(ABC):
     """The fields that a record may have."""
     answer_fields: ClassVar[tuple[str, ...]]
     """Those of them that `predict` does not need."""
-    headline: ClassVar[str]
-    """The metric that early stopping and the choice of the best weights go by."""
-    greater_is_better: ClassVar[bool] = True
-    """Whether more of it is better."""
     pipeline: ClassVar[str]
     """The name of the task on the hub."""
     problem_type: ClassVar[str | None] = None
@@ -61,6 +56,8 @@ class Task(ABC):
     """Whether the tokenizer must know where its tokens lie in the text."""
     looks_back: ClassVar[bool] = False
     """Whether `remarks` are to be made on the validation data when a training has ended."""
+    group_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields whose records with one value are of one piece, such as questions about one context."""
 
     columns: Mapping[str, str | int] | None = field(default=None, kw_only=True)
     """`{field: column}` for fields that have another name in the data; a number counts those of a CoNLL file."""
@@ -77,7 +74,7 @@ class Task(ABC):
 
     def as_json(self) -> dict[str, Any]:
         """What `task_of_json` makes the task of again, with its labels, which are kept apart."""
-        return {"name": self.name, "settings": self.settings(), "fitted": asdict(self.fitted)}
+        return {"name": self.name, "settings": self.settings(), "fitted": self.fitted.as_json()}
 
     # ---- records
 
@@ -137,7 +134,7 @@ class Task(ABC):
     def parse_record(self, records: Records, index: int, *, labelled: bool) -> Any:
         """The checked example of one record."""
 
-    def check_answers(self, examples: Sequence[Any], records: Records) -> None:  # noqa: B027, most tasks take any answer
+    def check_answers(self, examples: Sequence[Any], records: Records) -> None:
         """Raise a DataError that names the first record whose answer this task cannot learn."""
 
     def classes_of(self, examples: Sequence[Any]) -> list[Sequence[Hashable]]:
@@ -146,7 +143,7 @@ class Task(ABC):
 
     def prepare(self, examples: Sequence[Any], *, fresh_head: bool) -> Task:
         """The task as it learns from these examples; `fresh_head` says whether its head has learned nothing yet."""
-        return self
+        return self.uncalibrated()
 
     @property
     def output_scale(self) -> tuple[float, float] | None:
@@ -191,6 +188,14 @@ class Task(ABC):
         raise LightAdaptError(
             f"threshold={shown(threshold)} is for task 'multilabel', not {self.name!r}. Leave it out."
         )
+
+    def with_temperature(self, temperature: float | None) -> Task:
+        """The task with another temperature for its probabilities; None: with raw ones."""
+        return replace(self, fitted=replace(self.fitted, temperature=temperature))
+
+    def uncalibrated(self) -> Task:
+        """The task with raw probabilities."""
+        return self if self.fitted.temperature is None else self.with_temperature(None)
 
     # ---- the head
 
@@ -280,43 +285,15 @@ class Task(ABC):
     def samples(self) -> list[Record]:
         """Two short records of this task, with answers, to try a model on."""
 
-    @abstractmethod
-    def score(self, examples: Sequence[Any], predictions: Sequence[Any]) -> tuple[dict[str, float], Report]:
-        """The metrics, headline first, and the report per class."""
-
-    def remarks(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[str]:
-        """What has to be said of predictions for labelled examples, a sentence each; nothing where they are usual."""
-        return []
-
     def present(self, example: Any, prediction: Any, *, scores: bool) -> Any:
         """A prediction as the user sees it; `scores` asks for the probability of each answer, where there are any."""
         return prediction
-
-    # ---- what people look at, of examples with their predictions
 
     def text_of(self, record: Record) -> str:
         """What a record asks, as people read it: its texts that are no answer."""
         asked = (record.get(name) for name in self.fields if name not in self.answer_fields)
         parts: Iterable[Any] = (part if is_collection(part) else [part] for part in asked)
         return "\n".join(filter(None, (" ".join(each for each in part if isinstance(each, str)) for part in parts)))
-
-    def judge(self, example: Any, prediction: Any) -> Judgement | None:
-        """What is wrong with a prediction, None for a right one; by default the headline of this record alone tells."""
-        value = self.score([example], [prediction])[0].get(self.headline, 0.0)
-        rank = (-value if self.greater_is_better else value,)
-        return Judgement(self.present(example, prediction, scores=False), rank=rank, measures={self.headline: value})
-
-    def confusion_of(self, examples: Sequence[Any], predictions: Sequence[Any]) -> Confusion | LabelConfusion | None:
-        """Which classes are taken for which; None for a task without classes."""
-        return None
-
-    def certainties(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[tuple[float, bool]]:
-        """The probability of each answer, and whether it is right; none for a task that gives no probabilities."""
-        return []
-
-    def values_of(self, examples: Sequence[Any], predictions: Sequence[Any]) -> list[tuple[float, float]]:
-        """The true number and the predicted one of each record; none for a task that predicts no numbers."""
-        return []
 
 
 KNOWN_TASKS: Registry[Task] = Registry("task", "lightadapt.tasks")

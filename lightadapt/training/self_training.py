@@ -60,5 +60,7 @@ def joined(learned: Prepared, examples: Sequence[Any], records: Records) -> Prep
     one, other = learned.records, records
     lines = [*(one.lines or [0] * len(one)), *(other.lines or [0] * len(other))]
     numbers = [*map(one.number, range(len(one))), *map(other.number, range(len(other)))]
-    both = replace(one, items=[*one.items, *other.items], lines=lines, numbers=numbers, files=None, file_of=None)
+    both = replace(
+        one, items=[*one.items, *other.items], lines=lines, numbers=numbers, files=None, file_of=None, documents=None
+    )
     return replace(learned, examples=[*learned.examples, *examples], records=both)

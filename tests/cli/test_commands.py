@@ -218,7 +218,25 @@ def test_evaluate_prints_the_table_and_writes_the_scores(saved, adapted, data, t
     found = call("evaluate", saved, data, "--json", tmp_path / "scores.json")
     assert found.exit_code == 0, found.output
     assert "precision" in found.output
-    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == dict(adapted.evaluate(messages))
+    kept, scores = json.loads((tmp_path / "scores.json").read_text()), adapted.evaluate(messages)
+    assert kept["scores"] == dict(scores)
+    assert kept["intervals"] == {name: [each.low, each.high] for name, each in scores.intervals.items()}
+    assert str(scores) in found.output
+
+
+def test_evaluate_knows_other_confidences_and_what_was_before(saved, adapted, data, tmp_path):
+    found = call("evaluate", saved, data, "--confidence", 0.8, "--before", "--json", tmp_path / "scores.json")
+    assert found.exit_code == 0, found.output
+    scores = adapted.evaluate(data, confidence=0.8, before=True)
+    assert str(scores) in found.output
+    assert "80 % intervals" in found.output
+    kept = json.loads((tmp_path / "scores.json").read_text())
+    assert (kept["confidence"], kept["before"]) == (0.8, dict(scores.before))
+    assert (kept["gain"]["difference"], kept["gain"]["p"]) == (scores.gain.difference, scores.gain.p)
+    for wrong in (95, 1.0):
+        found = call("evaluate", tmp_path / "nowhere", data, "--confidence", wrong)
+        assert found.exit_code == 1
+        assert "give a number between 0 and 1" in found.output
 
 
 def test_predict_answers_each_line_of_standard_input(saved, adapted):

@@ -294,12 +294,27 @@ def test_tables_say_all_there_is():
     assert "60 training and 40 test records, 1 epoch, 2 seeds" in markdown
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     wide = [replace(run, trained=22_713_216, total=22_713_216, seconds=1234.5) for run in SOME.runs[:2]]
+    wide = [replace(run, intervals={"macro_f1": [0.3, 0.55]}) for run in wide]
     console.print(as_table(replace(SOME, runs=(*wide, *SOME.runs[2:])), "macro_f1"))
     shown = console.export_text()
     assert "Messages, tiny" in shown
     assert "0.425 ± 0.035" in shown
+    assert "0.300–0.550" in shown
     assert "\nprefix: refused: It has no | attention." in shown
     assert "…" not in shown
+
+
+def test_intervals_stand_beside_the_scores_where_all_runs_have_them():
+    ends = [[0.8, 0.94], [0.7, 0.86]]
+    runs = [replace(run, intervals={"accuracy": each}) for run, each in zip(SOME.runs[:2], ends, strict=True)]
+    found = replace(SOME, runs=(*runs, *SOME.runs[2:]))
+    assert [row.interval for row in found.rows()] == [(pytest.approx(0.75), pytest.approx(0.9)), None]
+    markdown = as_markdown(found)
+    assert "| method | accuracy | 95% interval | trained |" in markdown
+    assert "| full | 0.850 ± 0.071 | 0.750–0.900 | 10,000 |" in markdown
+    assert "| lora | 0.700 ± 0.000 |  | " in markdown
+    assert "what other test records would give, by the bootstrap, mean of the seeds. Machine" in markdown
+    assert found.rows("macro_f1")[0].interval is None
 
 
 def crowded():

@@ -66,6 +66,22 @@ def test_graph_of_every_kind_of_task_gives_the_same(moved, tmp_path, name, task,
     assert dict(model.evaluate(RECORDS[task])) == pytest.approx(dict(adapted.evaluate(RECORDS[task])), abs=1e-4)
 
 
+@pytest.mark.slow
+def test_calibrated_probabilities_are_exported(tiny, messages, tmp_path):
+    adapted = la.adapt(tiny("bert"), "classification", labels=messages, dtype="float32")
+    with torch.no_grad():
+        adapted.model.classifier.weight.mul_(30)
+    raw = adapted.predict(["my order is late"], scores=True)
+    assert adapted.calibrate(messages).temperature != pytest.approx(1, rel=0.1)
+    adapted.export(tmp_path / "out", "onnx")
+    model, texts = la.load_onnx(tmp_path / "out", threads=1), [each["text"] for each in messages]
+    assert rounded(model.predict(texts, scores=True)) == rounded(adapted.predict(texts, scores=True))
+    assert rounded(model.predict(["my order is late"], scores=True)) != rounded(raw)
+    found, expected = model.evaluate(messages, confidence=0.9), adapted.evaluate(messages, confidence=0.9)
+    assert found.calibration_error == pytest.approx(expected.calibration_error, abs=1e-3)
+    assert found.intervals.keys() == expected.intervals.keys()
+
+
 @pytest.fixture(scope="module")
 def pair(tiny, messages, tmp_path_factory):
     """A classifier and the folder of its export, made once."""

@@ -99,7 +99,7 @@ def _converted(records: Records, form: Format, wanted: Wanted, early: Mapping[st
             f"{form.name} holds several records in one, which are counted together: give the file, or a list of those "
             "that are in it."
         )
-    return replace(named.only(places), items=items, numbers=None)
+    return replace(named.only(places), items=items, numbers=None, documents=places)
 
 
 def _made(item: Any, form: Format, wanted: Wanted, notes: Counter[str]) -> list[Record]:

@@ -92,7 +92,11 @@ def choose_records(records: Records, count: int | None) -> Records:
             f"records={count}: {records.source} has {len(records)}. Give fewer, or leave records out."
         )
     return replace(
-        records, items=random.Random(0).sample(records.items, len(records))[:count], lines=None, file_of=None
+        records,
+        items=random.Random(0).sample(records.items, len(records))[:count],
+        lines=None,
+        file_of=None,
+        documents=None,
     )
 
 

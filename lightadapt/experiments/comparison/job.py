@@ -19,6 +19,7 @@ from lightadapt.adapted import Adapted
 from lightadapt.api import adapt
 from lightadapt.data import read
 from lightadapt.errors import LightAdaptError
+from lightadapt.evaluation.scores import Scores
 from lightadapt.experiments.comparison.results import Outcome
 from lightadapt.experiments.peak import peak_since, start_peak
 from lightadapt.methods import Method, method_of_json
@@ -60,7 +61,7 @@ def _as_outcome(
     adapted: Adapted,
     method: Method,
     history: History,
-    scores: dict[str, float],
+    scores: Scores,
     peak: int,
     scoring: float,
 ) -> Outcome:
@@ -76,6 +77,7 @@ def _as_outcome(
         peak_memory=peak,
         saved=_saved_bytes(adapted),
         scores={name: round(value, 6) for name, value in scores.items()},
+        intervals={name: [round(each.low, 6), round(each.high, 6)] for name, each in scores.intervals.items()},
         settings={"method": str(method), **history.settings, **used},
     )
 

@@ -65,6 +65,8 @@ class Outcome:
     """Bytes of the saved weights."""
     scores: dict[str, float] = field(default_factory=dict)
     """On the test records, the headline first."""
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    """`[low, high]` of each score, with a confidence of 0.95 (see `Scores.intervals`); earlier versions kept none."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Options of the method; epochs, learning rates and batch as they were used; steps; seconds of scoring."""
 
@@ -96,6 +98,8 @@ class Row:
     peak_memory: Measured
     saved: int
     score: Measured
+    interval: tuple[float, float] | None
+    """Where the score may be on other test records, the mean over the seeds; None where a run has no interval."""
     seeds: int
 
 
@@ -172,8 +176,16 @@ def _row(method: str, runs: Sequence[Outcome], metric: str) -> Row:
         peak_memory=Measured.of([run.peak_memory for run in runs]),
         saved=first.saved,
         score=Measured.of([run.scores[metric] for run in runs]),
+        interval=_mean_interval([run.intervals.get(metric) for run in runs]),
         seeds=len(runs),
     )
+
+
+def _mean_interval(found: Sequence[list[float] | None]) -> tuple[float, float] | None:
+    ends = [each for each in found if each is not None]
+    if not ends or len(ends) < len(found):
+        return None
+    return statistics.fmean(low for low, _ in ends), statistics.fmean(high for _, high in ends)
 
 
 def read_comparison(path: str | Path) -> Comparison:

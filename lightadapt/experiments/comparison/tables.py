@@ -13,6 +13,8 @@ from lightadapt.metrics import LOWER_IS_BETTER
 
 COSTS = ("trained", "of all", "seconds", "tokens/s", "peak MiB", "saved MiB")
 """The columns behind the method and its score, which decide and so are in sight on a small screen, too."""
+INTERVAL = "95% interval"
+"""Where the score may be on other test records."""
 NAMES = {"f1": "F1", "bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2"}
 
 
@@ -43,8 +45,9 @@ def as_table(comparison: Comparison, metric: str | None = None) -> Table:
     for name in COSTS:
         heading = name.replace(" ", "\n").replace("/", "\n/")  # narrow, to fit into 80 letters
         table.add_column(heading, justify="right", no_wrap=True)
-    for cells in _rows_of(comparison, metric):
-        table.add_row(*map(Text, cells))
+    for method, score, interval, *costs in _rows_of(comparison, metric):
+        below_score = f"\n{interval}" if interval else ""  # beside it there is no room
+        table.add_row(*map(Text, [method, f"{score}{below_score}", *costs]))
     return table
 
 
@@ -54,7 +57,10 @@ def as_markdown(comparison: Comparison, metric: str | None = None) -> str:
     Raises:
         LightAdaptError: the runs have no such metric.
     """
-    table = markdown.as_table(["method", _score_column(comparison, metric), *COSTS], _rows_of(comparison, metric))
+    rows = [["method", _score_column(comparison, metric), INTERVAL, *COSTS], *_rows_of(comparison, metric)]
+    if not any(row.interval for row in comparison.rows(metric)):  # as in what earlier versions kept
+        rows = [[method, score, *costs] for method, score, _, *costs in rows]
+    table = markdown.as_table(rows[0], rows[1:])
     return "\n\n".join([table, *_reasons(comparison), describe_setting(comparison)])
 
 
@@ -66,7 +72,10 @@ def describe_setting(comparison: Comparison) -> str:
     parts += [as_epochs(setting.epochs)] if setting.epochs else []
     parts += [f"layers {setting.layers}"] if setting.layers is not None else []
     parts += [f"{seeds} seeds, ± their standard deviation" if seeds > 1 else "1 seed"]
-    return f"{', '.join(parts)}. Machine: {machine_text(comparison.machine, setting.threads)}."
+    told = ""
+    if any(row.interval for row in comparison.rows()):
+        told = f" Intervals: what other test records would give, by the bootstrap{', mean of the seeds' * (seeds > 1)}."
+    return f"{', '.join(parts)}.{told} Machine: {machine_text(comparison.machine, setting.threads)}."
 
 
 def as_epochs(epochs: float) -> str:
@@ -89,7 +98,7 @@ def _rows_of(comparison: Comparison, metric: str | None) -> list[list[str]]:
     rows = comparison.rows(metric)
     digits = 1 if any(row.score.mean >= 10 for row in rows) else 3
     cells = {row.method: _cells(row, digits) for row in rows}
-    empty = [""] * len(COSTS)
+    empty = [""] * (1 + len(COSTS))
     cells |= {method: [method, problem.partition(":")[0], *empty] for method, problem in comparison.problems().items()}
     return [cells[method] for method in comparison.methods]
 
@@ -98,6 +107,7 @@ def _cells(row: Row, digits: int) -> list[str]:
     return [
         row.method,
         as_text(row.score, digits),
+        "" if row.interval is None else "–".join(f"{end:.{digits}f}" for end in row.interval),
         f"{row.trained:,}",
         f"{100 * row.share:.3g}%",
         as_text(row.seconds, 1 if row.seconds.mean < 100 else 0),
