@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -35,6 +36,8 @@ from transformers import (
 )
 
 import lightadapt as la
+from lightadapt.cli.values import parse_search
+from lightadapt.stream import summary
 
 ROOT = Path(la.__file__).parent
 LABELS = ["no", "yes"]
@@ -158,7 +161,12 @@ CASES: dict[str, Case] = {
     # ---- few labels
     "the rows of this head are prototypes (recipe='few-shot'), which no class of transformers": (
         lambda here: fit(adapt(here), recipe="few-shot").merge(),
-        lambda here: fit(adapt(here), recipe="standard").merge(),
+        lambda here: [
+            fit(adapt(here), recipe="standard").merge(),
+            fit(adapt(here), recipe="few-shot").save(here.folder / "shipped"),
+            pytest.importorskip("onnxscript")
+            and fit(adapt(here), recipe="few-shot").export(here.folder / "out", "onnx"),
+        ],
     ),
     "Leave recipe out, or write recipe='standard'": (
         lambda here: fit(la.adapt(here.llama, "classification", labels=LABELS), recipe="few-shot"),
@@ -176,6 +184,109 @@ CASES: dict[str, Case] = {
             fit(adapt(here), unlabelled=["a"]),
             fit(adapt(here), output_dir=here.folder / "run"),
         ],
+    ),
+    # ---- labels, steps and streams
+    "nothing is known of the texts that were learned. fit(…, validation=0.1)": (
+        lambda here: adapt(here).predict(["a"], unknown=True),
+        lambda here: fit(adapt(here), MANY, validation=0.1).predict(["a"], unknown=True),
+    ),
+    "is for tasks with one class a record, and": (
+        lambda here: la.adapt(here.bert, "ner", labels=["PER"]).predict(["a"], unknown=True),
+        lambda here: la.adapt(here.bert, "ner", labels=["PER"]).predict(["a"]),
+    ),
+    "the labels have changed since the last fit. Fit again with records of all first": (
+        lambda here: grown(here).predict(["a"], unknown=True),
+        lambda here: fit(grown(here), [*MANY, {"text": "is it whole", "label": "new"}]).predict(["a"], unknown=True),
+    ),
+    "asks one adaptation: give adapter=… one name": (
+        lambda here: fit(adapt(here), MANY).predict(["a"], unknown=True, adapter=["default"]),
+        lambda here: fit(adapt(here), MANY).predict(["a"], unknown=True, adapter="default"),
+    ),
+    "a class is called 'unknown', as the score is. Leave scores out": (
+        lambda here: called_unknown(here).predict(["a"], unknown=True, scores=True),
+        lambda here: called_unknown(here).predict(["a"], unknown=True),
+    ),
+    "drift: nothing is kept of the training data to compare with. fit on": (
+        lambda here: fit(adapt(here), MANY, summary=False).drift(DRIFTING),
+        lambda here: [
+            fit(adapt(here), MANY, summary=False).drift(DRIFTING, reference=MANY),
+            fit(adapt(here), MANY).drift(DRIFTING),
+            extended(fit(adapt(here), MANY)).drift(DRIFTING),
+            la.load(kept(here, extended(fit(adapt(here), MANY)))).drift(DRIFTING),
+        ],
+    ),
+    "drift(…) will need reference=…;": (
+        lambda here: without_vectors(lambda: fit(adapt(here), MANY)),
+        lambda here: [
+            fit(adapt(here), MANY, summary=False).drift(DRIFTING, reference=MANY),
+            without_vectors(lambda: fit(adapt(here), MANY, summary=False)),
+        ],
+    ),
+    "If they are two, say so first: adapted.add_labels(": (
+        lambda here: extended(fit(adapt(here)), [{"text": "well", "label": "No"}]),
+        lambda here: [
+            extended(fit(adapt(here)), [{"text": "well", "label": "no"}]),
+            extended(told_apart(here), [{"text": "well", "label": "No"}]),
+        ],
+    ),
+    "No step was scored, so there is nothing to plot. Give validation data to extend(…)": (
+        lambda here: extended(fit(adapt(here))).steps.plot(),
+        lambda here: extended(fit(adapt(here)), validation=TEXTS).steps.plot(),
+    ),
+    "remember(…): nothing has been learned yet. Call fit(…) or extend(…) first": (
+        lambda here: adapt(here).remember(TEXTS),
+        lambda here: [each.remember(TEXTS) for each in (fit(adapt(here)), extended(adapt(here)))],
+    ),
+    "choose() compares records by one text each": (
+        lambda here: la.adapt(here.bert, "multiple-choice").choose(CHOICES, 1),
+        lambda here: la.adapt(here.bert, "classification").choose([each["question"] for each in CHOICES], 1),
+    ),
+    "choose(…, n=": (
+        lambda here: adapt(here).choose(["late", "broken"], 3),
+        lambda here: adapt(here).choose(["late", "broken"], int(re.search(r"at most (\d+)", here.message).group(1))),
+    ),
+    "suspects() judges labels of whole records, and task": (
+        lambda here: la.adapt(here.bert, "regression").suspects([{"text": "a", "label": 1}] * 4),
+        lambda here: [
+            la.adapt(here.bert, task).suspects(data)
+            for task, data in (
+                ("classification", MANY),
+                ("relation", [{**each, "head": [0, 2], "tail": [3, 5]} for each in MANY]),
+                ("multilabel", [{"text": each["text"], "labels": [each["label"]]} for each in MANY]),
+            )
+        ],
+    ),
+    "it knows their wrong labels by heart: ask an adaptation that has not been trained": (
+        lambda here: fit(adapt(here, "full")).suspects(TEXTS),
+        lambda here: adapt(here, "full").suspects(TEXTS),
+    ),
+    "suspects() needs two labels or more with at least two records each. Give more data": (
+        lambda here: adapt(here).suspects(TEXTS[:2]),
+        lambda here: adapt(here).suspects(TEXTS),
+    ),
+    "suspects() needs a label that two records or more have, and two or more have not. Give more data": (
+        lambda here: la.adapt(here.bert, "multilabel").suspects(SEVERAL[:2]),
+        lambda here: la.adapt(here.bert, "multilabel").suspects(SEVERAL),
+    ),
+    # ---- searches
+    "Give budget='30min', a time, or trials=30": (
+        lambda here: tune(here),
+        lambda here: [tune(here, budget="30min", trials=1), tune(here, trials=2)],
+    ),
+    "is too small for one run: with the default settings it takes about": (
+        lambda here: tune(here, budget="1h", search={"epochs": [10_000_000]}),
+        lambda here: tune(here, budget="1h", search=in_message(here, r"search=(\{.*?\})"), trials=1),
+    ),
+    "is too small for one run: it was used up before": (
+        lambda here: tune(here, budget=0.01),
+        lambda here: [
+            tune(here, budget="10min", trials=1),
+            tune(here, budget="10min", search=in_message(here, r"search=(\{.*?\})"), trials=1),
+        ],
+    ),
+    "write name=range, such as method.rank=[4,8,16]": (
+        lambda here: parse_search(["method.rank"]),
+        lambda here: tune(here, trials=1, search=parse_search([in_message(here, r"such as (\S+)\.$", str)])),
     ),
     # ---- models, tokenizers and where they are
     "Use lightadapt.load(": (
@@ -605,6 +716,79 @@ TOPICS = [{"text": "a", "labels": [], "topics": ["x"]}, {"text": "b", "labels": 
 TAGS = [{"tokens": ["in", "Rome"], "tags": ["O", "O"], "names": ["O", "B-LOC"]}]
 
 
+MANY = [
+    {"text": f"{word} {number}", "label": label}
+    for number in range(30)
+    for word, label in (("where", "no"), ("thanks", "yes"))
+]
+"""As many as are needed for a summary to be kept."""
+DRIFTING = ["where is my parcel", "thank you"] * 10
+CHOICES = [{"question": "Where is it?", "choices": ["here", "there"], "answer": 0}] * 2
+SEVERAL = [{"text": text, "labels": labels} for text, labels in (("a", ["x"]), ("b", []), ("c", ["x"]), ("d", []))]
+
+
+def extended(adapted, data=TEXTS, **options):
+    """The same after one more step."""
+    adapted.extend(data, args=QUIET, **options)
+    return adapted
+
+
+def grown(here):
+    """What has learned two labels, and was given a third."""
+    adapted = fit(adapt(here), MANY)
+    adapted.add_labels(["new"])
+    return adapted
+
+
+def told_apart(here):
+    """What was told that two labels are two, by the call of the message."""
+    adapted = fit(adapt(here))
+    eval(re.search(r"adapted\.add_labels\(\[.*?\]\)", here.message).group(), {"adapted": adapted})
+    return adapted
+
+
+def called_unknown(here):
+    return fit(adapt(here, labels=None), [{**each, "label": each["label"].replace("no", "unknown")} for each in MANY])
+
+
+def kept(here, adapted):
+    adapted.save(here.folder / "kept")
+    return here.folder / "kept"
+
+
+def without_vectors(action):
+    """What comes of an action where no vector can be computed."""
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(summary, "base_vectors", fail)
+        return action()
+
+
+def tune(here, **options):
+    """A search whose trials run in this process."""
+    starting = pytest.importorskip("lightadapt.experiments.tuning.starting")
+
+    def call(function, arguments, **_):
+        return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)))))
+
+    options = {
+        "search": {"epochs": [2]},
+        "storage": here.folder / f"study-{len(list(here.folder.iterdir()))}",
+        **options,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(starting, "call_apart", call)
+        return la.tune(here.bert, "classification", TEXTS, TEXTS, method="lora", device="cpu", **options)
+
+
+def in_message(here, pattern, read=ast.literal_eval):
+    """What a pattern finds in the message, read as Python."""
+    return read(re.search(pattern, here.message).group(1))
+
+
 def learned(here, **options):
     """A model whose adapter does something."""
     adapted = adapt(here, **options)
@@ -756,24 +940,7 @@ CALL = re.compile(
 """A call, an argument with its value or a command, as messages write them."""
 NOT_TRIED = {
     "is no error, but what an export says of itself; tests/export runs it": ("AutoModel: ",),
-    "provoked by the tests of its room, which do not follow what it says yet": (
-        "predict(…, unknown=True)",
-        "predict(…, unknown=True, scores=True)",
-        "name=range: method.rank=[4,8,16]",
-        "write name=range, such as method.rank=[4,8,16]",
-        "If they are two, say so first: adapted.add_labels(",
-        "Give validation data to extend(…)",
-        "Call fit(…) or extend(…) first",
-        "is too small for one run: with the default settings it takes about",
-        "is too small for one run: it was used up before",
-        "Give budget='30min', a time, or trials=30",
-        "choose() compares records by one text each",
-        "choose(…, n=",
-        "suspects() ",
-        "suspects(): ",
-        "drift: nothing is kept of the training data to compare with",
-        "drift(…) will need reference=…",
-    ),
+    "is the help of an option, whose examples tests/cli parse": ("name=range: method.rank=[4,8,16]",),
     "needs several processes or another device": (
         "merge(): the model is split over several processes",
         "Give device='cpu', or leave quantize out",
@@ -833,6 +1000,9 @@ NOT_TRIED = {
     "is said of any argument of Trainer; tests/test_suggestions.py follows some": ("args={◦: {value}}",),
     "is followed by tests/export": ("It is a saved adaptation: load(…), then export(",),
     "advises nothing": (
+        "records: the others are nearly the same as these",
+        "with a single record, which nothing tells right ",
+        "labels of fewer than two records, or of nearly all, are not judged",
         "It is found by fit, for la.MultiLabel(threshold=…)",
         "which adapt(…) does not have",
         "PEFT has this start for plain LoRA only",

@@ -165,6 +165,8 @@ class Adaptation:
         restore(self.adapter, self.trained, self.modules, tensors, where)
         if learned:
             self.head.mark_learned()
+        else:
+            self.head.mark_untouched()
 
     # ---- sizes
 

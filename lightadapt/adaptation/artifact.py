@@ -143,10 +143,10 @@ def read_artifact(path: str | Path, *, verify: bool = True, step: int | None = N
 
 def _as_it_was(artifact: Artifact, step: int) -> Artifact:
     """The artifact as it would have been saved at the end of a step."""
-    facts = artifact.manifest, artifact.tensors, artifact.past
-    manifest, tensors, past = at_step(artifact.path, *facts, step)
+    manifest, tensors, past = at_step(artifact.path, artifact.manifest, artifact.tensors, artifact.past, step)
     check_fields(artifact.path / MANIFEST_NAME, manifest)
-    return replace(artifact, manifest=manifest, tensors=tensors, past=past)
+    summary = artifact.summary if len(past.steps) == len(artifact.past.steps) else None  # that is of all steps
+    return replace(artifact, manifest=manifest, tensors=tensors, summary=summary, past=past)
 
 
 def reading(path: str | Path) -> AbstractContextManager[None]:

@@ -152,7 +152,9 @@ def _successor(before: Runner, known: Known) -> Runner:
     runner.adaptation = copy.copy(before.adaptation)
     runner.adaptation.design = _with_outputs(before.adaptation.design, tuple(manifest["outputs"]))
     name_outputs(runner.model.config, manifest["outputs"])
-    if not manifest.get("untrained", False):
+    if manifest.get("untrained", False):
+        runner.adaptation.head.mark_untouched()
+    else:
         runner.adaptation.head.mark_learned()
     runner.task = known.task
     runner.last_run = LastRun(manifest["training"], manifest["metrics"])

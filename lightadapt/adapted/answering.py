@@ -16,7 +16,7 @@ from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
 from lightadapt.numbers import check_whole
-from lightadapt.stream.unknown import answer_known
+from lightadapt.stream.unknown import answer_known, check_known
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import EVALUATE, PREDICT
 
@@ -211,6 +211,7 @@ class Answering(Sharing):
         adapter: str | None = None,
         at_once: int = 1_000,
         on_error: str = "raise",
+        unknown: bool = False,
     ) -> Iterator[Any]:
         """The predictions of `predict`, one by one as they are made, for more inputs than fit into memory.
 
@@ -228,19 +229,24 @@ class Answering(Sharing):
             adapter: the adaptation that answers; None: the one that is in use when this is called.
             at_once: how many inputs are taken, and held in memory, before the first of them is answered.
             on_error: as in `predict`; the warning comes with the last answer.
+            unknown: as in `predict`.
 
         Raises:
             DataError: an input cannot be used; those of earlier pieces have been answered by then.
-            LightAdaptError: the labels are not known yet.
+            LightAdaptError: the labels are not known yet; or with `unknown` there is nothing to tell by.
         """
         check_whole("at_once", at_once, wanted="a whole number above 0")
         chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
         request = Request(scores=scores, options=options, threshold=threshold, batch_tokens=batch_tokens)
 
         shown = chosen.with_shots(shots, columns=columns)
+        if unknown:
+            self._several.check_enabled("predict_stream")
+            check_known(chosen, scores=scores)
+        by = answer_known if unknown else answer
 
         def answers(items: Any, columns: Mapping[str, str | int] | None, numbers: range) -> list[Any]:
             with self._several.computing(chosen):
-                return answer(shown, items, replace(request, columns=columns), bad, numbers=numbers)
+                return by(shown, items, replace(request, columns=columns), bad, numbers=numbers)
 
         return stream(chosen, inputs, answers, bad, columns=columns, at_once=at_once)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainingArguments
@@ -32,11 +33,14 @@ class Growing(Sharing):
         epochs: float | None = None,
         learning_rate: float | None = None,
         batch_tokens: int | None = None,
+        resume: bool = False,
+        output_dir: str | Path | None = None,
         keep_weights: bool = True,
         callbacks: Sequence[Any] = (),
         args: Mapping[str, Any] | TrainingArguments | None = None,
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
+        summary: bool = True,
     ) -> Extension:
         """Learn from more data, for the classes that there are and for new ones, and keep what was learned before.
 
@@ -45,7 +49,8 @@ class Growing(Sharing):
         their classes; and old classes are protected (docs/continual.md). A classification by a sentence encoder goes by
         the means of all classes from then on, and its adapter stays as the first step left it. Any other task goes on
         by gradients: records that are kept are learned again among the new ones, and the answers of the model as it was
-        are held on to. On a model that has learned nothing it is the first step.
+        are held on to. On a model that has learned nothing it is the first step. One that fails or is interrupted
+        leaves the model as it was.
 
         **Records that are kept are your data**: `save` and `push_to_hub` write them into the artifact, as
         `memory.jsonl`. `memory=0` keeps none, and `forget_memory()` drops them.
@@ -59,11 +64,14 @@ class Growing(Sharing):
             epochs: passes over the data; default: as many as make about 200 steps, in the first step as in `fit`.
             learning_rate: of what the method trains; default: the method's own.
             batch_tokens: as in `fit`.
+            resume: as in `fit`, of a step that goes by gradients.
+            output_dir: as in `fit`; where a step goes by the vectors there is nothing to keep of it.
             keep_weights: whether the weights from before this step are kept, so that `load(path, step=…)` gives them.
             callbacks: of transformers' Trainer.
             args: any other of `transformers.TrainingArguments`, as a dict or as an object.
             columns: `{field: column}` for fields that have another name in the data.
             on_error: as in `fit`.
+            summary: as in `fit`, of all that was learned by then; without one of what was learned before, none is kept.
 
         Raises:
             DataError: a record cannot be used, or a new label is a known one in another spelling; before training.
@@ -72,7 +80,14 @@ class Growing(Sharing):
         """
         self._several.check_enabled("extend")
         check_on_error(on_error)
-        settings = read_settings(args, epochs=epochs, learning_rate=learning_rate, batch_tokens=batch_tokens)
+        settings = read_settings(
+            args,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_tokens=batch_tokens,
+            resume=resume,
+            output_dir=output_dir,
+        )
         with self._several.computing(self.runner, learning=True) as now:
             return extend(
                 now,
@@ -84,6 +99,7 @@ class Growing(Sharing):
                 columns=columns,
                 callbacks=callbacks,
                 on_error=on_error,
+                summary=summary,
             )
 
     @property

@@ -15,7 +15,7 @@ from lightadapt.adapted.sharing import Sharing
 from lightadapt.data import Data
 from lightadapt.errors import LightAdaptError
 from lightadapt.export import Exported, Format, export
-from lightadapt.export.merging import check_learned, merge
+from lightadapt.export.merging import check_learned, check_plain, merge
 from lightadapt.machine.processes import is_sharded, once
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import SAVE
@@ -94,7 +94,8 @@ class Keeping(Sharing):
             )
         self._several.check_enabled("merge")
         with self._several.computing(self.runner) as now:
-            check_learned(now)
+            check_learned(now, "merge()", "of the merged model")
+            check_plain(now)
             merged = merge(now, base=base, dtype=dtype, max_drift=max_drift)
         return merged.requires_grad_(base != "quantized" or self._several.backbone.quantization is None).eval()
 
@@ -123,8 +124,8 @@ class Keeping(Sharing):
             columns: `{field: column}` for fields that have another name in `check`.
 
         Raises:
-            LightAdaptError: the format is unknown, a package for it is missing, it cannot hold this method or task, or
-                what it gives is not what this gives; nothing is written then.
+            LightAdaptError: the format is unknown, a package for it is missing, it cannot hold this method or task, the
+                head has learned nothing, or what it gives is not what this gives; nothing is written then.
             ArtifactError: the folder holds other files, or cannot be written.
         """
         if is_sharded(self.model):

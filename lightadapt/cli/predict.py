@@ -30,6 +30,9 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="File for the predictions, .jsonl or .csv.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Write CSV rather than JSON lines.")] = False,
     scores: Annotated[bool, typer.Option("--scores", help="Give the probability of each label, too.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Give null for a text of none of the classes that were learned.")
+    ] = False,
     with_inputs: Annotated[bool, typer.Option("--with-inputs", help="Repeat the fields of each input.")] = False,
     batch_tokens: Annotated[
         int | None, typer.Option(min=1, help="Tokens of a batch; by default as it suits the device.")
@@ -54,7 +57,7 @@ def predict(
         known = parse_labels(labels)
         adapted = load_or_start(adaptation, task=task, labels=known, base=base, quantize=quantize, device=device)
         if interactive:
-            answer_typed(adapted, scores=scores, shots=shots)
+            answer_typed(adapted, scores=scores, unknown=unknown, shots=shots)
         else:
             predict_stream(
                 adapted,
@@ -62,6 +65,7 @@ def predict(
                 out,
                 as_csv=csv or (out is not None and out.suffix.lower() == ".csv"),
                 scores=scores,
+                unknown=unknown,
                 with_inputs=with_inputs,
                 batch_tokens=batch_tokens,
                 shots=shots,

@@ -24,6 +24,7 @@ from lightadapt.data.files import parse_json
 from lightadapt.data.formats.brat import is_brat
 from lightadapt.data.named import names_data
 from lightadapt.errors import DataError, LightAdaptError, listed, shown, warn
+from lightadapt.stream.unknown import UNKNOWN
 
 STDIN = "-"
 OBJECT = re.compile(r'\{\s*["}]')
@@ -54,6 +55,7 @@ def predict_stream(
     *,
     as_csv: bool,
     scores: bool,
+    unknown: bool,
     with_inputs: bool,
     batch_tokens: int | None,
     shots: str | None,
@@ -77,12 +79,14 @@ def predict_stream(
         if source is inputs and isinstance(inputs, str):
             source, columns = adapted.task.read(inputs, split="test", columns=columns, labelled=False), None
         source, kept = tee(source)
-    found = adapted.predict_stream(source, scores=scores, batch_tokens=batch_tokens, shots=shots, columns=columns)
+    found = adapted.predict_stream(
+        source, scores=scores, batch_tokens=batch_tokens, shots=shots, columns=columns, unknown=unknown
+    )
     with _opened(out) as file:
         write = _csv_writer(file) if as_csv else _json_writer(file)
         for prediction in found:
             own = {} if kept is None else _fields_of(next(kept))
-            write({**own, **_as_row(prediction, scores=scores)})
+            write({**own, **_as_row(prediction, scores=scores, unknown=unknown)})
 
 
 def write_rows(rows: Iterable[Row], out: Path) -> None:
@@ -161,10 +165,16 @@ def _fields_of(item: Any) -> Row:
     return dict(item) if isinstance(item, Mapping) else {"text": item}
 
 
-def _as_row(prediction: Any, *, scores: bool) -> Row:
-    """The columns of a prediction: with scores, the most probable label and the probability of each."""
+def _as_row(prediction: Any, *, scores: bool, unknown: bool) -> Row:
+    """The columns of a prediction: with scores, the most probable label and the probability of each.
+
+    Args:
+        unknown: whether one of the scores says how surely it is none of the labels.
+    """
     if scores and isinstance(prediction, Mapping) and all(isinstance(value, float) for value in prediction.values()):
-        return {"prediction": max(prediction, key=prediction.__getitem__), "scores": dict(prediction)}
+        labels = {label: value for label, value in prediction.items() if not (unknown and label == UNKNOWN)}
+        none = unknown and prediction[UNKNOWN] > 0.5
+        return {"prediction": None if none else max(labels, key=labels.__getitem__), "scores": dict(prediction)}
     return {"prediction": prediction}
 
 
@@ -223,7 +233,7 @@ def _cell(value: Any) -> Any:
 # ---- a first look
 
 
-def answer_typed(adapted: Adapted, *, scores: bool, shots: str | None = None) -> None:
+def answer_typed(adapted: Adapted, *, scores: bool, unknown: bool = False, shots: str | None = None) -> None:
     """Answer each line that is typed, until the end of the input."""
     console = Console(highlight=False)
     console.print("Type a text and press Enter; Ctrl-D ends.", style="dim")
@@ -235,7 +245,7 @@ def answer_typed(adapted: Adapted, *, scores: bool, shots: str | None = None) ->
         if not text:
             continue
         try:
-            (prediction,) = adapted.predict([text], scores=scores, shots=shots)
+            (prediction,) = adapted.predict([text], scores=scores, shots=shots, unknown=unknown)
         except LightAdaptError as error:
             typer.echo(f"Error: {error}", err=True)
             continue
@@ -268,4 +278,6 @@ def _plainly(prediction: Any) -> str:
         return "\n".join(f"{prediction[label]:7.1%}  {label}" for label in order[:5])
     if isinstance(prediction, str):
         return prediction
+    if prediction is None:
+        return "none of the classes"
     return json.dumps(prediction, ensure_ascii=False)

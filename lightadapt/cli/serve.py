@@ -47,7 +47,8 @@ def serve(
 
     LIGHTADAPT_API_KEYS in the environment has the keys that requests need, with commas between them.
     """
-    with reported({"port=": "--port ", "host=": "--host ", "adapters=": "--adapters "}):
+    told = {"port=": "--port ", "host=": "--host ", "adapters=": "--adapters "}
+    with reported(told, forms=False):  # the log of the server is lines of JSON
         # Read when torch first computes. A kernel is built for each shape of a batch, and a server sees thousands.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
         from lightadapt.serving.server import serve as run

@@ -9,6 +9,8 @@ from typing import Any
 from lightadapt.adaptation.history import History
 from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.runner import Prepared, Runner
+from lightadapt.adaptation.training_summary import TrainingSummary
+from lightadapt.adaptation.undoing import undone_if_it_fails
 from lightadapt.continual.classes import check_spelling
 from lightadapt.continual.keeping import with_memory_of_fit
 from lightadapt.continual.memory import check_memory, remember
@@ -17,6 +19,8 @@ from lightadapt.continual.stepping import take_step
 from lightadapt.continual.steps import Steps, classes_by_step, entry_of, kept_as_it_is, now, with_first_step
 from lightadapt.data import Data
 from lightadapt.data.skipping import BadRecords, usable
+from lightadapt.stream.joining import joined
+from lightadapt.stream.summary import keep_made, keep_summary
 from lightadapt.tasks import Label, LabelledTask
 from lightadapt.training.checks import check_learning_rate, check_weights
 from lightadapt.training.given import check_callbacks
@@ -66,8 +70,11 @@ def extend(
     columns: Mapping[str, str | int] | None,
     callbacks: Sequence[Any],
     on_error: str,
+    summary: bool,
 ) -> Extension:
     """Learn a step, and return what it was; see `Adapted.extend`.
+
+    One that fails or is interrupted leaves the adaptation as it was.
 
     Raises:
         DataError: a record cannot be used; before training starts.
@@ -95,21 +102,47 @@ def extend(
     before = kept_as_it_is(runner, past, weights=keep_weights)
     if checked is not None and past.steps and set(map(str, known.values())) - past.steps[-1]["scores"].keys():
         before = _scored(before, scores_by_step(runner, *checked, known, last=past.steps[-1]["step"]))
-    history, statistics = take_step(runner, learned, past, new, settings, watchers)
-    step = len(past.steps)
-    kept = remember(runner, before, learned.examples, learned.records, step, memory)
-    entry = entry_of(
-        step,
-        records=len(learned.examples),
-        classes=new,
-        date=now(),
-        memory=len(kept),
-        replayed=0 if statistics else len(past.memory),
-    )
-    runner.past = replace(before, steps=(*before.steps, entry), memory=kept, statistics=statistics, seen=())
-    if checked is not None:
-        runner.past = _scored(runner.past, scores_by_step(runner, *checked, classes_by_step(runner.past), last=step))
+    summarized, step = runner.last_run.summary, len(past.steps)
+    with undone_if_it_fails(runner):
+        history, statistics = take_step(runner, learned, past, new, settings, watchers)
+        if summary:
+            _keep_summary(runner, past, summarized, learned.examples, None if checked is None else checked[0])
+        kept = remember(runner, before, learned.examples, learned.records, step, memory)
+        entry = entry_of(
+            step,
+            records=len(learned.examples),
+            classes=new,
+            date=now(),
+            memory=len(kept),
+            replayed=0 if statistics else len(past.memory),
+        )
+        runner.past = replace(before, steps=(*before.steps, entry), memory=kept, statistics=statistics, seen=())
+        if checked is not None:
+            scores = scores_by_step(runner, *checked, classes_by_step(runner.past), last=step)
+            runner.past = _scored(runner.past, scores)
     return Extension(history, steps_of(runner))
+
+
+def _keep_summary(
+    runner: Runner,
+    past: Past,
+    before: TrainingSummary | None,
+    examples: Sequence[Any],
+    held_out: Sequence[Any] | None,
+) -> None:
+    """Keep a summary of all that was learned by now; none where there was none of what was learned before.
+
+    Args:
+        past: before the step.
+        before: the summary of what was learned then.
+        examples: of the step.
+        held_out: what was scored on; None: nothing was.
+    """
+    if not past.steps:
+        keep_summary(runner, examples, held_out)
+    elif before is not None:
+        records = sum(int(each["records"]) for each in past.steps)
+        keep_made(runner, "extend", lambda: joined(runner, before, examples, records))
 
 
 def steps_of(runner: Runner) -> Steps:

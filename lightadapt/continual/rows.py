@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from lightadapt.adaptation.prediction import run_model, suitable_tokens
+from lightadapt.adaptation.layer_inputs import Answer, answers_of
 from lightadapt.adaptation.runner import Runner
 from lightadapt.heads.outputs import output_layer
-from lightadapt.tasks.encoding.features import IGNORED
-
-
-class Answer(NamedTuple):
-    """What goes into the output layer at one place, and the outputs that hold there."""
-
-    inputs: np.ndarray
-    """`(width,)`."""
-    outputs: Sequence[int]
 
 
 def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> None:
@@ -29,7 +20,7 @@ def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> N
     A row is the mean of what goes into the output layer for that output, less that of all features, and as long as the
     other rows are on average (as in Qi et al. 2018, "Low-Shot Learning with Imprinted Weights"); its bias is such that
     the mean input gives what it gives the others on average. A head without such a layer, and an output of no feature,
-    stay as they are.
+    stay as they are. Prototypes are the means themselves.
 
     Args:
         features: with targets, by the outputs that the head has now.
@@ -38,10 +29,15 @@ def start_rows(runner: Runner, features: Sequence[Any], new: Sequence[str]) -> N
     layer = output_layer(head.modules, len(names))
     if layer is None or not new:
         return
-    answers = _answers(runner, layer, features)
+    answers = answers_of(runner, layer, features)
     numbers = [names.index(name) for name in new]
     means = {number: mean for number in numbers if (mean := _mean_of(answers, number)) is not None}
     if not means:
+        return
+    if head.prototypes is not None:
+        with torch.no_grad():
+            for number, mean in means.items():
+                head.prototypes.rows[number] = torch.as_tensor(mean).to(head.prototypes.rows)
         return
     others = [number for number in range(len(names)) if number not in numbers]
     if others:
@@ -64,42 +60,3 @@ def _start_linear(layer: nn.Linear, means: dict[int, np.ndarray], others: Sequen
             layer.weight[number] = length * way / way.norm().clamp_min(1e-12)
             if layer.bias is not None:
                 layer.bias[number] = usual - layer.weight[number] @ middle
-
-
-def _answers(runner: Runner, layer: nn.Linear, features: Sequence[Any]) -> list[Answer]:
-    """What the features put into the output layer where something is to be answered."""
-    taken: list[torch.Tensor] = []
-
-    def infer(batch: Sequence[Any]) -> list[list[Answer]]:
-        inputs = {
-            name: value.to(runner.model.device) for name, value in runner.task.collate(batch, runner.view).items()
-        }
-        asked = {name: value for name, value in inputs.items() if name not in batch[0].targets}
-        taken.clear()
-        runner.model(**asked)
-        hidden = taken[-1]
-        return [_answers_of(each, rows) for each, rows in zip(batch, hidden.float().cpu().numpy(), strict=True)]
-
-    handle = layer.register_forward_pre_hook(lambda module, args: taken.append(args[0]))
-    try:
-        found = run_model(
-            runner.model,
-            features,
-            list(map(len, features)),
-            infer,
-            done=lambda count: None,
-            batch_tokens=suitable_tokens(runner.model.device),
-        )
-    finally:
-        handle.remove()
-    return [answer for each in found for answer in each]
-
-
-def _answers_of(feature: Any, rows: np.ndarray) -> list[Answer]:
-    """The answers of one feature from what it put into the layer: `(width,)`, or `(T, width)` for each token."""
-    target = feature.targets["labels"]
-    if isinstance(target, int):  # a layer that scores every token is read at the last one
-        return [Answer(rows if rows.ndim == 1 else rows[len(feature) - 1], (target,))]
-    if rows.ndim == 1:
-        return [Answer(rows, [number for number, holds in enumerate(target) if holds])]
-    return [Answer(rows[place], (tag,)) for place, tag in enumerate(target) if tag != IGNORED]

@@ -63,16 +63,23 @@ def take_step(
         recipe = first_recipe(runner, learned, settings.recipe)
         start = find_start(runner, learned) if recipe.name == FEW_SHOT.name else None
         lesson = usual_lesson(runner, learned, recipe, start)
+        lesson = replace(lesson, call="extend")
         if start is not None and not start.by_meaning:
             lesson = replace(lesson, rates=_rates(runner, GENTLE))
         history = learn(runner, lesson, None, settings, watchers=watchers)
-        if runner.adaptation.head.prototypes is None:
+        if not _goes_by_vectors(runner):
             return history, {}
         return history, read_discriminants(runner, of_examples(runner, learned.examples, runner.outputs))
-    if runner.adaptation.head.prototypes is None:
+    if not _goes_by_vectors(runner):
         return learn(runner, _next_lesson(runner, learned, past, new), None, settings, watchers=watchers), {}
     before = spread(known_before(runner, past), runner.outputs, learned.view.outputs)
     return _tell_apart(runner, learned, before)
+
+
+def _goes_by_vectors(runner: Runner) -> bool:
+    """Whether classes are told apart by what is known of their vectors, of which each is of one class."""
+    prototypes = runner.adaptation.head.prototypes
+    return prototypes is not None and not prototypes.several
 
 
 def _tell_apart(runner: Runner, learned: Prepared, before: Statistics) -> tuple[History, dict[str, torch.Tensor]]:
@@ -129,6 +136,7 @@ def _next_lesson(runner: Runner, learned: Prepared, past: Past, new: Sequence[La
         begin,
         _rates(runner, 1.0),
         title="one more step",
+        call="extend",
     )
 
 

@@ -16,6 +16,7 @@ from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown, warn
 from lightadapt.export.exported import Exported
 from lightadapt.export.format import KNOWN_FORMATS, Format, with_folder
+from lightadapt.export.merging import check_learned
 from lightadapt.export.proof import Found, Prover
 from lightadapt.export.room import as_artifact_error, as_no_room
 from lightadapt.numbers import check_number
@@ -76,11 +77,6 @@ def export(
         if check is None:
             raise LightAdaptError("export(max_loss=…) needs labelled records to measure the loss on: check=…")
     runner.require_labels()
-    if runner.zero_shot is not None and format.with_head:
-        raise LightAdaptError(
-            f"export({format.name!r}): nothing has been learned yet, and labels are told apart by their names. The "
-            "head in the export would be a random one. Train first, or export to 'sentence-transformers'."
-        )
     if runner.adaptation.head.prototypes is not None and format.with_head and not format.as_computed:
         raise LightAdaptError(
             f"export({format.name!r}): the rows of this head are prototypes (recipe='few-shot'), which no class of "
@@ -88,6 +84,11 @@ def export(
         )
     format.require_packages()
     format.check(runner)
+    if format.with_head:
+        other = (
+            ", or export to 'sentence-transformers', which leaves the head out" if runner.family == "encoder" else ""
+        )
+        check_learned(runner, f"export({format.name!r})", "in the export", other)
     target = _target(path)
     base = runner.adaptation.design.blueprint.source.name
     with as_artifact_error(target, base), fresh_folder(target, EXPORT_NAME) as folder, as_no_room(folder):

@@ -32,11 +32,6 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
     """A plain model with the adapter folded in; see `Adapted.merge`."""
     if base not in BASES:
         raise LightAdaptError(f"merge(base={base!r}) is unknown. {nearest(str(base), BASES)}Known: {', '.join(BASES)}.")
-    if runner.adaptation.head.prototypes is not None:
-        raise LightAdaptError(
-            "merge(): the rows of this head are prototypes (recipe='few-shot'), which no class of transformers reads "
-            "so. Ship the artifact, export to 'onnx', or train with fit(…, recipe='standard')."
-        )
     check_number("max_drift", max_drift, owner="merge", least=0, wanted="a number of at least 0, such as 0.25")
     adaptation, quantization = runner.adaptation, runner.adaptation.design.quantization
     in_place = quantization is None or base == "quantized"
@@ -77,16 +72,34 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
     return model
 
 
-def check_learned(runner: Runner) -> None:
-    """Raise where the head of the merged model would be a random one.
+def check_plain(runner: Runner) -> None:
+    """Raise where the merged model would be of no class of transformers.
+
+    Raises:
+        LightAdaptError: its head is read in another way than theirs.
+    """
+    if runner.adaptation.head.prototypes is not None:
+        raise LightAdaptError(
+            "merge(): the rows of this head are prototypes (recipe='few-shot'), which no class of transformers reads "
+            "so. Ship the artifact, export to 'onnx', or train with fit(…, recipe='standard')."
+        )
+
+
+def check_learned(runner: Runner, call: str, place: str, other: str = "") -> None:
+    """Raise where the head that leaves would be a random one, whether or not labels can be told by their names.
+
+    Args:
+        call: what was asked for.
+        place: where the head would be.
+        other: what else than training there is, as the end of a sentence.
 
     Raises:
         LightAdaptError: it has learned nothing.
     """
     if runner.adaptation.head.is_untouched:
         raise LightAdaptError(
-            "merge(): nothing has been learned yet, so the head of the merged model would be a random one. Train it "
-            "with fit(…) first."
+            f"{call}: nothing has been learned yet, so the head {place} would be a random one. Train it with fit(…) "
+            f"first{other}."
         )
 
 

@@ -201,6 +201,10 @@ class Head:
         """Note that it has learned something, here or in an artifact."""
         self.state = HeadState.LEARNED
 
+    def mark_untouched(self) -> None:
+        """Note that a head which has learned nothing is to be as it is now, as one from an artifact is."""
+        self._start = self._sums()
+
     def scale(self, mean: float, spread: float) -> None:
         """Let the outputs be `mean + spread * z`; see `OutputScale`."""
         OutputScale(self.modules, mean, spread)

@@ -54,7 +54,8 @@ def enter(request: Request, served: Served, job: Job, settings: Settings) -> Non
             f"inputs has {len(job.inputs):,} records, and {settings.request_records:,} is the most. Send them in "
             "several requests.",
         )
-    trace_of(request.scope).job = job
+    trace = trace_of(request.scope)
+    trace.job, job.request_id = job, trace.id
     served.engine.put(job)
 
 

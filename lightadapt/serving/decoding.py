@@ -46,6 +46,11 @@ class Decoding:
         return bool(self._drafts or self._waiting)
 
     @property
+    def jobs(self) -> list[Job]:
+        """Those whose texts are being written, or are to be."""
+        return [draft.drafts.job for draft in (*self._drafts, *self._waiting)]
+
+    @property
     def takes_more(self) -> bool:
         """Whether all that it took has found room."""
         return not self._waiting

@@ -115,7 +115,7 @@ class Draft:
 def can_be_stepped(stepper: Stepper, job: Job) -> bool:
     """Whether the texts of a request can be written token by token, by the options of all who have a say."""
     ask, task = job.ask, stepper.runner.task
-    if ask.scores or ask.threshold is not None or not isinstance(task, Generation):
+    if ask.scores or ask.unknown or ask.threshold is not None or not isinstance(task, Generation):
         return False
     return are_heeded({**stepper.options, **(task.options or {}), **(ask.options or {})})
 

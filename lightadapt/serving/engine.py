@@ -8,10 +8,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from lightadapt.adapted import Adapted
 from lightadapt.serving.decoding import Decoding
+from lightadapt.serving.logs import about, log
 from lightadapt.serving.metrics import Metrics
 from lightadapt.serving.pool import Pool
 from lightadapt.serving.queue import Job, Queue
@@ -70,6 +72,13 @@ class Engine:
         self.pool.expect(job.name)
 
     def _run(self) -> None:
+        try:
+            self._compute_all()
+        except BaseException:  # `/health` tells of it
+            log.critical("engine ended", exc_info=True)
+
+    def _compute_all(self) -> None:
+        """Compute what comes until the queue is closed and empty."""
         while not self.queue.is_over or self._decoding:
             self._take_stepped()
             turn = self._lead >= 0 or not self._decoding
@@ -88,17 +97,19 @@ class Engine:
         """Take requests for texts out of the queue, as long as there is room to write them."""
         while self._decoding.takes_more and (job := self.queue.take_stepped()) is not None:
             if job.answer.set_running_or_notify_cancel():
-                self._decoding.add(job)
+                with about(job.request_id):
+                    self._decoding.add(job)
 
     def _step(self) -> None:
         try:
-            self._decoding.step()
+            with _about(self._decoding.jobs):
+                self._decoding.step()
         except Exception as error:  # whoever waits has to hear of it, and the others be computed
             self._decoding.fail(error)
 
     def _compute_held(self, jobs: Sequence[Job]) -> None:
         """Answer jobs whose adaptations fit into memory together."""
-        with self.pool.holding({job.name for job in jobs}) as failed:
+        with _about(jobs), self.pool.holding({job.name for job in jobs}) as failed:
             for job in jobs:
                 if job.name in failed:
                     job.answer.set_exception(failed[job.name])
@@ -125,7 +136,8 @@ class Engine:
         refused before anything of them is inferred, so what is wrong with one request costs the others little.
         """
         try:
-            found = self._found(jobs)
+            with _about(jobs):
+                found = self._found(jobs)
         except Exception as error:  # what any model, tokenizer or device raises has to reach whoever asked
             if len(jobs) > 1:
                 middle = len(jobs) // 2
@@ -152,4 +164,10 @@ class Engine:
             scores=ask.scores,
             options=ask.options,
             threshold=ask.threshold,
+            unknown=ask.unknown,
         )
+
+
+def _about(jobs: Sequence[Job]) -> AbstractContextManager[None]:
+    """A block whose lines in the log have the ids of the requests of jobs."""
+    return about(*dict.fromkeys(job.request_id for job in jobs))

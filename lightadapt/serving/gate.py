@@ -14,7 +14,7 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 
 from lightadapt.serving.failures import RequestError, body_of
-from lightadapt.serving.logs import log
+from lightadapt.serving.logs import about, log
 from lightadapt.serving.metrics import Metrics
 from lightadapt.serving.queue import Job
 from lightadapt.serving.responses import encode
@@ -79,7 +79,8 @@ class Gate:
         failed: Exception | None = None
         try:
             self._check(scope, headers)
-            await self._app(scope, _limited(receive, self._settings.request_bytes), told)
+            with about(trace.id):
+                await self._app(scope, _limited(receive, self._settings.request_bytes), told)
         except RequestError as error:
             await _refuse(error, told)
         except Exception as error:  # the answer, a 500 without its reason, is sent by then

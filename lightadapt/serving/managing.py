@@ -13,6 +13,7 @@ from lightadapt.errors import LightAdaptError, shown
 from lightadapt.serving.asking import as_failure
 from lightadapt.serving.catalogue import Catalogue
 from lightadapt.serving.failures import RequestError
+from lightadapt.serving.logs import log
 from lightadapt.serving.predicting import card_of
 from lightadapt.serving.responses import Answer
 
@@ -41,11 +42,13 @@ def add_routes(app: FastAPI, catalogue: Catalogue, allowed: Path) -> None:
                 served = await asyncio.to_thread(catalogue.add, new.name, folder)
             except LightAdaptError as error:
                 raise as_failure(error) from error
+        log.info("adapter added", extra={"facts": {"adapter": new.name, "folder": folder}})
         return Answer(card_of(served), 201)
 
     async def remove(name: str) -> Answer:
         async with changing:
             await asyncio.to_thread(catalogue.remove, name)
+        log.info("adapter removed", extra={"facts": {"adapter": name}})
         return Answer({"id": name, "deleted": True})
 
     app.add_api_route("/adapters", add, methods=["POST"], status_code=201, summary="Serve another adaptation")

@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lightadapt.adapted import Adapted
 from lightadapt.api import load
 from lightadapt.errors import LightAdaptError
 from lightadapt.serving.failures import RequestError
+from lightadapt.serving.logs import log
 from lightadapt.serving.metrics import Metrics
 from lightadapt.serving.queue import Job
 
@@ -101,7 +103,7 @@ class Pool:
             if len(self._coming) >= (self._most or 0):
                 return
         try:
-            self._coming[name] = self._reader.submit(read_known, path, self._known.get(name))
+            self._coming[name] = self._reader.submit(copy_context().run, read_known, path, self._known.get(name))
         except RuntimeError:  # it was closed meanwhile: nothing more is computed
             return
 
@@ -177,6 +179,7 @@ class Pool:
             how = "built"
             self._build(name, known, victim)
         self._metrics.loads.labels(how).inc()
+        log.info("adapter loaded", extra={"facts": {"adapter": name, "how": how}})
 
     def _build(self, name: str, known: Known, victim: str | None) -> None:
         """Hang one on the base; the victim, if there is one, is removed for it."""
@@ -217,3 +220,4 @@ class Pool:
     def _remove(self, name: str) -> None:
         self._adapted.remove(name)
         del self._slots[name]
+        log.info("adapter unloaded", extra={"facts": {"adapter": name}})

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from lightadapt.errors import LightAdaptError
 from lightadapt.serving.asking import answered, as_failure
 from lightadapt.serving.catalogue import Catalogue
+from lightadapt.serving.failures import RequestError
 from lightadapt.serving.gate import timing_of, trace_of
 from lightadapt.serving.options import check_options
 from lightadapt.serving.queue import Ask, Job
@@ -30,6 +31,7 @@ class Inputs(BaseModel):
     scores: bool = Field(False, description="Give the probability of each label.")
     options: dict[str, Any] | None = Field(None, description="Of generation, such as max_new_tokens.")
     threshold: float | None = Field(None, description="Of task multilabel, another probability.")
+    unknown: bool = Field(False, description="Give null for a text of none of the classes.")
 
 
 def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:
@@ -45,10 +47,22 @@ def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:
             options = None if asked.options is None else check_options(asked.options, settings.max_new_tokens)
         except LightAdaptError as error:
             raise as_failure(error) from error
+        if asked.unknown and settings.max_loaded is not None:
+            raise RequestError(
+                422,
+                "unknown: this server loads adapters when they are asked for (max_loaded), without what tells texts of "
+                "their classes from others. Leave it out, or start a server without max_loaded.",
+            )
         if not asked.inputs:
             return Answer({"predictions": []})
-        generates = served.generates and asked.threshold is None
-        ask = Ask(scores=asked.scores, options=options, threshold=asked.threshold, generates=generates)
+        generates = served.generates and asked.threshold is None and not asked.unknown
+        ask = Ask(
+            scores=asked.scores,
+            options=options,
+            threshold=asked.threshold,
+            unknown=asked.unknown,
+            generates=generates,
+        )
         job = Job(name, asked.inputs, ask)
         predictions = await answered(request, served, job, settings)
         timing = timing_of(job)

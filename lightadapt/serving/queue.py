@@ -20,6 +20,7 @@ class Ask:
     scores: bool = False
     options: Mapping[str, Any] | None = None
     threshold: float | None = None
+    unknown: bool = False
     generates: bool = False
     """Whether texts are to be generated, whose tokens are counted."""
     written: bool = False
@@ -37,6 +38,7 @@ class Job:
         tell: takes pieces of a text while it is generated; None: all is wanted at the end.
         answer: the predictions; cancelled when nobody waits for them any more.
         given_up: set at the same time, for what is being generated already.
+        request_id: of the request, for what is logged while it is computed.
         stepped: whether its texts are written with those of others token by token, and not by one call.
     """
 
@@ -46,6 +48,7 @@ class Job:
     tell: Callable[[str], None] | None = None
     answer: Future[list[Any]] = field(default_factory=Future)
     given_up: threading.Event = field(default_factory=threading.Event)
+    request_id: str = ""
     stepped: bool = False
     arrived: float = field(default_factory=time.monotonic)
     started: float = 0.0
@@ -67,7 +70,8 @@ class Job:
         mappings = [item for item in self.inputs if isinstance(item, dict)]
         fields = frozenset(key for item in mappings for key in item) if len(mappings) == len(self.inputs) else None
         ask = self.ask
-        return (self.name if ask.generates else None, ask.scores, repr(ask.options), ask.threshold, fields)
+        alone = self.name if ask.generates or ask.unknown else None
+        return (alone, ask.scores, ask.unknown, repr(ask.options), ask.threshold, fields)
 
     @property
     def is_alone(self) -> bool:

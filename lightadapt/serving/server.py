@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lightadapt.errors import LightAdaptError
+from lightadapt.serving.logs import log, logging_to
 from lightadapt.serving.settings import KEYS, Settings, keys_of
 
 PATIENCE = 30.0
@@ -84,15 +85,14 @@ def serve(
         feedback=None if feedback is None else Path(feedback),
         keys=keys_of(),
     )
-    with _server(adaptations, settings, base=base, quantize=quantize, dtype=dtype, device=device) as (server, bound):
-        from lightadapt.serving.logs import log, logging_to
-
-        with logging_to(sys.stderr):
-            bound.listen(2_048)  # so that who reads that it is ready can connect
-            if not settings.is_local and not settings.keys:
-                log.warning(f"Everybody who reaches {settings.host} can ask: {KEYS} is not set.")
-            log.info("ready", extra={"facts": {"address": _address(bound), "adapters": list(adaptations)}})
-            server.run(sockets=[bound])
+    how = {"base": base, "quantize": quantize, "dtype": dtype, "device": device}
+    with logging_to(sys.stderr), _server(adaptations, settings, **how) as (server, bound):
+        bound.listen(2_048)  # so that who reads that it is ready can connect
+        if not settings.is_local and not settings.keys:
+            told = f"Everybody who reaches {settings.host} can ask: {KEYS} is not set."
+            log.warning("open to all", extra={"facts": {"host": settings.host, "message": told}})
+        log.info("ready", extra={"facts": {"address": _address(bound), "adapters": list(adaptations)}})
+        server.run(sockets=[bound])
 
 
 @contextmanager

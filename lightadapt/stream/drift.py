@@ -139,8 +139,9 @@ def _kept(runner: Runner) -> TrainingSummary:
     if kept is None:
         raise LightAdaptError(
             f"drift: nothing is kept of the training data to compare with. fit on {LEAST} records or more keeps it, "
-            "and save saves it; your own loop, summary=False, a checkpoint, an earlier version and a server do not. "
-            "Give data like that of the training: drift(texts, reference=data)."
+            "extend goes on with it, and save saves it; your own loop, summary=False, a checkpoint, a step before the "
+            "last and an earlier version do not. Give data like that of the training: drift(texts, "
+            "reference=data)."
         )
     if not kept.comparable:
         raise LightAdaptError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,14 +38,24 @@ def keep_summary(runner: Runner, examples: Sequence[Any], held_out: Sequence[Any
         examples: what was learned.
         held_out: what was scored on; None: nothing was.
     """
-    if len(examples) < LEAST or is_sharded(runner.model):
+    if len(examples) >= LEAST:
+        keep_made(runner, "fit", lambda: summarize(runner, examples, held_out))
+
+
+def keep_made(runner: Runner, call: str, make: Callable[[], TrainingSummary]) -> None:
+    """Put a summary that is made now beside what else is known of the last run; where it cannot be made, warn.
+
+    Args:
+        call: what has run, and takes `summary=False`.
+    """
+    if is_sharded(runner.model):
         return
     try:
-        summary = summarize(runner, examples, held_out)
+        summary = make()
     except Exception as error:  # a training of hours is not to be lost by what only describes it
         warn(
             f"No summary of the training data is kept ({type(error).__name__}: {str(error)[:200]}). drift(…) will need "
-            "reference=…; fit(…, summary=False) leaves this out."
+            f"reference=…; {call}(…, summary=False) leaves this out."
         )
         return
     runner.last_run = replace(runner.last_run, summary=summary)

@@ -65,23 +65,39 @@ def learn_known(
         return _with_limit(parts, numbers, means, labels, held_out=True)
     if base_learned(runner):
         return None
+    return known_by_distance(vectors, numbers, labels)
+
+
+def known_by_distance(vectors: np.ndarray, numbers: np.ndarray, labels: Sequence[str]) -> KnownClasses:
+    """What tells texts of the classes from others by the distances of the base's vectors from each other.
+
+    Args:
+        vectors: of the base for what was learned, `(N, width)`.
+        numbers: of their classes, `(N,)`.
+        labels: the names of all classes, by their numbers.
+    """
     distances = nearest(vectors, vectors, numbers, numbers, leave_out=True)
     return _with_limit(distances[:, None], numbers, _means(vectors, numbers, len(labels)), labels, held_out=False)
 
 
-def answer_known(runner: Runner, inputs: Any, request: Request, bad: BadRecords) -> list[Any]:
+def answer_known(
+    runner: Runner, inputs: Any, request: Request, bad: BadRecords, *, numbers: Sequence[int] | None = None
+) -> list[Any]:
     """The predictions as `predict` gives them, with None for what belongs to no known class; see `Adapted.predict`.
 
     With scores, each has `"unknown"`, too: 0.5 at the limit, towards 1 the farther a text is from what was learned.
+
+    Args:
+        numbers: as in `answer`.
 
     Raises:
         DataError: an input cannot be used.
         LightAdaptError: the task has no classes, or there is nothing to tell by.
     """
-    summary = _check_known(runner, scores=request.scores)
+    summary = check_known(runner, scores=request.scores)
     known = summary.known
     assert known is not None
-    asked = read_asked(runner, inputs, request, bad)
+    asked = read_asked(runner, inputs, request, bad, numbers=numbers)
     if not len(asked.examples):
         return asked.answers((), scores=request.scores)
     given = runner.predict(asked.examples, asked.records, task=asked.task, batch_tokens=request.batch_tokens)
@@ -184,7 +200,7 @@ def _sum_of(parts: np.ndarray, usual: Sequence[tuple[float, float]]) -> np.ndarr
     return total
 
 
-def _check_known(runner: Runner, *, scores: bool) -> TrainingSummary:
+def check_known(runner: Runner, *, scores: bool) -> TrainingSummary:
     """What the training left to tell by.
 
     Raises:
@@ -199,8 +215,8 @@ def _check_known(runner: Runner, *, scores: bool) -> TrainingSummary:
     if summary is None or summary.known is None:
         raise LightAdaptError(
             "predict(…, unknown=True): nothing is known of the texts that were learned. fit(…, validation=0.1) with 50 "
-            "records or more keeps what it takes; your own loop, summary=False, a checkpoint, an earlier version "
-            "and a server do not."
+            "records or more keeps what it takes; your own loop, summary=False, a checkpoint, a step before the last "
+            "and an earlier version do not."
         )
     if summary.known.labels != task.outputs():
         raise LightAdaptError(

@@ -81,6 +81,11 @@ class LabelledTask(Task):
         known = self.descriptions or {}
         return [tuple(known.get(str(label), ())) or (in_words(str(label)),) for label in self.labels or ()]
 
+    def meanings_of(self, outputs: Sequence[str]) -> list[tuple[str, ...]]:
+        """Likewise, of the outputs of a head in their order."""
+        found = dict(zip(map(str, self.labels or ()), self.meanings(), strict=True))
+        return [found[name] for name in outputs]
+
     @abstractmethod
     def find_labels(self, examples: Sequence[Any]) -> tuple[Label, ...]:
         """The labels that occur, sorted."""

@@ -24,6 +24,7 @@ from lightadapt.training.few_shot import (
     few_shot_objective,
     few_shot_rates,
     find_start,
+    is_of_tags,
     take_start,
 )
 from lightadapt.training.frozen import FrozenBase
@@ -37,6 +38,7 @@ from lightadapt.training.run import Run
 from lightadapt.training.seen import some_of_each
 from lightadapt.training.self_training import Unlabelled, joined
 from lightadapt.training.settings import Settings
+from lightadapt.training.tag_rows import start_tags
 
 FEW = 8
 """Validation records that show what the metrics are called."""
@@ -116,6 +118,8 @@ class Lesson:
     """The usual learning rates, of the method and of the head."""
     title: str = ""
     """Stands before the progress bar, behind the names of task and method."""
+    call: str = "fit"
+    """What it is a part of. Whoever calls puts the model back when it does not end well, unless it is `fit`."""
 
 
 def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start | None) -> Lesson:
@@ -137,7 +141,10 @@ def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start
         runner.settle(task)
         if start is not None and runner.adaptation.head.prototypes is None:
             take_start(runner, start)
+        fresh = runner.adaptation.head.is_fresh
         runner.adaptation.head.start(task.first_outputs(learned.examples, runner.view))
+        if few and fresh and is_of_tags(learned):
+            start_tags(runner, features)
 
     return Lesson(
         learned,
@@ -180,6 +187,7 @@ def learn(
         recipe=lesson.recipe,
         title=", ".join(filter(None, [task.name, runner.adaptation.design.method.name, lesson.title])),
         default_rates=lesson.rates,
+        call=lesson.call,
         seed=runner.adaptation.design.seed,
     )
     run.check()  # from here on the model changes

@@ -90,7 +90,7 @@ class Interrupts(TrainerCallback):
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    def tell(self, state: TrainerState, saved: str, weights: str) -> None:
+    def tell(self, state: TrainerState, call: str, saved: str, weights: str) -> None:
         """Say in one line where the run ended, what goes on from there, and whose weights the model has.
 
         Where several processes train, the main one says it.
@@ -104,7 +104,7 @@ class Interrupts(TrainerCallback):
             else "nothing is kept to go on from, since there is no output_dir"
         )
         print(
-            f"fit was ended by {name} at step {state.global_step} of {state.max_steps}: {way}. {weights}",
+            f"{call} was ended by {name} at step {state.global_step} of {state.max_steps}: {way}. {weights}",
             file=sys.stderr,
             flush=True,
         )

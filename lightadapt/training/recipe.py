@@ -28,6 +28,10 @@ STANDARD = Recipe(
 FEW_SHOT = Recipe(name="few-shot", records_per_step=32, steps_wanted=40, epochs_least=2, epochs_most=40, evaluations=4)
 """Rows of the head start at the means of their classes, and a contrast between classes is learned beside them
 (`benchmarks/few_labels.py`)."""
+FEW_TAGS = Recipe(
+    name="few-shot", records_per_step=16, steps_wanted=120, epochs_least=20, epochs_most=60, evaluations=10
+)
+"""Likewise for tags of tokens, whose rows start at the means of their tokens."""
 RECIPES = {recipe.name: recipe for recipe in (STANDARD, FEW_SHOT)}
 
 

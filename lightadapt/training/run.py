@@ -91,6 +91,8 @@ class Run:
     settings: Settings
     title: str
     """Stands before the progress bar."""
+    call: str = "fit"
+    """What it is a part of; any other than `fit` puts the model back when it does not end well."""
     default_rates: tuple[float, float]
     """Learning rate of the method, and of the head; a given rate keeps their ratio."""
     seed: int
@@ -189,13 +191,18 @@ class Run:
                 if state:
                     tell(best=best, ended=False)
                 if isinstance(error, NotFiniteError):
-                    raise NotFiniteError(f"{error} {state}") from None
+                    raise NotFiniteError(f"{error} {self._left(state)}") from None
                 raise
             tell(best=True, ended=interrupts.came is None)
             if interrupts.came is not None:
                 last = path_of(Path(output_dir), trainer.state.global_step)
-                interrupts.tell(trainer.state, str(last) if self.settings.folder else "", describe_weights(trainer))
+                saved, left = str(last) if self.settings.folder else "", self._left(describe_weights(trainer))
+                interrupts.tell(trainer.state, self.call, saved, left)
                 interrupts.leave(interrupts.came)
+
+    def _left(self, weights: str) -> str:
+        """The sentence that says what the model is when the run did not come to its end."""
+        return weights if self.call == "fit" else "The model is as it was before."
 
     def _run(self, trainer: AdaptTrainer, interrupts: Interrupts, cache: TrunkCache | None) -> None:
         """Trainer's loop, after which the model is as it was but for the weights."""

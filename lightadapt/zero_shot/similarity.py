@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 
 from lightadapt.anatomy import family_of
 from lightadapt.base.pooling import pooling_of
+from lightadapt.base.vectors import vectors_of_batch, vectors_of_meanings
 from lightadapt.base.weights import Base
-from lightadapt.heads.pooling import Pooling, of_length_one, pool
+from lightadapt.heads.pooling import Pooling
 from lightadapt.tasks import Feature, LabelledTask, ModelView
 from lightadapt.tasks.decoding.probabilities import log_softmax
 from lightadapt.tasks.encoding.texts import TextExample
@@ -28,6 +29,9 @@ SCALE = 20.0
 ENOUGH = 0.15
 """The share of all labels together from which a label holds where several may: on texts of five data sets that were
 joined in pairs, and on GoEmotions, the threshold that was best for all of them together."""
+
+AT_ONCE = 64
+"""Wordings of labels that are computed together."""
 
 
 @dataclass
@@ -55,23 +59,21 @@ class Similarity(StandIn):
         return list(log_odds_of_each(scores) if isinstance(self.task, MultiLabel) else scores)
 
     def _vectors_of_classes(self, model: PreTrainedModel, view: ModelView) -> np.ndarray:
-        """The mean of the vectors of what a class is described as, for each output."""
-        rows = []
-        for wordings in self.meanings(view):
-            examples = [TextExample(text, None, None) for text in wordings]
+        """The direction of what a class is described as, for each output."""
+
+        def vectors_of(examples: Sequence[TextExample]) -> np.ndarray:
             features = self.task.encode(examples, view, targets=False).features
             for feature in features:  # not every model takes them, and one text needs none
                 feature.inputs.pop("token_type_ids", None)
-            rows.append(self._vectors(model, features, view).mean(0))
-        return of_length_one(np.stack(rows))
+            starts = range(0, len(features), AT_ONCE)
+            return np.concatenate([self._vectors(model, features[each : each + AT_ONCE], view) for each in starts])
+
+        return vectors_of_meanings(self.meanings(view), vectors_of, model.config.get_text_config().hidden_size)
 
     def _vectors(self, model: PreTrainedModel, features: Sequence[Feature], view: ModelView) -> np.ndarray:
         """Vectors of length one, `(B, width)`."""
-        plain = [replace(feature, targets={}) for feature in features]
-        batch = {name: value.to(model.device) for name, value in self.task.collate(plain, view).items()}
         with torch.no_grad(), self.untouched(model):
-            hidden = model.base_model(**batch).last_hidden_state  # (B, T, width)
-        return of_length_one(pool(hidden, batch["attention_mask"], self.pooling).cpu().numpy())
+            return np.stack(vectors_of_batch(model, self.task, features, view, self.pooling))
 
 
 def log_odds_of_each(scores: np.ndarray) -> np.ndarray:

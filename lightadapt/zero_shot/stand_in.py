@@ -69,8 +69,7 @@ class StandIn(ABC):
 
     def meanings(self, view: ModelView) -> list[tuple[str, ...]]:
         """The wordings of what each label means, in the order of the head's outputs."""
-        found = dict(zip(map(str, self.task.labels or ()), self.task.meanings(), strict=True))
-        return [found[name] for name in view.outputs]
+        return self.task.meanings_of(view.outputs)
 
 
 def mean_of_wordings(values: np.ndarray, wordings: Sequence[Sequence[str]]) -> np.ndarray:

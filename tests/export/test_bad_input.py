@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from learned import as_learned
 from safetensors import SafetensorError
 from typer.testing import CliRunner
 
@@ -192,7 +193,7 @@ def test_of_two_exports_into_one_folder_one_stands_as_a_whole(moved, tmp_path):
 def saved(tiny, messages, tmp_path_factory):
     """The folder of a saved classifier."""
     folder = tmp_path_factory.mktemp("saved") / "mine"
-    la.adapt(tiny("bert"), "classification", labels=messages, dtype="float32").save(folder)
+    as_learned(la.adapt(tiny("bert"), "classification", labels=messages, dtype="float32")).save(folder)
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 import transformers
-from learned import assert_equal
+from learned import as_learned, assert_equal
 from task_records import RECORDS
 
 import lightadapt as la
@@ -64,7 +64,8 @@ def test_one_of_several_is_exported(moved, tmp_path):
     adapted = moved("bert", "classification")
     expected = adapted.merge().state_dict()
     adapted.add("other", task="ner", labels=["P"])
-    assert adapted.use("other").export(tmp_path / "other", "merged").difference < 1e-5
+    as_learned(adapted.use("other"))
+    assert adapted.export(tmp_path / "other", "merged").difference < 1e-5
     adapted.use("default").export(tmp_path / "out", "merged")
     again = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
     assert_equal(again.state_dict(), expected)
@@ -85,6 +86,40 @@ def test_what_cannot_be_asked_is_refused(moved, tmp_path, format, options, phras
     with pytest.raises(la.LightAdaptError, match=phrase):
         moved("bert", "classification").export(tmp_path / "out", format, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+FRESH_HEADS = [
+    *(("bert", task) for task in ("classification", "multilabel", "regression", "ner", "qa", "relation")),
+    ("bert", "multiple-choice"),
+    ("llama", "classification"),
+    ("t5", "classification"),
+]
+
+
+@pytest.mark.parametrize("format", [each for each in FORMATS.values() if each.with_head], ids=lambda each: each.name)
+@pytest.mark.parametrize(("name", "task"), FRESH_HEADS)
+def test_a_head_that_has_learned_nothing_does_not_leave(settled, tmp_path, monkeypatch, format, name, task):
+    monkeypatch.setattr(format, "packages", ())
+    adapted, _ = settled(name, task)
+    try:
+        format().check(adapted.runner)
+    except la.LightAdaptError:
+        phrase = rf"export\('{format.name}'\)"  # it holds no such model, learned or not
+    else:
+        phrase = rf"export\('{format.name}'\): nothing has been learned yet.* random one. Train it with fit\(…\) first"
+    with pytest.raises(la.LightAdaptError, match=phrase):
+        adapted.export(tmp_path / "out", format)
+    adapted.save(tmp_path / "saved")
+    with pytest.raises(la.LightAdaptError, match=phrase):
+        la.load(tmp_path / "saved").export(tmp_path / "out", format)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_has_learned_or_has_no_new_head_leaves(settled, tiny, tmp_path):
+    adapted, _ = settled("bert", "qa")
+    adapted.fit(RECORDS["qa"], args={"max_steps": 1})
+    adapted.export(tmp_path / "out", "lora")
+    la.adapt(tiny("llama"), "generation").export(tmp_path / "other", "merged")
 
 
 def test_labels_must_be_known(tiny, tmp_path):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from asked import reason, wait_for
+from learned import near
 
 import lightadapt as la
 from lightadapt.serving.server import running
@@ -292,3 +293,39 @@ def test_settings_that_cannot_be_used_are_refused(settings, message):
     with pytest.raises(la.LightAdaptError) as refused:
         Settings(**settings)
     assert message in str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def knowing(tiny, messages, saved):
+    """A saved classifier that knows which texts it has learned."""
+    adapted = la.adapt(tiny("bert"), "classification", labels=messages)
+    adapted.fit(messages, epochs=1, args={"disable_tqdm": True})
+    adapted.save(saved / "knowing")
+    return la.load(saved / "knowing")
+
+
+def test_texts_of_none_of_the_classes_are_null(start, knowing, pool):
+    client, _ = start("intents", "knowing", "ner", "writer")
+    texts = [*TEXTS, "A comet was seen near Saturn."]
+    for scores in (False, True):
+        asked = {"inputs": texts, "unknown": True, "scores": scores}
+        answers = [pool.submit(client.post, "/predict/knowing", json=asked) for _ in range(3)]
+        plain = client.post("/predict/intents", json={"inputs": texts})
+        expected = json.loads(json.dumps(knowing.predict(texts, unknown=True, scores=scores)))
+        assert all(near(answer.result().json()["predictions"], expected) for answer in answers)
+        assert None not in plain.json()["predictions"]
+    for name, phrase in (
+        ("intents", "nothing is known of the texts"),
+        ("ner", "one class a record, and 'ner'"),
+        ("writer", "one class a record, and 'generation'"),
+    ):
+        answer = client.post(f"/predict/{name}", json={"inputs": TEXTS[:1], "unknown": True})
+        assert answer.status_code == 422
+        assert phrase in reason(answer)
+
+
+def test_a_server_that_loads_when_asked_cannot_tell_them(start, knowing):
+    client, _ = start("knowing", "ner", max_loaded=1)
+    answer = client.post("/predict/knowing", json={"inputs": TEXTS, "unknown": True})
+    assert answer.status_code == 422
+    assert "without max_loaded" in reason(answer)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from learned import near
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
 import lightadapt as la
 from lightadapt import sample
+from lightadapt.cli import app
 from lightadapt.stream.unknown import UNKNOWN, nearest
 
 QUIET = {"disable_tqdm": True}
@@ -88,6 +92,39 @@ def test_forms_of_asking(learned):
         found = learned.predict([*TEXTS, {"text": None}], unknown=True, on_error="skip")
     assert len(found) == 4
     assert found[3] is None
+
+
+def test_a_stream_gives_what_predict_gives(learned):
+    texts = [record["text"] for record in sample.records("test")[:60]] + TEXTS
+    for scores in (False, True):
+        given = learned.predict_stream(iter(texts), unknown=True, scores=scores, at_once=7)
+        assert near(list(given), learned.predict(texts, unknown=True, scores=scores))
+    with pytest.warns(UserWarning, match="1 of"):
+        found = list(learned.predict_stream([{"text": None}, *TEXTS], unknown=True, on_error="skip", at_once=2))
+    assert found == [None, *learned.predict(TEXTS, unknown=True)]
+    with learned.disable(), pytest.raises(la.LightAdaptError, match="leave the block"):
+        learned.predict_stream(TEXTS, unknown=True)
+
+
+def test_a_stream_is_refused_before_anything_is_asked_for(classifier):
+    with pytest.raises(la.LightAdaptError, match="nothing is known of the texts"):
+        classifier().predict_stream(TEXTS, unknown=True)
+
+
+def test_the_command_gives_null(learned, learned_folder, tmp_path):
+    texts = [record["text"] for record in sample.records("test")[:60]]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    command = ["predict", str(learned_folder), str(tmp_path / "texts.txt"), "--unknown"]
+    expected = learned.predict(texts, unknown=True)
+    for more in ([], ["--scores"]):
+        found = CliRunner().invoke(app, [*command, *more])
+        assert found.exit_code == 0, found.output
+        rows = [json.loads(line) for line in found.stdout.splitlines()]
+        assert [row["prediction"] for row in rows] == expected
+    assert None in expected
+    assert set(rows[0]["scores"]) == {*learned.labels, UNKNOWN}
+    typed = CliRunner().invoke(app, ["predict", str(learned_folder), "-i", "--unknown"], input="\n".join(texts))
+    assert "none of the classes" in typed.output
 
 
 def test_a_class_called_unknown_keeps_its_score(tiny, messages):

@@ -115,7 +115,7 @@ def test_it_can_be_asked_for_where_nothing_says_how_vectors_are_made(tiny):
     [
         ("bert", "classification", "fewshot", "few-shot"),
         ("llama", "classification", "few-shot", "it is for encoders"),
-        ("bert", "multilabel", "few-shot", "it is for task 'classification'"),
+        ("bert", "multilabel", "few-shot", "at least 10 labels, and there are 3"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_changes(tiny, model, task, recipe, says):
@@ -197,6 +197,19 @@ def test_validation_comes_a_few_times(comparable):
     history = adapted.fit(SHOTS, SHOTS)
     assert 2 <= len(history.epochs) <= 5
     assert history.best is not None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of sentence-transformers about its own modules
+def test_a_graph_and_vectors_alone_leave_with_what_they_are(comparable, tmp_path):
+    adapted = la.adapt(comparable, "classification")
+    adapted.fit(SHOTS, epochs=1)
+    pytest.importorskip("onnxscript")
+    found = adapted.export(tmp_path / "graph", "onnx", check=SHOTS)
+    assert found.equal == 1.0
+    texts = [each["text"] for each in SHOTS]
+    assert la.load_onnx(tmp_path / "graph").predict(texts) == adapted.predict(texts)
+    pytest.importorskip("sentence_transformers")
+    assert adapted.export(tmp_path / "vectors", "sentence-transformers").difference < 1e-4
 
 
 def test_what_reads_heads_in_another_way_is_refused(comparable, tmp_path):
