@@ -68,8 +68,8 @@ class Learning(Sharing):
             early_stopping: stop after this many evaluations in a row that do not improve the headline metric.
             recipe: `"few-shot"`, for a few records of each class: the rows of the head start at the means of their
                 classes, and texts of one class are drawn together (docs/few_labels.md); or `"standard"`. None:
-                few-shot for a classification by a sentence encoder with at most 64 records of each class; likewise for
-                several labels of at least ten, and for entities by any encoder.
+                few-shot for a classification by a sentence encoder with at most 64 records of each class, or 256 in
+                all; likewise for several labels of at least ten, and for entities by any encoder.
             unlabelled: texts without labels, for task classification. The model labels them when it has learned the
                 others, and learns those it is surest of in a second run.
             resume: go on from the last checkpoint in `output_dir`; without one, start afresh.

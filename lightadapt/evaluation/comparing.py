@@ -185,4 +185,4 @@ def _check_alike(a: Scores, b: Scores) -> None:
 
 def _no_metric(metric: str, known: Sequence[str]) -> LightAdaptError:
     names = list(dict.fromkeys(known))
-    return LightAdaptError(f"metric={shown(metric)}: {nearest(metric, names)}Metrics: {', '.join(names)}.")
+    return LightAdaptError(f"metric={shown(metric)} is unknown. {nearest(metric, names)}Metrics: {', '.join(names)}.")

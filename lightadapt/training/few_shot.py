@@ -23,6 +23,8 @@ from lightadapt.training.recipe import FEW_SHOT, FEW_TAGS, STANDARD, Recipe
 
 FEW = 64
 """The most records of a class that are few."""
+FEW_IN_ALL = 256
+"""Records of which each has one class that are few, however they are spread over the classes."""
 STEPS_A_RECORD = 5
 """Steps for each record that a class has on average, from 8 on."""
 GENTLE = 0.3
@@ -38,7 +40,8 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
     """The recipe that was asked for, or the one that suits the data.
 
     Few-shot is for an encoder whose vectors can be compared, with a head that has learned nothing, and at most 64
-    records of each class; or for whatever model can do it, if it is asked for. Tags of tokens need no such vectors.
+    records of each class, or 256 in all of which each has one class; or for whatever model can do it, if it is asked
+    for. Tags of tokens need no such vectors.
 
     Raises:
         LightAdaptError: few-shot was asked for, and this task or model cannot do it.
@@ -54,7 +57,8 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
         return STANDARD
     assert isinstance(learned.task, LabelledTask)
     counts = Counter(label for own in learned.task.classes_of(learned.examples) for label in own)
-    return _for(learned) if max(counts.values(), default=FEW + 1) <= FEW else STANDARD
+    few_in_all = type(learned.task) is Classification and 0 < len(learned.examples) <= FEW_IN_ALL
+    return _for(learned) if few_in_all or max(counts.values(), default=FEW + 1) <= FEW else STANDARD
 
 
 def is_of_tags(learned: Prepared) -> bool:

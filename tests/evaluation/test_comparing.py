@@ -120,7 +120,7 @@ def test_other_data_tasks_and_labels_are_refused(classifier, messages, monkeypat
         la.compare_models(regressed([0.0] * 20), regressed_other())
     with pytest.raises(la.LightAdaptError, match="a does task 'classification' and b 'regression'"):
         la.compare_models(a, regressed([0.0] * 30))
-    with pytest.raises(la.LightAdaptError, match="metric='acuracy': Did you mean 'accuracy'"):
+    with pytest.raises(la.LightAdaptError, match=r"metric='acuracy' is unknown\. Did you mean 'accuracy'"):
         la.compare_models(a, a, metric="acuracy")
     with pytest.raises(la.LightAdaptError, match="1 record, and how much"):
         la.compare_models(classified([True]), classified([False]))

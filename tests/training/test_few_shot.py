@@ -60,6 +60,15 @@ def test_few_records_of_a_sentence_encoder_take_the_recipe(comparable):
     assert adapted.runner.adaptation.head.prototypes is not None
 
 
+@pytest.mark.parametrize(
+    ("each", "classes", "recipe"), [(128, 2, "few-shot"), (65, 4, "standard"), (64, 5, "few-shot")]
+)
+def test_few_are_few_of_each_class_or_few_in_all(comparable, each, classes, recipe):
+    records = [{"text": f"message {number}", "label": f"class {number % classes}"} for number in range(each * classes)]
+    history = la.adapt(comparable, "classification").fit(records, args={"max_steps": 1})
+    assert history.settings["recipe"] == recipe
+
+
 def test_rows_start_at_the_means_of_their_classes(comparable):
     adapted = la.adapt(comparable, "classification")
     numbered = [{**each, "label": list(TEXTS).index(each["label"])} for each in SHOTS]  # which mean nothing
@@ -95,7 +104,7 @@ def test_logits_are_scaled_cosines(comparable):
 @pytest.mark.parametrize("change", ["many", "standard", "plain", "pairs"])
 def test_other_data_and_models_take_the_standard(tiny, comparable, change):
     model = tiny("bert") if change == "plain" else comparable
-    data = [{**record, "text": f"{record['text']} {number}"} for number in range(25) for record in SHOTS]
+    data = [{**record, "text": f"{record['text']} {number}"} for number in range(30) for record in SHOTS]
     data = data if change == "many" else SHOTS
     data = [{**record, "text_pair": "a"} for record in data] if change == "pairs" else data
     adapted = la.adapt(model, "classification", "probe")

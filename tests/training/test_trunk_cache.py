@@ -76,7 +76,7 @@ def test_it_saves_the_work(tiny):
     attention = adapted.model.bert.encoder.layer[0].attention
     calls: list[int] = []
     attention.register_forward_hook(lambda *_: calls.append(1))
-    history = adapted.fit(ENTITIES, epochs=EPOCHS, args={**QUIET, "per_device_train_batch_size": 6})
+    history = adapted.fit(ENTITIES, epochs=EPOCHS, recipe="standard", args={**QUIET, "per_device_train_batch_size": 6})
     assert history.steps == 4 * EPOCHS
     assert len(calls) == 4 + 3 + 2  # the first epoch, three more on the first batch to try it, and two on others
 
