@@ -30,10 +30,10 @@ from typing import Any
 from command import command, lacks, names_of, renew, run_missing, set_up
 from data_sets import DATA_SETS, ENCODER, Record, find_encoder, learn, points
 from recipes import guides
-from train_speed import as_row, score
+from train_speed import as_row, bio_labels, score
 
 import lightadapt as la
-from lightadapt.data.spans import read_tags
+from lightadapt.data.spans import read_tags, write_tags
 from lightadapt.experiments.kept import Kept
 from lightadapt.experiments.machine import versions
 from lightadapt.experiments.markdown import as_table
@@ -41,9 +41,7 @@ from lightadapt.tasks import LabelledTask, Task, give_labels
 
 SETS = tuple(name for name in DATA_SETS if name != "e2e")
 METHODS = ("lora", "full", "guide", "bottleneck", "prefix", "ia3", "bitfit", "layernorm", "prompt", "probe", "dora")
-GUIDED = {"conll": "ner", "squad": "qa", "trec6": "classification", "sst2": "classification"} | {
-    "banking77": "classification"
-}
+GUIDED = {"conll": "ner", "squad": "qa", **dict.fromkeys(("trec6", "sst2", "banking77"), "classification")}
 """Data sets for whose form benchmarks/recipes has a guide, and its task."""
 CHANGED: Mapping[str, Mapping[str, Any]] = {
     "lora+base-dropout": {"base_dropout": True},
@@ -96,14 +94,13 @@ def follow_guide(
     """What PEFT and Trainer make of the records, with the settings of the guide."""
     labels = [str(label) for label in task.labels] if isinstance(task, LabelledTask) else []
     if kind == "ner":
-        labels = ["O", *(f"{prefix}-{each}" for each in labels for prefix in "BI")]
+        labels = bio_labels(labels)
         train, test = ([{**each, "tags": as_iob2(each["tags"])} for each in part] for part in (train, test))
     if kind == "classification":
         train, test = ([{**each, "label": str(each["label"])} for each in part] for part in (train, test))
     if kind == "qa":
         train, test = list(map(as_row, train)), list(map(as_row, test))
     work = {"side": "guide", "task": kind, "model": model, "train": train, "test": test, "labels": labels}
-    start = time.perf_counter()
     facts = guides.train({**work, "epochs": epochs, "seed": seed, "points": 1, "device": "cpu", "bf16": False})
     headline = {"ner": "f1", "qa": "f1", "classification": "accuracy"}[kind]
     return {
@@ -111,14 +108,12 @@ def follow_guide(
         "train": len(train),
         "test": len(test),
         "epochs": epochs,
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": round(facts["seconds"], 1),
     }
 
 
 def as_iob2(tags: Sequence[str]) -> list[str]:
     """The tags in the scheme that the guide's labels are of."""
-    from lightadapt.data.spans import write_tags
-
     return list(write_tags(read_tags(tags), len(tags)))
 
 

@@ -30,6 +30,7 @@ import argparse
 import random
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def read_work(name: str, data: Path, records: int, tests: int) -> Work:
     labels: list[str] = []
     if name == "ner":
         types = sorted({tag[2:] for record in every for tag in record["tags"] if tag != "O"})
-        labels = ["O", *(f"{prefix}-{each}" for each in types for prefix in "BI")]
+        labels = bio_labels(types)
     if name == "classification":
         labels = sorted({record["label"] for record in every})
     parts = {"train": (every, records), "test": (test, tests)}
@@ -124,6 +125,11 @@ def read_work(name: str, data: Path, records: int, tests: int) -> Work:
     if name == "qa":
         chosen = {part: list(map(as_row, questions)) for part, questions in chosen.items()}
     return {**chosen, "labels": labels}
+
+
+def bio_labels(types: Iterable[str]) -> list[str]:
+    """The tags of entity types as the guides name them."""
+    return ["O", *(f"{prefix}-{each}" for each in types for prefix in "BI")]
 
 
 def as_row(question: Run) -> Run:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lightadapt.adaptation.prediction import run_model, suitable_tokens
+from lightadapt.adaptation.prediction import run_model
 from lightadapt.adaptation.runner import Runner
 from lightadapt.tasks.encoding.features import IGNORED
 
@@ -43,8 +43,6 @@ def answers_of(runner: Runner, layer: nn.Linear, features: Sequence[Any]) -> lis
             features,
             list(map(len, features)),
             infer,
-            done=lambda count: None,
-            batch_tokens=suitable_tokens(runner.model.device),
         )
     finally:
         handle.remove()

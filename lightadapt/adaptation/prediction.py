@@ -62,7 +62,7 @@ def decoded(
                 costs[places.start : places.stop],
                 lambda batch: task.infer(model, batch, view),
                 done=bar.update,
-                batch_tokens=batch_tokens or suitable_tokens(model.device),
+                batch_tokens=batch_tokens,
                 shared=shared,
             )
             bar.update(places.stop - bar.n)  # what other processes did
@@ -75,15 +75,15 @@ def run_model(
     lengths: Sequence[int],
     infer: Callable[[Sequence[AnyFeature]], Sequence[Any]],
     *,
-    done: Callable[[int], object],
-    batch_tokens: int,
+    done: Callable[[int], object] = lambda count: None,
+    batch_tokens: int | None = None,
     shared: bool = False,
 ) -> list[Any]:
     """What `infer` gives for each feature; it gets batches of like `lengths`, with the model in evaluation mode.
 
     Args:
         done: is told of each batch how many features it has.
-        batch_tokens: the most tokens of a batch, padding included.
+        batch_tokens: the most tokens of a batch, padding included; None: as many as suit the device.
         shared: whether all processes call this together, with the same features. Each then does its share of the
             batches, and all get all results. Where the model itself is in parts all have to call this anyway, and all
             compute the same: batches of their own would have them wait for each other.
@@ -91,6 +91,7 @@ def run_model(
     in_parts = is_sharded(model)
     if in_parts:
         meet("predict")
+    batch_tokens = batch_tokens or suitable_tokens(model.device)
     if in_parts or shared:
         batch_tokens = from_main(batch_tokens)  # processes may have different numbers of threads
     shared = shared and not in_parts

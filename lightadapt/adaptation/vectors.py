@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation.prediction import run_model, suitable_tokens
+from lightadapt.adaptation.prediction import run_model
 from lightadapt.adaptation.runner import Runner
 from lightadapt.base.vectors import vectors_of_batch
 from lightadapt.heads.pooling import of_length_one
@@ -39,8 +39,6 @@ def vectors_of(
             features,
             list(map(len, features)),
             lambda batch: vectors_of_batch(model, task, batch, view, way, accepted=taken),
-            done=lambda count: None,
-            batch_tokens=suitable_tokens(model.device),
         )
     sums = np.zeros((len(examples), len(found[0]) if found else 0), dtype=np.float32)
     for feature, vector in zip(features, found, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from lightadapt.adaptation.prediction import run_model, suitable_tokens
+from lightadapt.adaptation.prediction import run_model
 from lightadapt.adaptation.runner import Runner
 from lightadapt.tasks import ModelView
 from lightadapt.tasks.encoding.features import IGNORED
@@ -64,8 +64,6 @@ def given_before(runner: Runner, features: Sequence[Any], view: ModelView) -> li
         plain,
         list(map(len, plain)),
         lambda batch: task.infer(runner.model, batch, known),
-        done=lambda count: None,
-        batch_tokens=suitable_tokens(runner.model.device),
     )
     found = []
     for logits in inferred:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from lightadapt.adaptation.prediction import run_model, suitable_tokens
+from lightadapt.adaptation.prediction import run_model
 from lightadapt.adaptation.runner import Runner
 from lightadapt.data import Data
 from lightadapt.data.skipping import BadRecords
@@ -62,8 +62,7 @@ class Prover:
     def run(self, model: PreTrainedModel, infer: Infer) -> list[Any]:
         """What `infer` gives for each feature."""
         costs = [self.runner.task.cost(feature) for feature in self.features]
-        tokens = suitable_tokens(model.device)
-        return run_model(model, self.features, costs, infer, done=lambda _: None, batch_tokens=tokens)
+        return run_model(model, self.features, costs, infer)
 
     def compare_model(self, model: PreTrainedModel) -> Found:
         """How far another model of transformers gives the same."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightadapt.adaptation.prediction import progress, run_model, suitable_tokens
+from lightadapt.adaptation.prediction import progress, run_model
 from lightadapt.adaptation.requests import Asked, Request, read_unlabelled
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.vectors import vectors_of
@@ -88,7 +88,6 @@ def doubts_of(runner: Runner, asked: Asked) -> list[Doubt]:
             sizes.costs,
             lambda batch: task.infer(model, batch, view),
             done=bar.update,
-            batch_tokens=suitable_tokens(model.device),
         )
     return task.doubts(asked.examples, features, inferred, view)
 
