@@ -69,7 +69,8 @@ def _answers(several: Several, asked: Mapping[str, Asked], request: Request) -> 
     parts = {name: _encoded(several.named(name), each) for name, each in asked.items() if len(each.examples)}
     for together in _mixtures(several, list(parts.values())):
         with several.mixing():
-            several.mixer.infer(together, request.batch_tokens)
+            stacks = several.stacks([part.runner.adaptation.name for part in together])
+            several.mixer.infer(together, request.batch_tokens, stacks)
     found = {}
     for name, each in asked.items():
         predictions = _predictions(several, each, parts[name], request) if name in parts else ()

@@ -96,35 +96,37 @@ class Mixer:
             self._forms[part.kind] = _try(part)
         return self._forms[part.kind] is not None
 
-    def infer(self, parts: Sequence[Part], batch_tokens: int | None) -> None:
+    def infer(self, parts: Sequence[Part], batch_tokens: int | None, stacks: peft_bridge.Stacks) -> None:
         """Infer for parts that mix, all in batches of like length; each part gets what is its own.
 
         Where adapters that mix alone get into each other's way, the parts stay as they are, to be computed alone.
 
         Args:
             batch_tokens: tokens of a batch; None: as many as suit the device.
+            stacks: what the layers hold for them.
         """
         try:
-            self._infer(parts, batch_tokens)
+            self._infer(parts, batch_tokens, stacks)
         except peft_bridge.NotMixedError:
             for part in parts:
                 part.inferred = []
 
-    def _infer(self, parts: Sequence[Part], batch_tokens: int | None) -> None:
+    def _infer(self, parts: Sequence[Part], batch_tokens: int | None, stacks: peft_bridge.Stacks) -> None:
         rows = [(part, place) for part in parts for place in range(len(part.features))]
         costs = [part.sizes.costs[place] for part, place in rows]
         for part in parts:
             part.inferred = [None] * len(part.features)
+        _share_blocks(parts)
         tokens = batch_tokens or suitable_tokens(parts[0].runner.model.device)
-        with _evaluating(parts), torch.no_grad():
+        with _evaluating(parts, stacks), torch.no_grad():
             for batch in sorted_batches(costs, tokens):
                 chosen = [rows[index] for index in sorted(batch)]  # by part, and within it by place
                 groups = [
                     (part, [place for _, place in each]) for part, each in groupby(chosen, key=lambda row: row[0])
                 ]
-                self._infer_batch(groups)
+                self._infer_batch(groups, stacks)
 
-    def _infer_batch(self, groups: Sequence[tuple[Part, list[int]]]) -> None:
+    def _infer_batch(self, groups: Sequence[tuple[Part, list[int]]], stacks: peft_bridge.Stacks) -> None:
         """One pass of the blocks, and the head of each part on its rows."""
         first, forms = groups[0][0], self._forms[groups[0][0].kind]
         assert forms is not None
@@ -132,7 +134,7 @@ class Mixer:
         batch = _collate(first, [feature for each in features for feature in each])
         names = [(part.runner.adaptation.name, len(places)) for part, places in groups]
         frozen = min(part.frozen_blocks for part, _ in groups)
-        computed = _compute_all(first.runner, batch, names, forms, frozen)
+        computed = _compute_all(first.runner, batch, names, forms, frozen, stacks)
         start = 0
         for (part, places), mine in zip(groups, features, strict=True):
             rows = slice(start, start + len(places))
@@ -147,11 +149,13 @@ class Computed:
     """What a backbone gave for a batch.
 
     Attributes:
-        around: what `_around` says of the backbone.
+        backbone: that computed.
+        around: what `_around` says of it.
         hidden: of its last block, `(B, T, width)`.
         output: of the backbone, with what it pools; None where it is of no form that is known.
     """
 
+    backbone: nn.Module
     around: list[int]
     hidden: Tensor
     output: Any
@@ -160,12 +164,12 @@ class Computed:
         """Some of the rows; what is not by row, such as a cache, is left out."""
         count = len(self.hidden)
         if not isinstance(self.output, ModelOutput):
-            return Computed(self.around, self.hidden[rows], None)
+            return replace(self, hidden=self.hidden[rows], output=None)
         kept = {
             name: value[rows] if torch.is_tensor(value) and len(value) == count else None
             for name, value in self.output.items()
         }
-        return Computed(self.around, self.hidden[rows], type(self.output)(**kept))
+        return replace(self, hidden=self.hidden[rows], output=type(self.output)(**kept))
 
 
 def _collate(part: Part, features: Sequence[Feature]) -> Batch:
@@ -176,7 +180,12 @@ def _collate(part: Part, features: Sequence[Feature]) -> Batch:
 
 
 def _compute_all(
-    runner: Runner, batch: Batch, groups: Sequence[peft_bridge.Group], forms: Sequence[int], frozen: int = 0
+    runner: Runner,
+    batch: Batch,
+    groups: Sequence[peft_bridge.Group],
+    forms: Sequence[int],
+    frozen: int = 0,
+    stacks: peft_bridge.Stacks | None = None,
 ) -> Computed:
     """What the backbone gives, each group of rows with its adapter.
 
@@ -185,10 +194,10 @@ def _compute_all(
     """
     rows, owner = _distinct(batch) if frozen else ([], [])
     if len(rows) == len(owner):
-        return _compute(runner, batch, groups, forms, range(len(forms)))
+        return _compute(runner, batch, groups, forms, range(len(forms)), stacks=stacks)
     once = {name: value[rows] for name, value in batch.items()}
     below = _compute(runner, once, [(NOBODY, len(rows))], forms, range(frozen)).hidden[owner]
-    return _compute(runner, batch, groups, forms, range(frozen, len(forms)), below)
+    return _compute(runner, batch, groups, forms, range(frozen, len(forms)), below, stacks)
 
 
 def _compute(
@@ -198,18 +207,20 @@ def _compute(
     forms: Sequence[int],
     which: range,
     hidden: Tensor | None = None,
+    stacks: peft_bridge.Stacks | None = None,
 ) -> Computed:
     """What the backbone gives where some of its blocks compute; those below hand on `hidden`, `(B, T, width)`."""
     blocks = _blocks(runner)
     last = max(which.stop - 1, 0) if which else which.start - 1
     with (
         watching(blocks[last : last + 1]) as seen,
-        peft_bridge.mixing(runner.model, groups, batch["input_ids"].shape[1]),
+        peft_bridge.mixing(runner.model, groups, batch["input_ids"].shape[1], stacks),
         standing_in(blocks[: which.start], forms[: which.start], hidden),
         standing_in(blocks[which.stop :], forms[which.stop :]),
     ):
         output = runner.model.base_model(**batch)
-    return Computed(_around(runner.model.base_model, blocks), hidden_of(seen[-1][1]), output)
+    backbone = runner.model.base_model
+    return Computed(backbone, _around(backbone, blocks), hidden_of(seen[-1][1]), output)
 
 
 def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
@@ -229,9 +240,10 @@ def _distinct(batch: Batch) -> tuple[list[int], list[int]]:
 
 def _head(part: Part, batch: Batch, computed: Computed, forms: Sequence[int]) -> np.ndarray:
     """The logits of a part on its rows, for which the backbone is known."""
-    model, blocks = part.runner.model, part.blocks
-    if computed.output is not None and computed.around and computed.around == _around(model.base_model, blocks):
-        replaced = standing_in([model.base_model], [0], computed.output)
+    model, blocks, backbone = part.runner.model, part.blocks, part.runner.model.base_model
+    alike = backbone is computed.backbone or computed.around == _around(backbone, blocks)
+    if computed.output is not None and computed.around and alike:
+        replaced = standing_in([backbone], [0], computed.output)
     else:
         peft_bridge.activate(model, (part.runner.adaptation.name,))
         replaced = standing_in(blocks, forms, computed.hidden)
@@ -265,7 +277,7 @@ def _try(part: Part) -> list[int] | None:
     if not peft_bridge.can_mix(model, runner.adaptation.name):
         return None
     feature = part.features[0]
-    with _evaluating([part]), torch.no_grad():
+    with _evaluating([part], peft_bridge.Stacks([runner.adaptation.name])), torch.no_grad():
         with watching(blocks) as seen:
             alone = task.infer(model, [feature], runner.view_of(task))[0]
         order, outputs = [number for number, _ in seen], [output for _, output in seen]
@@ -290,12 +302,26 @@ def _try(part: Part) -> list[int] | None:
     return forms if close else None
 
 
+def _share_blocks(parts: Sequence[Part]) -> None:
+    """Let parts of one backbone have their blocks looked up once."""
+    known: dict[int, Sequence[nn.Module]] = {}
+    for part in parts:
+        backbone = id(part.runner.model.base_model)
+        if backbone not in known:
+            known[backbone] = part.blocks
+        part.blocks = known[backbone]
+
+
 @contextmanager
-def _evaluating(parts: Sequence[Part]) -> Iterator[None]:
-    """Their models in evaluation mode inside a `with` block; the blocks that they share are gone through once."""
+def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks) -> Iterator[None]:
+    """Their models in evaluation mode inside a `with` block; what they share is gone through once."""
     shared = parts[0].runner.model
-    modules = [module for part in parts[1:] for module in outside(part.runner.model, part.blocks)]
-    if peft_bridge.is_training(shared, [part.runner.adaptation.name for part in parts]):
+    modules: list[nn.Module] = []
+    for part in parts[1:]:
+        model = part.runner.model
+        same = model.base_model is shared.base_model
+        modules += outside(model, [model.base_model] if same else part.blocks)
+    if stacks.is_training(shared):
         modules += shared.modules()
     training = [module for module in {id(module): module for module in modules}.values() if module.training]
     for module in training:

@@ -13,7 +13,7 @@ from lightadapt.data.stored import OnDisk, Stored, pieces, stored_like
 from lightadapt.errors import LightAdaptError, RecordError, warn
 from lightadapt.tasks import Count, Feature, ModelView, Task
 from lightadapt.tasks.encoding.features import as_notes
-from lightadapt.tasks.encoding.legibility import check_legible
+from lightadapt.tasks.encoding.legibility import check_legible, is_read_whole
 
 if TYPE_CHECKING:
     from lightadapt.zero_shot.stand_in import StandIn
@@ -113,12 +113,19 @@ class Reader(ABC):
 
         return usable(examples, records, check, bad) if bad.skips else (examples, records)
 
-    def check_legible(self, examples: Sequence[Any], *, refuse: bool = False) -> None:
+    def check_legible(
+        self, examples: Sequence[Any], features: Sequence[Feature] = (), *, refuse: bool = False
+    ) -> None:
         """Warn when the tokenizer cannot read much of the examples, or raise where hardly anything is left of them.
+
+        Args:
+            features: of the examples, where they have been encoded, which tell of a few plain texts faster.
 
         Raises:
             LightAdaptError: with `refuse`, nothing could be learned.
         """
+        if features and is_read_whole(examples, features, self.tokenizer):
+            return
         check_legible(examples, self.task.answer_fields, self.tokenizer, refuse=refuse)
 
     def encode(

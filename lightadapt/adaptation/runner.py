@@ -280,11 +280,12 @@ class Runner(Reader):
         Raises:
             DataError: a record cannot be encoded.
         """
+        features, sizes = self.encode_for_prediction(examples, records, targets=targets, task=task)
         # Of a stream, only the first piece is checked.
         if not (isinstance(records.numbers, range) and records.numbers.start):
-            self.check_legible(examples)
+            self.check_legible(examples, features)
         self._tell_untrained()
-        return self.encode_for_prediction(examples, records, targets=targets, task=task)
+        return features, sizes
 
 
 def _arguments(model: PreTrainedModel) -> frozenset[str]:

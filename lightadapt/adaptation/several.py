@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,8 +33,8 @@ class Several:
 
     Attributes:
         backbone: what they share.
-        switches_back: whether the one in use is made the one that computes again after each call. Where nobody makes a
-            forward pass of their own, each call can leave it as it is, and the next for the same one has no switch.
+        switches_back: whether the one in use is made the one that computes again after each call. Where they are only
+            asked for predictions, each call can leave it as it is, and the next for the same one has no switch.
     """
 
     def __init__(self, first: Runner) -> None:
@@ -49,6 +49,7 @@ class Several:
         """Those that artifacts brought, by their files: one with a large vocabulary takes more than an adapter."""
         self.mixer = Mixer()
         """What computes several of them in one pass."""
+        self._stacks: peft_bridge.Stacks | None = None
         self._disabled = 0
         """How many `disabled` blocks are open."""
         self.switches_back = True
@@ -135,6 +136,7 @@ class Several:
             try:
                 self._all[name] = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
             finally:
+                self._stacks = None
                 self._computing.adaptation.activate()
 
     def check_shareable(self, method: Method, plan: Plan) -> None:
@@ -180,6 +182,7 @@ class Several:
                     f"remove({name!r}): it is the only adaptation of this base. Drop the whole object."
                 )
             del self._all[name]
+            self._stacks = None
             if runner is self._in_use:
                 self._switch(self.first)
             elif runner is self._computing:
@@ -199,6 +202,7 @@ class Several:
             if new == old:
                 return
             self.check_new_name(new, f"rename({old!r}, {new!r})")
+            self._stacks = None
             runner.adaptation.rename(new)
             self._all = {new if name == old else name: each for name, each in self._all.items()}
 
@@ -211,6 +215,18 @@ class Several:
             }
             self._in_use = runner if self._in_use is before else self._in_use
             self._computing = runner if self._computing is before else self._computing
+            self._stacks = None
+
+    def stacks(self, names: Collection[str]) -> peft_bridge.Stacks:
+        """What the layers hold for these adaptations, to compute them together.
+
+        It is looked up once where they are only asked for predictions, until one of them comes, goes or changes.
+        """
+        if self.switches_back:
+            return peft_bridge.Stacks(names)
+        if self._stacks is None or not set(names) <= set(self._stacks.names):
+            self._stacks = peft_bridge.Stacks(self._all)
+        return self._stacks
 
     # ---- which is in use, and which computes
 
@@ -249,6 +265,8 @@ class Several:
             if not self._disabled and runner is not before:
                 self._compute_with(runner)
             self._depth += 1
+            if learning:
+                self._stacks = None
             if learns:
                 self._in_use.adaptation.prepare_training(enabled=False)
                 runner.adaptation.prepare_training()

@@ -35,6 +35,7 @@ from lightadapt.peft_bridge.mixing import Group, Mixing, NotMixedError, can_mix,
 from lightadapt.peft_bridge.one_layer import try_on
 from lightadapt.peft_bridge.patterns import paths_of, values_of
 from lightadapt.peft_bridge.removal import unwrap_empty
+from lightadapt.peft_bridge.stacks import Stacks
 
 __all__ = [
     "ADAPTER",
@@ -49,6 +50,7 @@ __all__ = [
     "Mixing",
     "NotMixedError",
     "PeftConfig",
+    "Stacks",
     "Update",
     "activate",
     "active_in",

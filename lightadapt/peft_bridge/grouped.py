@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,36 +12,55 @@ LowRank: TypeAlias = "tuple[Tensor, Tensor, float]"
 """A `(rank, in)`, B `(out, rank)` and the scaling."""
 
 
-def add_updates(result: Tensor, x: Tensor, groups: Sequence[tuple[LowRank | None, int]]) -> None:
-    """Add scaling · B A x to the rows of each group, in place.
+class Updates(NamedTuple):
+    """The updates of a layer by all its adapters, lower ranks filled up with zeros, and behind them one that is zero.
 
-    Every row gets A and B of its own in one tensor each, so that two products compute all; lower ranks are filled up
-    with zeros. Products by groups, one after the other, take longer from the third group on.
+    `downs` is `(adapters + 1, rank, in)`, and `ups`, with the scaling in it, is `(adapters + 1, out, rank)`.
+    """
+
+    downs: Tensor
+    ups: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """What both take of memory."""
+        return self.downs.nbytes + self.ups.nbytes
+
+
+def stack_updates(updates: Sequence[LowRank], of_input: torch.dtype, of_result: torch.dtype) -> Updates:
+    """The updates of one layer in one tensor for all A and one for all B.
+
+    Args:
+        updates: one at least.
+        of_input: the dtype of what the layer is given.
+        of_result: the dtype of what it gives.
+    """
+    rank = max(len(a) for a, _, _ in updates)
+    filled = [_of_rank(rank, a, b) for a, b, _ in updates]
+    first_a, first_b = filled[0]
+    downs = torch.stack([*(a for a, _ in filled), torch.zeros_like(first_a)]).to(of_input)
+    ups = torch.stack([*(b for _, b in filled), torch.zeros_like(first_b)])
+    ups *= torch.tensor([*(scaling for *_, scaling in updates), 0.0], dtype=ups.dtype, device=ups.device)[:, None, None]
+    return Updates(downs, ups.to(of_result))
+
+
+def add_updates(result: Tensor, x: Tensor, updates: Updates, owners: Tensor) -> None:
+    """Add scaling · B A x to each row, in place.
+
+    Every row gets A and B of its own in one tensor each, so that two products compute all. Products by adapters, one
+    after the other, take longer from the third adapter on.
 
     Args:
         result: `(rows, …, out)`.
         x: `(rows, …, in)`.
-        groups: the update of each group, None where there is none, and the number of its rows.
+        owners: for each row the place of its adapter, `(rows,)`.
     """
-    updates = [update for update, _ in groups if update is not None]
-    if not updates:
-        return
-    rank = max(len(a) for a, _, _ in updates)
-    blank = (x.new_zeros(rank, x.shape[-1]), x.new_zeros(result.shape[-1], rank), 0.0)
-    filled = [blank if update is None else _of_rank(rank, *update) for update, _ in groups]
-    downs = torch.stack([a for a, _, _ in filled]).to(x.dtype)
-    ups = torch.stack([b for _, b, _ in filled]).to(result.dtype)
-    ups *= torch.tensor([scaling for *_, scaling in filled], dtype=ups.dtype, device=ups.device)[:, None, None]
-    if len(groups) < len(x):
-        owner = torch.tensor([number for number, (_, rows) in enumerate(groups) for _ in range(rows)], device=x.device)
-        downs, ups = downs[owner], ups[owner]
-    narrow = torch.bmm(x.reshape(len(x), -1, x.shape[-1]), downs.transpose(1, 2)).to(result.dtype)
-    result.view(len(result), -1, result.shape[-1]).baddbmm_(narrow, ups.transpose(1, 2))
+    downs, ups = (each.index_select(0, owners).transpose(1, 2) for each in updates)
+    narrow = torch.bmm(x.reshape(len(x), -1, x.shape[-1]), downs).to(result.dtype)
+    result.view(len(result), -1, result.shape[-1]).baddbmm_(narrow, ups)
 
 
-def _of_rank(rank: int, a: Tensor, b: Tensor, scaling: float) -> LowRank:
-    """The same update with a higher rank, filled up with zeros."""
+def _of_rank(rank: int, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The same factors with a higher rank, filled up with zeros."""
     more = rank - len(a)
-    if not more:
-        return a, b, scaling
-    return nn.functional.pad(a, (0, 0, 0, more)), nn.functional.pad(b, (0, more)), scaling
+    return (nn.functional.pad(a, (0, 0, 0, more)), nn.functional.pad(b, (0, more))) if more else (a, b)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from lightadapt.anatomy.forwards import put_forward
 from lightadapt.errors import LightAdaptError
-from lightadapt.peft_bridge.grouped import LowRank, add_updates
+from lightadapt.peft_bridge.grouped import add_updates
 from lightadapt.peft_bridge.layers import holds, layers_in
-from lightadapt.peft_bridge.lean_lora import LeanLinear, is_lean
+from lightadapt.peft_bridge.stacks import HeldLayer, Stacks
 
 Group: TypeAlias = "tuple[str, int]"
 """The name of an adapter, and for how many rows it computes."""
@@ -43,6 +43,7 @@ class Mixing:
 
     groups: Sequence[Group]
     tokens: int | None
+    _owners: dict[tuple[tuple[str, ...], torch.device], Tensor] = field(default_factory=dict, init=False)
 
     @property
     def rows(self) -> int:
@@ -62,14 +63,27 @@ class Mixing:
             return x.view(rows, self.tokens, x.shape[1])
         raise NotMixedError(f"A layer computes a tensor of the shape {tuple(x.shape)} for {rows} rows.")
 
+    def owners(self, names: tuple[str, ...], device: torch.device) -> Tensor:
+        """For each row the place of its adapter among some names, `(rows,)`; behind the last where it is none of them.
+
+        Layers that hold the same adapters have it in common.
+        """
+        found = self._owners.get((names, device))
+        if found is None:
+            places = {name: place for place, name in enumerate(names)}
+            each = [place for name, rows in self.groups for place in [places.get(name, len(names))] * rows]
+            found = self._owners[names, device] = torch.tensor(each, device=device)
+        return found
+
     @contextmanager
     def narrowed(self, group: Group) -> Iterator[None]:
         """One group alone, for what is computed inside a `with` block."""
-        before, self.groups = self.groups, [group]
+        before = self.groups, self._owners
+        self.groups, self._owners = [group], {}
         try:
             yield
         finally:
-            self.groups = before
+            self.groups, self._owners = before
 
     def parts(self) -> Iterator[tuple[Group, slice]]:
         """The groups, each with its rows."""
@@ -86,7 +100,9 @@ def can_mix(model: nn.Module, name: str) -> bool:
 
 
 @contextmanager
-def mixing(model: nn.Module, groups: Sequence[Group], tokens: int | None = None) -> Iterator[None]:
+def mixing(
+    model: nn.Module, groups: Sequence[Group], tokens: int | None = None, stacks: Stacks | None = None
+) -> Iterator[None]:
     """Let each adapter compute its own rows of every batch inside a `with` block, without gradients.
 
     Which adapters compute is undefined behind it: `activate` says so again.
@@ -95,21 +111,23 @@ def mixing(model: nn.Module, groups: Sequence[Group], tokens: int | None = None)
         groups: adapters with their numbers of rows, in the order of the rows. An adapter that the model does not hold
             stands for the base alone.
         tokens: the length of each row, for models that compute `(rows · T, …)`.
+        stacks: what is known of the layers, with the names of these adapters at least.
 
     Raises:
         NotMixedError: a layer cannot tell the rows apart; nothing was computed.
     """
     state = Mixing([group for group in groups if group[1]], tokens)
+    asked = dict.fromkeys(name for name, _ in state.groups)
     with ExitStack() as stack:
-        for layer in layers_in(model):
-            held = [name for name, _ in state.groups if holds(layer, name)]
-            if not held:
+        for held in (stacks or Stacks(asked)).layers_of(model):
+            names, layer = asked.keys() & held.names, held.layer
+            if not names:
                 layer._disable_adapters = True
-            elif hasattr(layer, "mixing"):  # of our own tuners, which hang on a module instead of wrapping it
+            elif held.hangs:
                 layer.mixing = state
                 stack.callback(setattr, layer, "mixing", None)
             else:
-                stack.callback(put_forward(layer, _forward_of(layer, state, held)))
+                stack.callback(put_forward(layer, _forward_of(held, state, names)))
         yield
 
 
@@ -159,28 +177,19 @@ def _apply(layer: Any, name: str) -> None:
     layer._disable_adapters = not held
 
 
-def _forward_of(layer: BaseTunerLayer, state: Mixing, held: Sequence[str]) -> Callable[..., Any]:
+def _forward_of(held: HeldLayer, state: Mixing, names: set[str]) -> Callable[..., Any]:
     """What a layer that wraps a module of the model computes meanwhile."""
-    if isinstance(layer, LeanLinear) and all(is_lean(layer, name) for name in held):
-        return partial(_lean, layer, state)
-    return partial(_by_groups, layer, layer.forward, state)
+    if names.issubset(held.lean):
+        return partial(_lean, held, state)
+    return partial(_by_groups, held.layer, held.layer.forward, state)
 
 
-def _lean(layer: LeanLinear, state: Mixing, x: Tensor) -> Tensor:
+def _lean(held: HeldLayer, state: Mixing, x: Tensor) -> Tensor:
     """W x + bias for all rows, and scaling · B A x for those of each adapter."""
-    result: Tensor = layer.base_layer(x).contiguous()  # so that it is changed through a view
+    result: Tensor = held.layer.base_layer(x).contiguous()  # so that it is changed through a view
     rows, given = state.by_row(result), state.by_row(x)
-    add_updates(rows, given, [(_update_of(layer, name), count) for name, count in state.groups])
+    add_updates(rows, given, held.updates(x.dtype, result.dtype), state.owners(held.lean, x.device))
     return result
-
-
-def _update_of(layer: Any, name: str) -> LowRank | None:
-    """A, B and the scaling of an adapter; None where the layer does not hold it."""
-    down = layer._modules["lora_A"]._modules.get(name)  # past torch's search for attributes: it is asked for each row
-    if down is None:
-        return None
-    up = layer._modules["lora_B"]._modules[name]
-    return down._parameters["weight"], up._parameters["weight"], layer.scaling[name]
 
 
 def _by_groups(

@@ -53,9 +53,9 @@ def together(monkeypatch):
     counts = []
     inner = mixed.Mixer._infer_batch
 
-    def count(self, groups):
+    def count(self, groups, *more):
         counts.append(len(groups))
-        return inner(self, groups)
+        return inner(self, groups, *more)
 
     monkeypatch.setattr(mixed.Mixer, "_infer_batch", count)
     return counts

@@ -7,7 +7,7 @@ import torch
 
 import lightadapt as la
 from lightadapt import peft_bridge
-from lightadapt.peft_bridge.grouped import add_updates
+from lightadapt.peft_bridge.grouped import add_updates, stack_updates
 from lightadapt.peft_bridge.mixing import Mixing
 
 
@@ -37,7 +37,10 @@ def test_updates_are_those_of_the_formula(groups, dtype):
             a, b, scaling = (each.double() if torch.is_tensor(each) else each for each in update)
             expected[start : start + count] += scaling * x[start : start + count].double() @ a.T @ b.T
         start += count
-    add_updates(result, x, list(zip(updates, rows, strict=True)))
+    present = [update for update in updates if update is not None]
+    places = [len(present) if update is None else next(n for n, one in enumerate(present) if one is update) for update in updates]
+    owners = torch.tensor([place for place, count in zip(places, rows, strict=True) for _ in range(count)])
+    add_updates(result, x, stack_updates(present, dtype, dtype), owners)
     bounds = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.2}
     torch.testing.assert_close(result.double(), expected, check_dtype=False, **bounds)
 

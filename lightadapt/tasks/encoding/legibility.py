@@ -17,8 +17,12 @@ from lightadapt.errors import LightAdaptError, shown, warn
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from lightadapt.tasks.encoding.features import Feature
+
 MOST_TEXTS, MOST_CHARACTERS = 200, 100
 """Texts that are looked at, evenly spread, and characters of each from its start: a few milliseconds."""
+PLAINLY = 64
+"""Examples up to which their features are asked first."""
 LEAST_LETTERS = 2
 """A single letter is a symbol more often than a language."""
 LOST, STRIPPED, BROKEN = 0.1, 0.2, 0.4
@@ -97,6 +101,21 @@ def check_legible(
     if refuse and found.share(*LOSSES) > NOTHING_LEFT:
         raise LightAdaptError(f"Hardly anything is left to learn from. {message}")
     warn(message)
+
+
+def is_read_whole(
+    examples: Sequence[Any], features: Sequence[Feature], tokenizer: PreTrainedTokenizerBase
+) -> bool:
+    """Whether the features of a few examples in ASCII show that all of their letters are read; costs next to nothing.
+
+    False: `check_legible` has to look more closely.
+    """
+    if len(examples) > PLAINLY or not all(map(str.isascii, texts := sample_texts(examples))):
+        return False
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and any(unknown in feature.inputs.get("input_ids", (unknown,)) for feature in features):
+        return False
+    return not _dropped_letters(texts, tokenizer)
 
 
 def sample_texts(examples: Sequence[Any], answer_fields: Collection[str] = ()) -> list[str]:
