@@ -96,14 +96,14 @@ class Mixer:
             self._forms[part.kind] = _try(part)
         return self._forms[part.kind] is not None
 
-    def infer(self, parts: Sequence[Part], batch_tokens: int | None, stacks: peft_bridge.Stacks) -> None:
+    def infer(self, parts: Sequence[Part], batch_tokens: int | None, stacks: peft_bridge.Stacks | None) -> None:
         """Infer for parts that mix, all in batches of like length; each part gets what is its own.
 
         Where adapters that mix alone get into each other's way, the parts stay as they are, to be computed alone.
 
         Args:
             batch_tokens: tokens of a batch; None: as many as suit the device.
-            stacks: what the layers hold for them.
+            stacks: what the layers hold for them, where that is known.
         """
         try:
             self._infer(parts, batch_tokens, stacks)
@@ -111,7 +111,7 @@ class Mixer:
             for part in parts:
                 part.inferred = []
 
-    def _infer(self, parts: Sequence[Part], batch_tokens: int | None, stacks: peft_bridge.Stacks) -> None:
+    def _infer(self, parts: Sequence[Part], batch_tokens: int | None, stacks: peft_bridge.Stacks | None) -> None:
         rows = [(part, place) for part in parts for place in range(len(part.features))]
         costs = [part.sizes.costs[place] for part, place in rows]
         for part in parts:
@@ -126,7 +126,7 @@ class Mixer:
                 ]
                 self._infer_batch(groups, stacks)
 
-    def _infer_batch(self, groups: Sequence[tuple[Part, list[int]]], stacks: peft_bridge.Stacks) -> None:
+    def _infer_batch(self, groups: Sequence[tuple[Part, list[int]]], stacks: peft_bridge.Stacks | None) -> None:
         """One pass of the blocks, and the head of each part on its rows."""
         first, forms = groups[0][0], self._forms[groups[0][0].kind]
         assert forms is not None
@@ -277,7 +277,7 @@ def _try(part: Part) -> list[int] | None:
     if not peft_bridge.can_mix(model, runner.adaptation.name):
         return None
     feature = part.features[0]
-    with _evaluating([part], peft_bridge.Stacks([runner.adaptation.name])), torch.no_grad():
+    with _evaluating([part]), torch.no_grad():
         with watching(blocks) as seen:
             alone = task.infer(model, [feature], runner.view_of(task))[0]
         order, outputs = [number for number, _ in seen], [output for _, output in seen]
@@ -313,7 +313,7 @@ def _share_blocks(parts: Sequence[Part]) -> None:
 
 
 @contextmanager
-def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks) -> Iterator[None]:
+def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks | None = None) -> Iterator[None]:
     """Their models in evaluation mode inside a `with` block; what they share is gone through once."""
     shared = parts[0].runner.model
     modules: list[nn.Module] = []
@@ -321,7 +321,8 @@ def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks) -> Iterator[N
         model = part.runner.model
         same = model.base_model is shared.base_model
         modules += outside(model, [model.base_model] if same else part.blocks)
-    if stacks.is_training(shared):
+    known = stacks or peft_bridge.Stacks(part.runner.adaptation.name for part in parts)
+    if known.is_training(shared):
         modules += shared.modules()
     training = [module for module in {id(module): module for module in modules}.values() if module.training]
     for module in training:

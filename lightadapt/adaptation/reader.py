@@ -113,9 +113,7 @@ class Reader(ABC):
 
         return usable(examples, records, check, bad) if bad.skips else (examples, records)
 
-    def check_legible(
-        self, examples: Sequence[Any], features: Sequence[Feature] = (), *, refuse: bool = False
-    ) -> None:
+    def check_legible(self, examples: Sequence[Any], features: Sequence[Feature] = (), *, refuse: bool = False) -> None:
         """Warn when the tokenizer cannot read much of the examples, or raise where hardly anything is left of them.
 
         Args:

@@ -217,13 +217,13 @@ class Several:
             self._computing = runner if self._computing is before else self._computing
             self._stacks = None
 
-    def stacks(self, names: Collection[str]) -> peft_bridge.Stacks:
-        """What the layers hold for these adaptations, to compute them together.
+    def stacks(self, names: Collection[str]) -> peft_bridge.Stacks | None:
+        """What the layers hold for these adaptations, to compute them together; None: each pass has to look.
 
         It is looked up once where they are only asked for predictions, until one of them comes, goes or changes.
         """
         if self.switches_back:
-            return peft_bridge.Stacks(names)
+            return None
         if self._stacks is None or not set(names) <= set(self._stacks.names):
             self._stacks = peft_bridge.Stacks(self._all)
         return self._stacks

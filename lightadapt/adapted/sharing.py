@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from lightadapt.adaptation.slots import Known, Slot
 from lightadapt.anatomy import Layers
 from lightadapt.data import Data
 from lightadapt.methods import Method, Plan
+from lightadapt.peft_bridge import Stacks
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT
 from lightadapt.tasks import Label, Task
@@ -180,6 +181,10 @@ class Sharing:
         A forward pass of one's own, `adapted.model(…)`, may then compute with another adaptation than the one in use.
         """
         self._several.switches_back = False
+
+    def stacks(self, names: Collection[str]) -> Stacks | None:
+        """What is known of the layers for these adaptations, for passes in which they compute together."""
+        return self._several.stacks(names)
 
     @contextmanager
     def computing(self, name: str) -> Iterator[Runner]:

@@ -44,7 +44,7 @@ def stack_updates(updates: Sequence[LowRank], of_input: torch.dtype, of_result: 
     return Updates(downs, ups.to(of_result))
 
 
-def add_updates(result: Tensor, x: Tensor, updates: Updates, owners: Tensor) -> None:
+def add_updates(result: Tensor, x: Tensor, updates: Updates, owners: Tensor | None) -> None:
     """Add scaling · B A x to each row, in place.
 
     Every row gets A and B of its own in one tensor each, so that two products compute all. Products by adapters, one
@@ -53,9 +53,10 @@ def add_updates(result: Tensor, x: Tensor, updates: Updates, owners: Tensor) -> 
     Args:
         result: `(rows, …, out)`.
         x: `(rows, …, in)`.
-        owners: for each row the place of its adapter, `(rows,)`.
+        owners: for each row the place of its adapter, `(rows,)`; None: the first has the first, and so on.
     """
-    downs, ups = (each.index_select(0, owners).transpose(1, 2) for each in updates)
+    mine = (each[: len(x)] if owners is None else each.index_select(0, owners) for each in updates)
+    downs, ups = (each.transpose(1, 2) for each in mine)
     narrow = torch.bmm(x.reshape(len(x), -1, x.shape[-1]), downs).to(result.dtype)
     result.view(len(result), -1, result.shape[-1]).baddbmm_(narrow, ups)
 

@@ -43,7 +43,7 @@ class Mixing:
 
     groups: Sequence[Group]
     tokens: int | None
-    _owners: dict[tuple[tuple[str, ...], torch.device], Tensor] = field(default_factory=dict, init=False)
+    _owners: dict[tuple[tuple[str, ...], torch.device], Tensor | None] = field(default_factory=dict, init=False)
 
     @property
     def rows(self) -> int:
@@ -63,17 +63,17 @@ class Mixing:
             return x.view(rows, self.tokens, x.shape[1])
         raise NotMixedError(f"A layer computes a tensor of the shape {tuple(x.shape)} for {rows} rows.")
 
-    def owners(self, names: tuple[str, ...], device: torch.device) -> Tensor:
+    def owners(self, names: tuple[str, ...], device: torch.device) -> Tensor | None:
         """For each row the place of its adapter among some names, `(rows,)`; behind the last where it is none of them.
 
-        Layers that hold the same adapters have it in common.
+        Layers that hold the same adapters have it in common. None: each row has the adapter of its own place.
         """
-        found = self._owners.get((names, device))
-        if found is None:
+        if (names, device) not in self._owners:
             places = {name: place for place, name in enumerate(names)}
             each = [place for name, rows in self.groups for place in [places.get(name, len(names))] * rows]
-            found = self._owners[names, device] = torch.tensor(each, device=device)
-        return found
+            own = each == list(range(len(each)))
+            self._owners[names, device] = None if own else torch.tensor(each, device=device)
+        return self._owners[names, device]
 
     @contextmanager
     def narrowed(self, group: Group) -> Iterator[None]:
@@ -111,7 +111,7 @@ def mixing(
         groups: adapters with their numbers of rows, in the order of the rows. An adapter that the model does not hold
             stands for the base alone.
         tokens: the length of each row, for models that compute `(rows · T, …)`.
-        stacks: what is known of the layers, with the names of these adapters at least.
+        stacks: what is known of the layers, with the names of these adapters at least; None: nothing is.
 
     Raises:
         NotMixedError: a layer cannot tell the rows apart; nothing was computed.
@@ -119,7 +119,7 @@ def mixing(
     state = Mixing([group for group in groups if group[1]], tokens)
     asked = dict.fromkeys(name for name, _ in state.groups)
     with ExitStack() as stack:
-        for held in (stacks or Stacks(asked)).layers_of(model):
+        for held in (stacks or Stacks(asked, room=0)).layers_of(model):
             names, layer = asked.keys() & held.names, held.layer
             if not names:
                 layer._disable_adapters = True

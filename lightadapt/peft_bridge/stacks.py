@@ -19,16 +19,20 @@ KEPT_BYTES = 2**28
 class Stacks:
     """The layers of models that share a backbone, with their adapters of some names, as they are when they are asked.
 
-    Whoever keeps one throws it away when an adapter comes, goes, gets another name or learns.
+    Whoever has one for more than a pass throws it away when an adapter comes, goes, gets another name or learns.
 
     Attributes:
         names: of the adapters.
     """
 
-    def __init__(self, names: Iterable[str]) -> None:
-        """Look up nothing yet."""
+    def __init__(self, names: Iterable[str], room: int | None = None) -> None:
+        """Look up nothing yet.
+
+        Args:
+            room: bytes that copies of low-rank updates may take from pass to pass; None: the usual number.
+        """
         self.names = tuple(dict.fromkeys(names))
-        self.room = KEPT_BYTES
+        self.room = KEPT_BYTES if room is None else room
         self._calm: set[int] = set()
         self._layers: dict[int, list[HeldLayer]] = {}
         self._known: dict[int, HeldLayer] = {}

@@ -118,10 +118,20 @@ def _mixes(stepper: Stepper, host: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def mixed(runner: Runner, model: PreTrainedModel, groups: Sequence[tuple[str, int]], tokens: int) -> Iterator[None]:
-    """Each adapter computes its own rows inside a `with` block; behind it the one of the runner computes again."""
+def mixed(
+    runner: Runner,
+    model: PreTrainedModel,
+    groups: Sequence[tuple[str, int]],
+    tokens: int,
+    stacks: peft_bridge.Stacks | None = None,
+) -> Iterator[None]:
+    """Each adapter computes its own rows inside a `with` block; behind it the one of the runner computes again.
+
+    Args:
+        stacks: what the layers hold for these adapters, where that is known.
+    """
     try:
-        with peft_bridge.mixing(model, groups, tokens):
+        with peft_bridge.mixing(model, groups, tokens, stacks):
             yield
     finally:
         runner.adaptation.activate()

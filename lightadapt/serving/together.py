@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import groupby
 
 from transformers import PreTrainedModel
@@ -45,5 +45,9 @@ def computing(adapted: Adapted, drafts: Sequence[Draft], tokens: int) -> Iterato
             if draft.stepper.gone:  # known before it is removed, and so in time
                 raise LightAdaptError(f"The adapter {draft.name!r} was removed meanwhile.")
         groups = [(name, len(list(group))) for name, group in groupby(drafts, lambda draft: draft.name)]
-        with mixed(runner, runner.model, groups, tokens) if len(groups) > 1 else nullcontext():
+        if len(groups) == 1:
+            yield runner.model
+            return
+        stacks = adapted.stacks([name for name, _ in groups])
+        with mixed(runner, runner.model, groups, tokens, stacks):
             yield runner.model

@@ -7,6 +7,7 @@ import torch
 from peft import LoraConfig
 
 import lightadapt as la
+from lightadapt import peft_bridge
 from lightadapt.adaptation import mixed
 
 TEXTS = [
@@ -214,3 +215,31 @@ def test_bad_input_is_refused_before_anything_is_computed(several, together):
     found = adapted.predict([{"text": TEXTS[0]}, {"text": None}], adapter=["default", "a1"], on_error="skip")
     assert found[1] is None
     assert not together
+
+
+def test_what_is_remembered_for_predictions_alone_is_forgotten_with_each_change(several, together, tmp_path):
+    adapted = several("bert", ("classification", "lora"), ("ner", la.LoRA(rank=3)), ("regression", "lora"))
+    adapted.save(tmp_path / "other")
+    stirred(adapted, "default", 9)
+    adapted.dedicate()
+    check(adapted)
+    adapted.rename("a1", "tags")
+    check(adapted)
+    adapted.remove("default")
+    la.load(tmp_path / "other", onto=adapted, name="default")
+    check(adapted)
+    adapted.use("a2").fit(
+        [{"text": text, "label": float(number)} for number, text in enumerate(TEXTS)], epochs=1, learning_rate=0.1
+    )
+    check(adapted)
+    assert together == [3, 3, 3, 3]
+
+
+def test_updates_without_room_are_made_anew(several, monkeypatch):
+    adapted = several("bert", ("classification", "lora"), ("ner", "lora"))
+    adapted.dedicate()
+    monkeypatch.setattr(peft_bridge.stacks, "KEPT_BYTES", 20_000)
+    check(adapted)
+    stacks = adapted.stacks(adapted.names)
+    kept = [sum(update.bytes for update in held._updates.values()) for held in stacks.layers_of(adapted.model)]
+    assert 0 in kept and 0 < sum(kept) <= 20_000 and stacks.room == 20_000 - sum(kept)

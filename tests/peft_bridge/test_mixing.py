@@ -38,7 +38,8 @@ def test_updates_are_those_of_the_formula(groups, dtype):
             expected[start : start + count] += scaling * x[start : start + count].double() @ a.T @ b.T
         start += count
     present = [update for update in updates if update is not None]
-    places = [len(present) if update is None else next(n for n, one in enumerate(present) if one is update) for update in updates]
+    numbers = iter(range(len(present)))
+    places = [len(present) if update is None else next(numbers) for update in updates]
     owners = torch.tensor([place for place, count in zip(places, rows, strict=True) for _ in range(count)])
     add_updates(result, x, stack_updates(present, dtype, dtype), owners)
     bounds = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.2}

@@ -103,9 +103,7 @@ def check_legible(
     warn(message)
 
 
-def is_read_whole(
-    examples: Sequence[Any], features: Sequence[Feature], tokenizer: PreTrainedTokenizerBase
-) -> bool:
+def is_read_whole(examples: Sequence[Any], features: Sequence[Feature], tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the features of a few examples in ASCII show that all of their letters are read; costs next to nothing.
 
     False: `check_legible` has to look more closely.
