@@ -242,4 +242,5 @@ def test_updates_without_room_are_made_anew(several, monkeypatch):
     check(adapted)
     stacks = adapted.stacks(adapted.names)
     kept = [sum(update.bytes for update in held._updates.values()) for held in stacks.layers_of(adapted.model)]
-    assert 0 in kept and 0 < sum(kept) <= 20_000 and stacks.room == 20_000 - sum(kept)
+    assert 0 in kept
+    assert 0 < sum(kept) == 20_000 - stacks.room
