@@ -1,7 +1,8 @@
 """How many requests a second `lightadapt serve` answers, and how it stands ten minutes of all that happens to servers.
 
 python benchmarks/serving.py [speed] [--clients 1,8,64] [--adapters 1,8,32] [--seconds 15] [--rounds 3] [--threads 1]
-python benchmarks/serving.py pool [--clients 64]      # 1,000 adapters on disk and 32 in memory, beside 32 in memory
+python benchmarks/serving.py pool [--clients 64]      # 1,000 adapters on disk, each asked once before, and 32 in
+                                                      # memory, beside 32 in memory
 python benchmarks/serving.py soak [--minutes 10]      # memory, and every answer checked, under disturbances
 
 The base is the MiniLM of `lightadapt[demo]`, and each adapter classifies texts by ten labels of its own. lightadapt
@@ -26,7 +27,7 @@ from data_sets import find_encoder
 from measuring import medians, take_turns
 from servers.adapters import TEXTS, make_adapters, repeated, zipf
 from servers.soaking import soak
-from servers.starting import load, our_command, plain_command, started
+from servers.starting import ask, load, our_command, plain_command, started
 
 from lightadapt.experiments.markdown import Table
 
@@ -98,6 +99,8 @@ def pool(folder: Path, model: str, options: Any) -> dict[str, Any]:
         started(our_command(folder, many, "--max-loaded", str(IN_MEMORY)), options.threads) as pooled,
     ):
         os.sched_setaffinity(0, cores[options.threads :] or cores)
+        for name in many:  # the first time, all that there is to know of an artifact is read and checked
+            ask(pooled, name, TEXTS[0])
         print(POOL.head)
         for clients in map(int, options.clients.split(",")):
             sides = {

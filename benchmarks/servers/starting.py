@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 HERE = Path(__file__).parent
 
@@ -52,6 +52,14 @@ def started(words: Sequence[str], threads: int) -> Iterator[tuple[str, int]]:
             yield address, process.pid
         finally:
             process.terminate()
+
+
+def ask(server: tuple[str, int], name: str, text: str) -> Any:
+    """One answer of a server."""
+    body = json.dumps({"inputs": [text]}).encode()
+    request = Request(f"{server[0]}/predict/{name}", body, {"Content-Type": "application/json"})
+    with urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 def processor_seconds(process: int) -> float:

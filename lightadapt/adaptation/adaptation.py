@@ -46,6 +46,7 @@ class Adaptation:
         self.design = design
         self.model: PreTrainedModel = base.model
         self.adapter = peft_bridge.Adapter(self.model, name)
+        self._called: str | None = None
         self.head = Head(
             self.model,
             base.head,
@@ -85,12 +86,20 @@ class Adaptation:
 
     @property
     def name(self) -> str:
-        """The name of the adapter in the model."""
-        return self.adapter.name
+        """What it is called: as its adapter in the model is, unless it took the place of another."""
+        return self._called or self.adapter.name
 
     def rename(self, name: str) -> None:
-        """Give the adapter another name."""
-        self.adapter = self.adapter.rename(name)
+        """Give it, and its adapter in the model, another name."""
+        self.adapter, self._called = self.adapter.rename(name), None
+
+    def call(self, name: str) -> None:
+        """Give it another name, which its adapter in the model does not get: going through all layers takes time."""
+        self._called = None if name == self.adapter.name else name
+
+    def rename_adapter(self, name: str) -> None:
+        """Give its adapter in the model another name, which it does not get itself."""
+        self.adapter, self._called = self.adapter.rename(name), self.name
 
     def _insert(self) -> None:
         """Insert the adapter; what is trained gets tensors of its own in float32."""
@@ -103,7 +112,7 @@ class Adaptation:
         if self.design.plan.config is not None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.design.seed)
-                peft_bridge.insert(self.model, self.design.plan.config, self.name)
+                peft_bridge.insert(self.model, self.design.plan.config, self.adapter.name)
         for name in self.all_trained:
             parameter = self.model.get_parameter(name)
             parameter.data = parameter.data.clone() if shared else parameter.data
@@ -122,7 +131,7 @@ class Adaptation:
 
     def activate(self, *, enabled: bool = True) -> None:
         """Let the shared modules compute with this adapter and no other; or with none."""
-        peft_bridge.activate(self.model, (self.name,) if enabled else ())
+        peft_bridge.activate(self.model, (self.adapter.name,) if enabled else ())
 
     def prepare_training(self, *, enabled: bool = True) -> None:
         """Let what this adaptation trains get gradients; or let it get none."""

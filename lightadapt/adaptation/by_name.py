@@ -69,7 +69,7 @@ def _answers(several: Several, asked: Mapping[str, Asked], request: Request) -> 
     parts = {name: _encoded(several.named(name), each) for name, each in asked.items() if len(each.examples)}
     for together in _mixtures(several, list(parts.values())):
         with several.mixing():
-            stacks = several.stacks([part.runner.adaptation.name for part in together])
+            stacks = several.stacks([part.runner.adaptation.adapter.name for part in together])
             several.mixer.infer(together, request.batch_tokens, stacks)
     found = {}
     for name, each in asked.items():

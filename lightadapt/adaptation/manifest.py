@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,7 @@ import transformers
 from lightadapt.adaptation import artifact
 from lightadapt.adaptation.model_card import write_card
 from lightadapt.adaptation.runner import Runner
+from lightadapt.adaptation.tokenizer_files import write_tokenizer_files
 from lightadapt.base.description import as_rows, describe_labels, describe_parameters
 from lightadapt.machine.processes import Gate
 from lightadapt.tasks import LabelledTask
@@ -89,7 +91,7 @@ def save(
             write_config=lambda file: adaptation.adapter.write_config(
                 file, adaptation.modules, base["id"], base["revision"], task_type_of(runner)
             ),
-            write_tokenizer=runner.tokenizer.save_pretrained,
+            write_tokenizer=partial(write_tokenizer_files, runner.tokenizer),
             past=past,
             summary=runner.last_run.summary,
             card=write_card(

@@ -132,7 +132,7 @@ class Mixer:
         assert forms is not None
         features = [[part.features[place] for place in places] for part, places in groups]
         batch = _collate(first, [feature for each in features for feature in each])
-        names = [(part.runner.adaptation.name, len(places)) for part, places in groups]
+        names = [(part.runner.adaptation.adapter.name, len(places)) for part, places in groups]
         frozen = min(part.frozen_blocks for part, _ in groups)
         computed = _compute_all(first.runner, batch, names, forms, frozen, stacks)
         start = 0
@@ -245,7 +245,7 @@ def _head(part: Part, batch: Batch, computed: Computed, forms: Sequence[int]) ->
     if computed.output is not None and computed.around and alike:
         replaced = standing_in([backbone], [0], computed.output)
     else:
-        peft_bridge.activate(model, (part.runner.adaptation.name,))
+        peft_bridge.activate(model, (part.runner.adaptation.adapter.name,))
         replaced = standing_in(blocks, forms, computed.hidden)
     with replaced:
         given = model(**batch)
@@ -274,7 +274,7 @@ def _try(part: Part) -> list[int] | None:
     anatomy = runner.adaptation.design.blueprint.anatomy
     if type(task).infer is not Task.infer or not blocks or len(anatomy.stacks) > 1 or is_sharded(model):
         return None
-    if not peft_bridge.can_mix(model, runner.adaptation.name):
+    if not peft_bridge.can_mix(model, runner.adaptation.adapter.name):
         return None
     feature = part.features[0]
     with _evaluating([part]), torch.no_grad():
@@ -287,7 +287,7 @@ def _try(part: Part) -> list[int] | None:
         others = 1 if len(feature) != 2 else 2  # so that rows and tokens cannot be mistaken for each other
         try:
             batch = _collate(part, [feature] * (1 + others))
-            groups = [(NOBODY, others), (runner.adaptation.name, 1)]
+            groups = [(NOBODY, others), (runner.adaptation.adapter.name, 1)]
             rows = slice(others, None)
             computed = _compute_all(runner, batch, groups, forms).part(rows)
             given = _head(part, {name: value[rows] for name, value in batch.items()}, computed, forms)
@@ -321,7 +321,7 @@ def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks | None = None)
         model = part.runner.model
         same = model.base_model is shared.base_model
         modules += outside(model, [model.base_model] if same else part.blocks)
-    known = stacks or peft_bridge.Stacks(part.runner.adaptation.name for part in parts)
+    known = stacks or peft_bridge.Stacks(part.runner.adaptation.adapter.name for part in parts)
     if known.is_training(shared):
         modules += shared.modules()
     training = [module for module in {id(module): module for module in modules}.values() if module.training]

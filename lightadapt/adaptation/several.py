@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from torch import nn
@@ -133,6 +134,7 @@ class Several:
             self.check_enabled("add" if artifact is None else "load")
             self.check_new_name(name, f"add({name!r})" if artifact is None else f"load(…, name={name!r})")
             self.check_shareable(design.method, design.plan)
+            self._make_way(name)
             try:
                 self._all[name] = build(design, task, tokenizer, name=name, backbone=self.backbone, artifact=artifact)
             finally:
@@ -202,7 +204,7 @@ class Several:
             if new == old:
                 return
             self.check_new_name(new, f"rename({old!r}, {new!r})")
-            self._stacks = None
+            self._make_way(new)
             runner.adaptation.rename(new)
             self._all = {new if name == old else name: each for name, each in self._all.items()}
 
@@ -215,17 +217,30 @@ class Several:
             }
             self._in_use = runner if self._in_use is before else self._in_use
             self._computing = runner if self._computing is before else self._computing
-            self._stacks = None
+            if self._stacks is not None:
+                self._stacks.refresh(runner.adaptation.adapter.name)
+
+    def _make_way(self, name: str) -> None:
+        """See to it that no adapter in the model has this name, as that of one that took another's place may."""
+        self._stacks = None
+        taken = {each.adaptation.adapter.name for each in self._all.values()} | self._all.keys()
+        for runner in self._all.values():
+            if runner.adaptation.adapter.name == name != runner.adaptation.name:
+                free = next(each for each in map(f"{name}-{{}}".format, count(1)) if each not in taken)
+                runner.adaptation.rename_adapter(free)
 
     def stacks(self, names: Collection[str]) -> peft_bridge.Stacks | None:
-        """What the layers hold for these adaptations, to compute them together; None: each pass has to look.
+        """What the layers hold for adapters of these names, to compute them together; None: each pass has to look.
 
         It is looked up once where they are only asked for predictions, until one of them comes, goes or changes.
+
+        Args:
+            names: of the adapters in the model.
         """
         if self.switches_back:
             return None
         if self._stacks is None or not set(names) <= set(self._stacks.names):
-            self._stacks = peft_bridge.Stacks(self._all)
+            self._stacks = peft_bridge.Stacks(each.adaptation.adapter.name for each in self._all.values())
         return self._stacks
 
     # ---- which is in use, and which computes

@@ -140,7 +140,7 @@ class Slot:
                 for each, place in self._places.items():
                     place.copy_(tensors[each])
             self._runner = _successor(before, known)
-            self._runner.adaptation.rename(name)
+            self._runner.adaptation.call(name)
             self._several.put_in_place(before, self._runner)
             self.name = name
 

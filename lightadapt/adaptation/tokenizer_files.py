@@ -1,4 +1,4 @@
-"""The tokenizer's files in an artifact, looked through before transformers reads them: they are data, and stay data."""
+"""The tokenizer's files in an artifact: data alone, the same whatever was done before, and looked through when read."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ CODE = ("auto_map", "custom_pipelines", "init_inputs")
 """Settings that name code, or hand arguments on to it."""
 IGNORED_PATHS = ("special_tokens_map_file",)
 """Settings that transformers 4 wrote, and that nobody opens."""
+
+
+def write_tokenizer_files(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a tokenizer as it is between two calls.
+
+    Truncation and padding are those of each call, but a fast tokenizer writes what the last one left of them; by their
+    files, adaptations with the same tokenizer are known to share it.
+    """
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is not None:
+        fast.no_truncation()
+        fast.no_padding()
+    tokenizer.save_pretrained(folder)
 
 
 def check_tokenizer_files(folder: Path) -> None:

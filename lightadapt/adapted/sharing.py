@@ -183,7 +183,7 @@ class Sharing:
         self._several.switches_back = False
 
     def stacks(self, names: Collection[str]) -> Stacks | None:
-        """What is known of the layers for these adaptations, for passes in which they compute together."""
+        """What is known of the layers for adapters of these names in the model, which compute together."""
         return self._several.stacks(names)
 
     @contextmanager

@@ -21,6 +21,12 @@ class Updates(NamedTuple):
     downs: Tensor
     ups: Tensor
 
+    def write(self, place: int, update: LowRank) -> None:
+        """Put another update in the place of one, with no higher a rank than the highest of all."""
+        a, b, scaling = update
+        self.downs[place].zero_()[: len(a)].copy_(a)
+        self.ups[place].zero_()[:, : len(a)].copy_(b).mul_(scaling)
+
     @property
     def bytes(self) -> int:
         """What both take of memory."""

@@ -46,6 +46,11 @@ class Stacks:
             self._layers[id(model)] = [self._known[id(layer)] for layer in found]
         return self._layers[id(model)]
 
+    def refresh(self, name: str) -> None:
+        """Take over the tensors of an adapter, which hold other numbers by now, and are of the same shapes."""
+        for held in self._known.values():
+            held.refresh(name)
+
     def is_training(self, model: nn.Module) -> bool:
         """Whether any module of a model that computes with these adapters is in training mode."""
         if id(model) in self._calm:
@@ -89,6 +94,13 @@ class HeldLayer:
                 self._stacks.room -= known.bytes
                 self._updates[of_input, of_result] = known
         return known
+
+    @torch.no_grad()
+    def refresh(self, name: str) -> None:
+        """Take over A and B of an adapter."""
+        if name in self.lean:
+            for updates in self._updates.values():
+                updates.write(self.lean.index(name), self._update_of(name))
 
     def _update_of(self, name: str) -> LowRank:
         down, up = (self.layer._modules[attribute]._modules[name] for attribute in ("lora_A", "lora_B"))

@@ -108,7 +108,7 @@ def stepper_of(runner: Runner, host: PreTrainedModel | None = None) -> Stepper |
 
 def _mixes(stepper: Stepper, host: PreTrainedModel) -> bool:
     """Whether another model of the base gives the same for rows that have this adapter."""
-    name = stepper.runner.adaptation.name
+    name = stepper.runner.adaptation.adapter.name
     if not peft_bridge.can_mix(host, name):
         return False
     try:

@@ -29,6 +29,11 @@ def passes(drafts: Sequence[Draft]) -> list[slice]:
     return found
 
 
+def _adapter_of(draft: Draft) -> str:
+    """The name that its adapter has in the model."""
+    return draft.stepper.runner.adaptation.adapter.name
+
+
 @contextmanager
 def computing(adapted: Adapted, drafts: Sequence[Draft], tokens: int) -> Iterator[PreTrainedModel]:
     """The model for the texts of one pass, inside a `with` block in which other threads wait.
@@ -44,7 +49,7 @@ def computing(adapted: Adapted, drafts: Sequence[Draft], tokens: int) -> Iterato
         for draft in drafts:
             if draft.stepper.gone:  # known before it is removed, and so in time
                 raise LightAdaptError(f"The adapter {draft.name!r} was removed meanwhile.")
-        groups = [(name, len(list(group))) for name, group in groupby(drafts, lambda draft: draft.name)]
+        groups = [(name, len(list(group))) for name, group in groupby(drafts, _adapter_of)]
         if len(groups) == 1:
             yield runner.model
             return

@@ -301,3 +301,11 @@ def test_the_ner_artifact_of_a_small_encoder_is_small(tokenizers, tmp_path):
     ner = la.adapt(base, "ner", labels=["LOC", "MISC", "ORG", "PER"], tokenizer=tokenizers("word"))
     ner.save(tmp_path / "saved")
     assert (tmp_path / "saved" / "adapter_model.safetensors").stat().st_size < 1.5e6
+
+
+def test_the_files_of_a_tokenizer_tell_nothing_of_the_calls_before(saved, tmp_path):
+    adapted, first = saved()
+    adapted.tokenizer(["some text", "more"], padding="max_length", truncation=True, max_length=7)
+    adapted.save(tmp_path / "again")
+    assert (first / "tokenizer.json").read_bytes() == (tmp_path / "again" / "tokenizer.json").read_bytes()
+    assert json.loads((first / "tokenizer.json").read_text())["truncation"] is None
