@@ -1,6 +1,6 @@
 """How fast `predict` is, against transformers' pipeline with the same weights in the same process.
 
-python benchmarks/predict_speed.py --data FOLDER [--task ner] [--texts 1000] [--rounds 3] [--threads 1] [--json FILE]
+python benchmarks/predict_speed.py --data FOLDER [--task ner] [--texts 1000] [--join 1] [--rounds 3] [--threads 1]
 
 FOLDER holds `ner/conll2003` and `classification/banking77`. The MiniLM of `lightadapt[demo]` is adapted with LoRA and
 trained for a moment, so that it finds something. The pipeline gets the merged model, a plain one without LoRA, and
@@ -94,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--task", choices=list(TASKS), help="default: both")
     parser.add_argument("--texts", type=int, default=1000, help="of the test set; 0: all")
     parser.add_argument("--records", type=int, default=400, help="to train on")
+    parser.add_argument("--join", type=int, default=1, help="texts of the test set that are one long text")
     options = parser.parse_args(arguments)
     tasks = [options.task] if options.task else list(TASKS)
     if lacks(options.data, [file for task in tasks for file in TASKS[task].files]):
@@ -105,7 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
         chosen = Work(TASKS[task], options.records, 0, 2).read(options.data)
         records = TASKS[task].read(options.data)[1]
         texts = [record["text"] if task == "classification" else " ".join(record["tokens"]) for record in records]
-        texts = texts[: options.texts or None]
+        texts = texts[: (options.texts or len(texts)) * options.join]
+        texts = [" ".join(texts[place : place + options.join]) for place in range(0, len(texts), options.join)]
         with tempfile.TemporaryDirectory() as folder:
             sides = make_sides(task, options.model or find_encoder(), chosen, folder)
             facts[task] = measure(task, sides, texts, options.rounds)

@@ -26,6 +26,7 @@ from lightadapt.adaptation.batches import Sizes, sorted_batches
 from lightadapt.adaptation.passing import form_of, hands_on_more, hidden_of, outside, standing_in, watching
 from lightadapt.adaptation.prediction import suitable_tokens
 from lightadapt.adaptation.runner import Runner
+from lightadapt.base.plain_attention import attention_for
 from lightadapt.machine.processes import is_sharded
 from lightadapt.tasks import Feature, Task
 
@@ -213,6 +214,7 @@ def _compute(
     blocks = _blocks(runner)
     last = max(which.stop - 1, 0) if which else which.start - 1
     with (
+        attention_for(runner.model, batch["input_ids"].shape[1]),
         watching(blocks[last : last + 1]) as seen,
         peft_bridge.mixing(runner.model, groups, batch["input_ids"].shape[1], stacks),
         standing_in(blocks[: which.start], forms[: which.start], hidden),

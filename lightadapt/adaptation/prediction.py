@@ -20,6 +20,7 @@ from lightadapt.adaptation.batches import (
     sorted_batches,
     whole_examples,
 )
+from lightadapt.base.plain_attention import attention_for
 from lightadapt.machine.processes import from_main, gather, is_sharded, meet, rank, share_of
 from lightadapt.tasks import Feature, ModelView, Task
 from lightadapt.zero_shot.stand_in import StandIn
@@ -104,7 +105,9 @@ def run_model(
     try:
         with torch.no_grad():
             for indices in batches:
-                found += zip(indices, infer([features[index] for index in indices]), strict=True)
+                with attention_for(model, lengths[indices[0]]):
+                    inferred = infer([features[index] for index in indices])
+                found += zip(indices, inferred, strict=True)
                 done(len(indices))
     finally:
         if switches:

@@ -23,6 +23,7 @@ from lightadapt.anatomy import Anatomy
 from lightadapt.anatomy.auto_classes import mapped_class
 from lightadapt.base.blueprint import Blueprint
 from lightadapt.base.design import Design
+from lightadapt.base.plain_attention import keep_attention_plain
 from lightadapt.base.quantization import quantization_of, quantized_linears
 from lightadapt.base.quantized_modules import mark_quantized
 from lightadapt.base.source import Source, stray_tensors, tensor_names
@@ -30,7 +31,6 @@ from lightadapt.base.weights import (
     Base,
     fingerprint_of,
     fit_head,
-    keep_attention_plain,
     key_mapping,
     load_as,
     load_base,

@@ -18,6 +18,7 @@ from lightadapt.base.blueprint import Blueprint
 from lightadapt.base.design import Design
 from lightadapt.base.fingerprint import take_fingerprint
 from lightadapt.base.four_bits import keep_trainable, unpack
+from lightadapt.base.plain_attention import keep_attention_plain
 from lightadapt.base.quantization import Quantization, quantization_of, quantized_in, quantized_linears
 from lightadapt.base.quantized_modules import (
     cast_unquantized,
@@ -31,9 +32,6 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.heads.models import TASK_MODELS
 from lightadapt.heads.outputs import has_named_outputs, keep_float32, name_outputs, output_names, renew_head
 from lightadapt.machine.quiet import quiet
-
-PLAIN_ATTENTION_UP_TO = 1024
-"""Positions up to which the scores of attention are small beside the rest."""
 
 
 @dataclass(frozen=True)
@@ -115,17 +113,6 @@ def fingerprint_of(model: PreTrainedModel, head: frozenset[str], design: Design)
     parameters = {peft_bridge.original_name(name): parameter for name, parameter in model.named_parameters()}
     frozen = anatomy.parameters.keys() - head
     return take_fingerprint(parameters, frozen, anatomy.linears, quantized=str(design.quantization or ""))
-
-
-def keep_attention_plain(model: PreTrainedModel, design: Design) -> None:
-    """Keep attention off torch's fused kernel, whose backward pass in bfloat16 takes half of a step on a CPU.
-
-    Plain attention keeps every score, so this is for models of short texts only.
-    """
-    longest = design.blueprint.anatomy.positions
-    slow = design.dtype == torch.bfloat16 and design.device.type == "cpu"
-    if slow and longest is not None and longest <= PLAIN_ATTENTION_UP_TO:
-        model.set_attn_implementation("eager")
 
 
 def _head_of_another_task(blueprint: Blueprint) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import lightadapt as la
+from lightadapt.base import plain_attention
 from lightadapt.machine.hardware import PRETENDED, computes_bfloat16, processor
 
 
@@ -81,3 +82,31 @@ def test_attention_over_long_texts_keeps_its_kernel(tiny, bfloat16_processor, tm
 
 def test_inspect_says_the_same(tiny, bfloat16_processor):
     assert "bfloat16" in str(la.inspect(tiny("bert"), task="ner", method="lora", device="cpu"))
+
+
+def test_long_texts_are_predicted_with_the_kernel_that_is_fast_forwards(tiny, bfloat16_processor, monkeypatch):
+    adapted = la.adapt(tiny("bert"), "classification", device="cpu", labels=["A", "B"])
+    kernels = []
+    forward = type(adapted.model).forward
+
+    def watched(model, *args, **inputs):
+        kernels.append((inputs["input_ids"].shape[1] >= plain_attention.FUSED_FROM, model.config._attn_implementation))
+        return forward(model, *args, **inputs)
+
+    monkeypatch.setattr(type(adapted.model), "forward", watched)
+    monkeypatch.setattr(plain_attention, "FUSED_FROM", 12)
+    short, long = "a text", "a text " * 8
+    found = adapted.predict([short, long], scores=True, batch_tokens=20)
+    assert sorted(kernels) == [(False, "eager"), (True, "sdpa")]
+    assert adapted.model.config._attn_implementation == "eager"
+    monkeypatch.setattr(plain_attention, "FUSED_FROM", 1_000)
+    plain = adapted.predict([long], scores=True)[0]
+    assert found[1] == pytest.approx(plain, abs=0.02)
+
+
+def test_who_chose_a_kernel_keeps_it(tiny, bfloat16_processor, monkeypatch):
+    monkeypatch.setattr(plain_attention, "FUSED_FROM", 1)
+    adapted = la.adapt(tiny("bert"), "classification", device="cpu", labels=["A", "B"])
+    adapted.model.set_attn_implementation("sdpa")
+    adapted.predict(["a text"])
+    assert adapted.model.config._attn_implementation == "sdpa"

@@ -1,0 +1,46 @@
+"""Which kernel computes attention where they differ in speed: in bfloat16 on a CPU.
+
+torch's fused kernel takes half of a training step there, for its backward pass, while over long texts its forward pass
+alone is the faster one (`benchmarks/predict_speed.py --join 20`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+import torch
+from transformers import PreTrainedModel
+
+from lightadapt.base.design import Design
+
+PLAIN_UP_TO = 1024
+"""Positions of a model up to which it trains with plain attention, which keeps every score."""
+FUSED_FROM = 192
+"""Tokens of a text from which the fused kernel predicts faster."""
+_fused: WeakKeyDictionary[PreTrainedModel, str] = WeakKeyDictionary()
+"""What the models compute attention with that were kept off it."""
+
+
+def keep_attention_plain(model: PreTrainedModel, design: Design) -> None:
+    """Keep attention off the fused kernel, where its backward pass is slow."""
+    longest = design.blueprint.anatomy.positions
+    slow = design.dtype == torch.bfloat16 and design.device.type == "cpu"
+    if slow and longest is not None and longest <= PLAIN_UP_TO:
+        _fused[model] = model.config._attn_implementation
+        model.set_attn_implementation("eager")
+
+
+@contextmanager
+def attention_for(model: PreTrainedModel, tokens: int) -> Iterator[None]:
+    """The kernel that predicts fastest for texts of so many tokens, inside a `with` block without gradients."""
+    kernel = _fused.get(model, "eager") if tokens >= FUSED_FROM else "eager"
+    if kernel == "eager" or model.config._attn_implementation != "eager":
+        yield
+        return
+    model.set_attn_implementation(kernel)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation("eager")
