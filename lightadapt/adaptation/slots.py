@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as tensors_of
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.artifact import (
@@ -70,7 +70,8 @@ def read_known(path: Path, known: Known | None = None) -> tuple[Known, dict[str,
         with reading(path):
             try:
                 check_unchanged(known.artifact)
-                tensors = load_file(known.artifact.path / peft_bridge.WEIGHTS_NAME)
+                # Whole and at once: by the name of a file, safetensors 0.8 loses some kilobytes each time.
+                tensors = tensors_of((known.artifact.path / peft_bridge.WEIGHTS_NAME).read_bytes())
                 check_unchanged(known.artifact)
                 return known, tensors
             except Exception:  # it is another one by now, or none: reading it whole says what it is
