@@ -19,7 +19,7 @@ from lightadapt.tasks.losses.contrastive import contrasting
 from lightadapt.tasks.losses.objective import Objective
 from lightadapt.tasks.multilabel import MultiLabel
 from lightadapt.tasks.ner import NER
-from lightadapt.training.recipe import FEW_SHOT, FEW_TAGS, STANDARD, Recipe
+from lightadapt.training.recipe import FEW_SHOT, FEW_SHOT_OF_MANY, FEW_TAGS, STANDARD, Recipe
 
 FEW = 64
 """The most records of a class that are few."""
@@ -55,10 +55,15 @@ def choose_recipe(runner: Runner, learned: Prepared, asked: str | None) -> Recip
         return _for(learned)
     if reason or not runner.adaptation.head.is_fresh or (runner.pooling is None and not is_of_tags(learned)):
         return STANDARD
+    return _for(learned) if _are_few(learned) else STANDARD
+
+
+def _are_few(learned: Prepared) -> bool:
+    """Whether there are few records of each class, or in all where each has one class."""
     assert isinstance(learned.task, LabelledTask)
     counts = Counter(label for own in learned.task.classes_of(learned.examples) for label in own)
     few_in_all = type(learned.task) is Classification and 0 < len(learned.examples) <= FEW_IN_ALL
-    return _for(learned) if few_in_all or max(counts.values(), default=FEW + 1) <= FEW else STANDARD
+    return few_in_all or max(counts.values(), default=FEW + 1) <= FEW
 
 
 def is_of_tags(learned: Prepared) -> bool:
@@ -70,6 +75,8 @@ def _for(learned: Prepared) -> Recipe:
     """The recipe with as many steps as there is to learn: more records of a class bear more passes."""
     if is_of_tags(learned):
         return FEW_TAGS
+    if not _are_few(learned):
+        return FEW_SHOT_OF_MANY
     records_a_class = len(learned.examples) / len(learned.view.outputs)
     return replace(FEW_SHOT, steps_wanted=max(FEW_SHOT.steps_wanted, round(STEPS_A_RECORD * records_a_class)))
 
@@ -153,7 +160,8 @@ def find_start(runner: Runner, learned: Prepared) -> Start | None:
         for weight in WEIGHTS_OF_MEANINGS
     }
     weight = min(losses, key=losses.__getitem__)
-    return Start(of_length_one(of_length_one(sums) + weight * meant), by_meaning=weight >= 1)
+    rows = of_length_one(of_length_one(sums) + weight * meant)
+    return Start(rows, by_meaning=weight >= 1 and _are_few(learned))
 
 
 def _start_of_several(runner: Runner, learned: Prepared) -> Start:

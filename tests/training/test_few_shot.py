@@ -69,6 +69,16 @@ def test_few_are_few_of_each_class_or_few_in_all(comparable, each, classes, reci
     assert history.settings["recipe"] == recipe
 
 
+def test_many_take_as_long_as_usual_where_it_is_asked_for(comparable):
+    records = [{"text": f"message {number}", "label": f"class {number % 4}"} for number in range(260)]
+    few, usual = (
+        la.adapt(comparable, "classification", "probe").fit(records, recipe=recipe, batch_tokens=2_000).settings
+        for recipe in ("few-shot", "standard")
+    )
+    assert few["recipe"] == "few-shot"
+    assert few["epochs"] == usual["epochs"] == 20
+
+
 def test_rows_start_at_the_means_of_their_classes(comparable):
     adapted = la.adapt(comparable, "classification")
     numbered = [{**each, "label": list(TEXTS).index(each["label"])} for each in SHOTS]  # which mean nothing
