@@ -1,7 +1,8 @@
 """Which kernel computes attention where they differ in speed: in bfloat16 on a CPU.
 
 torch's fused kernel takes half of a training step there, for its backward pass, while over long texts its forward pass
-alone is the faster one (`benchmarks/predict_speed.py --join 20`).
+alone is the faster one on several cores: a quarter of the time is saved for texts of 400 tokens (`benchmarks/
+predict_speed.py --join 20 --threads 2`), and nothing on one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def keep_attention_plain(model: PreTrainedModel, design: Design) -> None:
 @contextmanager
 def attention_for(model: PreTrainedModel, tokens: int) -> Iterator[None]:
     """The kernel that predicts fastest for texts of so many tokens, inside a `with` block without gradients."""
-    kernel = _fused.get(model, "eager") if tokens >= FUSED_FROM else "eager"
+    pays = tokens >= FUSED_FROM and torch.get_num_threads() > 1
+    kernel = _fused.get(model, "eager") if pays else "eager"
     if kernel == "eager" or model.config._attn_implementation != "eager":
         yield
         return

@@ -95,6 +95,7 @@ def test_long_texts_are_predicted_with_the_kernel_that_is_fast_forwards(tiny, bf
 
     monkeypatch.setattr(type(adapted.model), "forward", watched)
     monkeypatch.setattr(plain_attention, "FUSED_FROM", 12)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     short, long = "a text", "a text " * 8
     found = adapted.predict([short, long], scores=True, batch_tokens=20)
     assert sorted(kernels) == [(False, "eager"), (True, "sdpa")]
@@ -106,6 +107,7 @@ def test_long_texts_are_predicted_with_the_kernel_that_is_fast_forwards(tiny, bf
 
 def test_who_chose_a_kernel_keeps_it(tiny, bfloat16_processor, monkeypatch):
     monkeypatch.setattr(plain_attention, "FUSED_FROM", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     adapted = la.adapt(tiny("bert"), "classification", device="cpu", labels=["A", "B"])
     adapted.model.set_attn_implementation("sdpa")
     adapted.predict(["a text"])
