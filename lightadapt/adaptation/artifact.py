@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from peft import PeftConfig
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 import lightadapt.tuners  # noqa: F401 - registers the configs that artifacts may hold
 from lightadapt import peft_bridge
@@ -23,7 +23,7 @@ from lightadapt.adaptation.digests import check_digests, check_paths, digest_of,
 from lightadapt.adaptation.past import MEMORY_NAME, STEPS_NAME, Past, at_step, read_past, write_past
 from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
 from lightadapt.adaptation.stored import check_fields, read_manifest, schema_of
-from lightadapt.adaptation.tensors import first_not_finite
+from lightadapt.adaptation.tensors import first_not_finite, read_tensors
 from lightadapt.adaptation.training_summary import SUMMARY_NAME, TrainingSummary, read_summary
 from lightadapt.errors import ArtifactError, LightAdaptError
 
@@ -258,7 +258,7 @@ def _read(folder: Path, *, verify: bool) -> Artifact:
     except Exception as error:  # a field of the wrong kind fails in PEFT in any way
         raise ArtifactError(f"{settings} cannot be used: {reason_of(error)}") from error
     try:
-        tensors = load_file(weights)
+        tensors = read_tensors(weights)
     except Exception as error:  # as above, in safetensors
         raise ArtifactError(f"{weights} cannot be read: {reason_of(error)}") from error
     broken = first_not_finite(tensors)

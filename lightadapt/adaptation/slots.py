@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load as tensors_of
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.artifact import (
@@ -30,7 +29,7 @@ from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.saved import read_objects
 from lightadapt.adaptation.several import Several
-from lightadapt.adaptation.tensors import trained_tensors
+from lightadapt.adaptation.tensors import read_tensors, trained_tensors
 from lightadapt.base.design import Design
 from lightadapt.errors import ArtifactError
 from lightadapt.heads.outputs import name_outputs
@@ -70,8 +69,7 @@ def read_known(path: Path, known: Known | None = None) -> tuple[Known, dict[str,
         with reading(path):
             try:
                 check_unchanged(known.artifact)
-                # Whole and at once: by the name of a file, safetensors 0.8 loses some kilobytes each time.
-                tensors = tensors_of((known.artifact.path / peft_bridge.WEIGHTS_NAME).read_bytes())
+                tensors = read_tensors(known.artifact.path / peft_bridge.WEIGHTS_NAME)
                 check_unchanged(known.artifact)
                 return known, tensors
             except Exception:  # it is another one by now, or none: reading it whole says what it is
