@@ -23,6 +23,7 @@ class Stacks:
 
     Attributes:
         names: of the adapters.
+        room: bytes that further copies of low-rank updates may take.
     """
 
     def __init__(self, names: Iterable[str], room: int | None = None) -> None:
