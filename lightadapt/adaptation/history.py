@@ -46,8 +46,9 @@ class History:
     peak_memory: int = 0
     """Bytes: the most that was allocated on the GPU, or the highest resident memory of the process seen."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used; `cached_blocks`, and
-    `not_cached`, the reason why there are none although it was tried; `validation`, the share that was held out."""
+    """Epochs, learning rates, batch tokens, seed, optimizer and processes as they were used; `batch_shapes`, how many
+    shapes the batches had; `cached_blocks`, and `not_cached`, the reason why there are none although it was tried;
+    `validation`, the share that was held out."""
     learning_rates: list[tuple[int, float]] = field(default_factory=list)
     """(step, learning rate of what the method trains), at the steps of `losses`."""
     passes: float = 0.0

@@ -6,7 +6,7 @@ import inspect
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -165,9 +165,10 @@ class Runner(Reader):
                 task = task.with_labels(found)
         return task.prepare(examples, fresh_head=head.is_fresh)
 
-    def collate(self, features: Sequence[Feature]) -> dict[str, torch.Tensor]:
-        """The features as one padded batch."""
-        return self.task.collate(features, self.view)
+    def collate(self, features: Sequence[Feature], *, few_widths: bool = False) -> dict[str, torch.Tensor]:
+        """The features as one padded batch, whose width is one of a few where that is asked for."""
+        view = replace(self.view, few_widths=True) if few_widths else self.view
+        return self.task.collate(features, view)
 
     # ---- predictions out
 

@@ -36,6 +36,7 @@ from lightadapt.base.weights import (
     load_base,
 )
 from lightadapt.errors import LightAdaptError
+from lightadapt.machine.pages import keep_pages
 
 LIKE_QUANTIZED = ("hf_quantizer", "is_quantized", "quantization_method")
 """What transformers notes on a model that it loaded quantized."""
@@ -68,6 +69,8 @@ class Backbone:
         self._tensors: dict[str, torch.Tensor] = {}
         """Everything frozen, under the names that the first model has for it."""
         self._note_tensors(base.model, base.design, base.head)
+        if self.device.type == "cpu":
+            keep_pages()
 
     @property
     def device(self) -> torch.device:

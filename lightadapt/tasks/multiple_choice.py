@@ -158,7 +158,7 @@ class MultipleChoice(Task):
             rows = [
                 feature.inputs[name] + empty * (0 if flat else most - len(feature.inputs[name])) for feature in features
             ]
-            padded = pad(list(chain.from_iterable(rows)), padding)
+            padded = pad(list(chain.from_iterable(rows)), padding, view.width)
             batch[name] = padded if flat else padded.reshape(len(features), most, -1)
         if flat or min(counts) < most:
             batch["choices"] = np.array(counts, dtype=np.int64)

@@ -223,7 +223,7 @@ class Task(Judging):
         first = features[0]
         batch = {name: [feature.inputs[name] for feature in features] for name in first.inputs}
         batch |= {name: [feature.targets[name] for feature in features] for name in first.targets}
-        return {name: pad(values, filler(name, view.tokenizer)) for name, values in batch.items()}
+        return {name: pad(values, filler(name, view.tokenizer), view.width) for name, values in batch.items()}
 
     def collate(self, features: Sequence[Any], view: ModelView) -> dict[str, torch.Tensor]:
         """The features as one batch of tensors, as `arrays` makes it."""

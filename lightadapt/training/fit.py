@@ -238,7 +238,7 @@ def _job_of(
         head=adaptation.learned_head,
         features=features,
         place=lambda row: learned.records.place(features[row].example),
-        collate=runner.collate,
+        collate=partial(runner.collate, few_widths=True),
         objective=objective,
         weigh=task.weigher(learned.examples, learned.view),
         validation=validation,

@@ -23,6 +23,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from lightadapt.adaptation.history import History
 from lightadapt.errors import LightAdaptError
+from lightadapt.machine.pages import pages_kept
 from lightadapt.machine.processes import from_main, gather, rank
 from lightadapt.training import recomputing
 from lightadapt.training.alone import alone_in
@@ -175,6 +176,8 @@ class Run:
         with _working_folder(self.settings.folder) as output_dir, ExitStack() as taken:
             arguments = self._arguments(output_dir)
             taken.enter_context(alone_in(self.settings, main=arguments.process_index == 0))
+            if self.job.model.device.type == "cpu":
+                taken.enter_context(pages_kept())
             if arguments.world_size > 1 and arguments.save_strategy != "no" and not arguments.save_on_each_node:
                 _check_shared(output_dir)
             start, memory, cache = time.perf_counter(), PeakMemory(), self._cache(Path(output_dir))

@@ -27,6 +27,7 @@ from lightadapt.machine.quiet import quiet
 from lightadapt.training import checkpoints
 from lightadapt.training.batching import ROWS, Numbered, TokenBudgetBatches, batches_a_step, collate_numbered
 from lightadapt.training.callbacks import OrderOfEpoch
+from lightadapt.training.counting import BatchCounts
 from lightadapt.training.finite import FiniteWatch, LookAtLogs
 from lightadapt.training.job import Job
 from lightadapt.training.room import Room
@@ -79,8 +80,7 @@ class AdaptTrainer(Trainer):
             alone=args.world_size == 1,
         )
         self._set_up_sharding()
-        self.real_tokens = torch.zeros((), dtype=torch.long, device=args.device)
-        self.all_tokens = 0
+        self.counts = BatchCounts(args.device)
         self.training_seconds = 0.0
         self.last_scores: tuple[int, dict[str, float]] = (-1, {})
         # Decoders would keep the keys and values of the whole batch, copied, for a next token that nobody asks for.
@@ -148,10 +148,7 @@ class AdaptTrainer(Trainer):
         return optimizer  # type: ignore[no-any-return]
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        mask = inputs["attention_mask"]
-        self.real_tokens += mask.sum()  # stays on the device: reading it would wait for the GPU
-        self.all_tokens += mask.numel()
-
+        self.counts.note(inputs["attention_mask"])
         step = super().training_step
         loss = self.room.compute(
             inputs, num_items_in_batch, lambda batch, divisor: step(model, {**batch, **self.constants}, divisor)
@@ -230,7 +227,8 @@ class AdaptTrainer(Trainer):
             for entry in log
             if any(name.startswith("eval_") for name in entry)
         ]
-        each = gather([(int(self.real_tokens), self.all_tokens, self.training_seconds, seconds, memory)])
+        counts = self.counts
+        each = gather([(int(counts.real), counts.computed, self.training_seconds, seconds, memory)])
         tokens, computed, training, waited, peaks = zip(*each, strict=True)
         real, longest = sum(tokens), max(training)
         return History(
@@ -244,7 +242,7 @@ class AdaptTrainer(Trainer):
             tokens_per_second=real / longest if longest else 0.0,
             padding=1 - real / sum(computed) if sum(computed) else 0.0,
             peak_memory=max(peaks),
-            settings=dict(settings),
+            settings={**settings, "batch_shapes": len(counts.shapes)},
             learning_rates=[(entry["step"], entry["learning_rate"]) for entry in log if "learning_rate" in entry],
             passes=float(self.state.epoch or 0.0),
         )

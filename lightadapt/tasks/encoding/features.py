@@ -101,14 +101,17 @@ def filler(name: str, tokenizer: PreTrainedTokenizerBase) -> int:
     return known.get(name, 0)
 
 
-def pad(rows: Sequence[Any], filler: int) -> np.ndarray:
-    """Rows of numbers as `(B, T)`, the shorter ones filled up on the right; single numbers as `(B,)`."""
+def pad(rows: Sequence[Any], filler: int, width: Callable[[int], int] = int) -> np.ndarray:
+    """Rows of numbers as `(B, T)`, the shorter ones filled up on the right; single numbers as `(B,)`.
+
+    Args:
+        width: T for the length of the longest row.
+    """
     single = not isinstance(rows[0], (list, np.ndarray))
     if single or isinstance(rows[0][0], float):  # one number a label
         array = np.asarray(rows)
         return array.astype(np.float32) if array.dtype.kind == "f" else array.astype(np.int64)
-    length = max(map(len, rows))
-    padded = np.full((len(rows), length), filler, dtype=np.int64)
+    padded = np.full((len(rows), width(max(map(len, rows)))), filler, dtype=np.int64)
     for number, row in enumerate(rows):
         padded[number, : len(row)] = row
     return padded

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lightadapt.tasks.encoding.widths import next_width
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -22,6 +24,12 @@ class ModelView:
     family: Family
     outputs: tuple[str, ...] = ()
     """The names of the head's outputs, in order."""
+    few_widths: bool = False
+    """Whether batches are padded to one of a few widths, in place of the longest of their sequences."""
+
+    def width(self, longest: int) -> int:
+        """The tokens of each row of a batch, padding included, by its longest sequence."""
+        return max(longest, min(next_width(longest), self.max_length)) if self.few_widths else longest
 
     @property
     def leading_specials(self) -> list[int]:
