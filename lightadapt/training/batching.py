@@ -87,8 +87,8 @@ def count_batches(lengths: Sequence[int], batch_tokens: int, multiple_of: int = 
 def rows_of_batches(lengths: Sequence[int], count: int) -> list[int]:
     """How many records each of so many batches has, where all are in the order of their widths; none is empty.
 
-    Each width has as many rows as go into a number of tokens, the smallest that gives no more batches. What is left over
-    is shared out among the last ones.
+    Each width has as many rows as go into a number of tokens, the smallest that gives no more batches. What is left
+    over is shared out among the last ones.
     """
     widths = np.sort(_widths_of(lengths))
     tokens = int(widths.sum()) / count
