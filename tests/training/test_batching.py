@@ -46,11 +46,11 @@ def test_records_of_a_width_meet_others_in_every_epoch():
     assert first.isdisjoint(frozenset(batch) for batch in batches)
 
 
-@pytest.mark.parametrize("length", range(1, 700))
-def test_widths_are_few_and_hardly_longer(length):
-    width = next_width(length)
-    assert length <= width < 1.13 * length
-    assert next_width(width) == width
+def test_widths_are_few_and_hardly_longer():
+    widths = {length: next_width(length) for length in range(1, 1025)}
+    assert all(length <= width < 1.13 * length for length, width in widths.items())
+    assert all(next_width(width) == width for width in widths.values())
+    assert len({width for width in widths.values() if 32 < width <= 1024}) == 5 * 8
 
 
 def test_few_widths_are_within_what_the_model_can_read(tokenizers):
