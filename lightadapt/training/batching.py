@@ -42,7 +42,7 @@ class TokenBudgetBatches(Sampler[list[int]]):
         self.seed = seed
         self.epoch = 0
         self._widths = _widths_of(lengths)
-        self._rows = rows_of_batches(lengths, count_batches(lengths, batch_tokens, multiple_of))
+        self._rows = _rows_of_batches(np.sort(self._widths), count_batches(lengths, batch_tokens, multiple_of))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch."""
@@ -84,13 +84,12 @@ def count_batches(lengths: Sequence[int], batch_tokens: int, multiple_of: int = 
     return min(-(-wanted // multiple_of) * multiple_of, most)
 
 
-def rows_of_batches(lengths: Sequence[int], count: int) -> list[int]:
-    """How many records each of so many batches has, where all are in the order of their widths; none is empty.
+def _rows_of_batches(widths: np.ndarray, count: int) -> list[int]:
+    """How many records each of so many batches has, by the widths of all in their order; none is empty.
 
     Each width has as many rows as go into a number of tokens, the smallest that gives no more batches. What is left
     over is shared out among the last ones.
     """
-    widths = np.sort(_widths_of(lengths))
     tokens = int(widths.sum()) / count
     rows = _cut(widths, tokens)
     while len(rows) > count:
