@@ -109,6 +109,12 @@ def plain_processor(monkeypatch):
     monkeypatch.setenv(PRETENDED, "plain")
 
 
+@pytest.fixture
+def bfloat16_processor(monkeypatch):
+    """A CPU that computes bfloat16, or says so."""
+    monkeypatch.setenv(PRETENDED, "bfloat16")
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say which kind of processor the tests ran on; the header would say it too, but `-q` leaves that out."""
     terminalreporter.write_line(f"processor: {os.environ[PRETENDED]} ({PRETENDED}); this machine's own: {processor()}")

@@ -16,6 +16,7 @@ from lightadapt.adaptation.adaptation import Adaptation
 from lightadapt.adaptation.assembly import build
 from lightadapt.adaptation.runner import Runner
 from lightadapt.base.blueprint import Blueprint, make_blueprint
+from lightadapt.base.float_softmax import take_back
 from lightadapt.base.four_bits import computed_alone, keep_trainable
 from lightadapt.base.quantization import Quantization, quantization_of
 from lightadapt.base.quantized_modules import dequantize_modules, dequantized, is_quantized
@@ -60,6 +61,7 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
             f"({str(error) or 'PEFT does not have it'}). {way_out}"
         ) from error
     fold_output_scales(model)
+    take_back(model)
     if in_place and quantization is not None:
         _leave_computable(model, quantization, adaptation.design.dtype)
         _describe_packed(model, quantization, adaptation)

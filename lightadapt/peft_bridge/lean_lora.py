@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributed.tensor import DTensor
 from transformers.pytorch_utils import Conv1D
 
+from lightadapt.machine.products import linear, times
 from lightadapt.peft_bridge.active import active_in
 
 FEW_ROWS = 48
@@ -30,15 +31,15 @@ class LeanLinear(lora.Linear):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """W x + bias + scaling · B A x: `(…, in)` to `(…, out)`."""
-        name = lean_adapter(self, x, args, kwargs)
-        if name is None:
-            return super().forward(x, *args, **kwargs)  # type: ignore[no-any-return]
         base = self._modules["base_layer"]
         assert base is not None
+        name = lean_adapter(self, x, args, kwargs)
+        if name is None:
+            folded = self.merged_adapters and not (self._disable_adapters or torch.is_grad_enabled())
+            return product_of(base, x) if folded else super().forward(x, *args, **kwargs)
         if not _is_plain(base):
             return add_update(self, base(x), x, name)
-        weight, bias = base._parameters["weight"], base._parameters["bias"]
-        weight = weight.t() if type(base) is Conv1D else weight
+        weight, bias = _weights_of(base)
         a, b = (_of(self, each, name)._parameters["weight"] for each in ("lora_A", "lora_B"))
         if x.dtype != torch.float32 and x.device.type == "cpu" and not torch.is_grad_enabled() and _are_few(x):
             return _in_float32(x, weight, bias, a, b, self.scaling[name])
@@ -87,6 +88,17 @@ def _of(layer: Any, attribute: str, name: str) -> Any:
     return layer._modules[attribute]._modules.get(name)
 
 
+def product_of(base: nn.Module, x: Tensor) -> Tensor:
+    """What a layer with frozen weights gives, without gradients."""
+    return linear(x, *_weights_of(base)) if _is_plain(base) else base(x)
+
+
+def _weights_of(base: Any) -> tuple[Tensor, Tensor | None]:
+    """The weight `(out, in)` and the bias of a plain layer."""
+    weight, bias = base._parameters["weight"], base._parameters["bias"]
+    return (weight.t() if type(base) is Conv1D else weight), bias
+
+
 def _is_plain(base: Any) -> bool:
     """Whether calling this layer is no more than a product with frozen weights."""
     if type(base) not in (nn.Linear, Conv1D) or _has_hooks(base):
@@ -131,7 +143,7 @@ class _LoraLinear(torch.autograd.Function):
         back, of_a, of_b = _gradients(gradient, x, narrow, a, b, ctx.scaling)
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = (gradient @ weight).addmm_(back.t(), a.to(x.dtype), alpha=ctx.scaling)
+            of_x = times(gradient, weight).addmm_(back.t(), a.to(x.dtype), alpha=ctx.scaling)
         return of_x, None, None, of_a, of_b, None
 
 
@@ -141,17 +153,16 @@ def _are_few(x: Tensor) -> bool:
 
 def _in_float32(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float) -> Tensor:
     """The same, `(…, in)` to `(…, out)`, with the update in float32, as PEFT computes it."""
-    linear = nn.functional.linear
-    return linear(x, weight, bias).add_(linear(linear(x.float(), a), b), alpha=scaling)
+    thin = nn.functional.linear
+    return linear(x, weight, bias).add_(thin(thin(x.float(), a), b), alpha=scaling)
 
 
 def _update_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
 ) -> tuple[Tensor, Tensor]:
-    """What the layer gives, x W' + bias + scaling · x A' B', `(N, out)`, and A x', `(rank, N)`."""
-    narrow = a.to(x.dtype) @ x.t()
-    result = nn.functional.linear(x, weight, bias)
-    return result.addmm_(narrow.t(), b.to(x.dtype).t(), alpha=scaling), narrow
+    """What the layer gives, x W' + bias + scaling · x A' B', `(N, out)`, and x A', `(N, rank)`."""
+    narrow = linear(x, a.to(x.dtype))
+    return linear(x, weight, bias).addmm_(narrow, b.to(x.dtype).t(), alpha=scaling), narrow
 
 
 class _LoraUpdate(torch.autograd.Function):
@@ -159,10 +170,10 @@ class _LoraUpdate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, base: Tensor, x: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-        narrow = a.to(x.dtype) @ x.t()  # (rank, N)
+        narrow = linear(x, a.to(x.dtype))  # (N, rank)
         ctx.save_for_backward(x, narrow, a, b)
         ctx.scaling = scaling
-        return torch.addmm(base, narrow.t().to(base.dtype), b.to(base.dtype).t(), alpha=scaling)
+        return torch.addmm(base, narrow.to(base.dtype), b.to(base.dtype).t(), alpha=scaling)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -178,6 +189,6 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """B' gradient' `(rank, N)`, and the gradients of A `(rank, in)` and B `(out, rank)`."""
     back = b.to(gradient.dtype).t() @ gradient.t()
-    of_a = (back @ x).to(a.dtype).mul_(scaling)
-    of_b = (narrow @ gradient).to(b.dtype).mul_(scaling).t()
+    of_a = times(back, x).to(a.dtype).mul_(scaling)
+    of_b = times(narrow.t(), gradient).to(b.dtype).mul_(scaling).t()
     return back, of_a, of_b

@@ -22,6 +22,7 @@ from lightadapt.anatomy.forwards import put_forward
 from lightadapt.errors import LightAdaptError
 from lightadapt.peft_bridge.grouped import add_updates
 from lightadapt.peft_bridge.layers import holds, layers_in
+from lightadapt.peft_bridge.lean_lora import product_of
 from lightadapt.peft_bridge.stacks import HeldLayer, Stacks
 
 Group: TypeAlias = "tuple[str, int]"
@@ -186,7 +187,7 @@ def _forward_of(held: HeldLayer, state: Mixing, names: set[str]) -> Callable[...
 
 def _lean(held: HeldLayer, state: Mixing, x: Tensor) -> Tensor:
     """W x + bias for all rows, and scaling · B A x for those of each adapter."""
-    result: Tensor = held.layer.base_layer(x).contiguous()  # so that it is changed through a view
+    result = product_of(held.layer.base_layer, x).contiguous()  # so that it is changed through a view
     rows, given = state.by_row(result), state.by_row(x)
     add_updates(rows, given, held.updates(x.dtype, result.dtype), state.owners(held.lean, x.device))
     return result

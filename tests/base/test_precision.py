@@ -9,13 +9,8 @@ import pytest
 import torch
 
 import lightadapt as la
-from lightadapt.base import plain_attention
+from lightadapt.base import float_softmax, plain_attention
 from lightadapt.machine.hardware import PRETENDED, computes_bfloat16, processor
-
-
-@pytest.fixture
-def bfloat16_processor(monkeypatch):
-    monkeypatch.setenv(PRETENDED, "bfloat16")
 
 
 @pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", None])
@@ -59,7 +54,7 @@ def test_bfloat16_where_it_does(tiny, bfloat16_processor, messages):
     frozen = {parameter.dtype for parameter in adapted.model.parameters() if not parameter.requires_grad}
     trained = {parameter.dtype for parameter in adapted.model.parameters() if parameter.requires_grad}
     assert (frozen, trained) == ({torch.bfloat16}, {torch.float32})
-    assert adapted.model.config._attn_implementation == "eager"  # the fused kernel is slow backwards
+    assert adapted.model.config._attn_implementation == float_softmax.NAME  # the fused kernel is slow backwards
     first = adapted.fit(messages, epochs=6, args={"disable_tqdm": True, "logging_steps": 1}).losses
     assert first[-1][1] < first[0][1]
     assert len(adapted.predict(["a text"])) == 1
@@ -98,8 +93,8 @@ def test_long_texts_are_predicted_with_the_kernel_that_is_fast_forwards(tiny, bf
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     short, long = "a text", "a text " * 8
     found = adapted.predict([short, long], scores=True, batch_tokens=20)
-    assert sorted(kernels) == [(False, "eager"), (True, "sdpa")]
-    assert adapted.model.config._attn_implementation == "eager"
+    assert sorted(kernels) == [(False, float_softmax.NAME), (True, "sdpa")]
+    assert adapted.model.config._attn_implementation == float_softmax.NAME
     monkeypatch.setattr(plain_attention, "FUSED_FROM", 1_000)
     plain = adapted.predict([long], scores=True)[0]
     assert found[1] == pytest.approx(plain, abs=0.02)
