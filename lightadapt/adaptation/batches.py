@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightadapt.tasks import Feature, Task
+from lightadapt.tasks.encoding.widths import next_width
 
 if TYPE_CHECKING:
     from lightadapt.zero_shot.stand_in import StandIn
@@ -22,6 +23,9 @@ PIECE_TOKENS = 2**17
 """The most tokens that are inferred before what was inferred becomes predictions: many batches, not much memory."""
 PIECE_BATCHES = 32
 """As many batches are enough to sort by length."""
+
+ROWS = 4
+"""What the numbers of rows are multiples of where batches are to have few shapes."""
 
 
 class Sizes:
@@ -66,13 +70,20 @@ def whole_examples(
     yield range(first, examples), range(start, len(owners))
 
 
-def sorted_batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Index lists, longest first, of at most `batch_tokens` tokens with padding (a longer record goes alone)."""
-    batch: list[int] = []
-    for index in np.argsort(-np.asarray(lengths), kind="stable").tolist():
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+def sorted_batches(lengths: Sequence[int], batch_tokens: int, *, rows: int = 1) -> Iterator[list[int]]:
+    """Index lists, longest first, of at most `batch_tokens` tokens with padding (a longer record goes alone).
+
+    Args:
+        rows: what their numbers of records are multiples of, but for the last, and for those of fewer.
+    """
+    order, start = np.argsort(-np.asarray(lengths), kind="stable").tolist(), 0
+    while start < len(order):
+        most = max(1, batch_tokens // max(1, lengths[order[start]]))
+        most = most // rows * rows or most
+        yield order[start : start + most]
+        start += most
+
+
+def batches_of_few_shapes(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Likewise, of few widths and numbers of rows: a CPU builds kernels for each shape, which a server keeps few of."""
+    return sorted_batches([next_width(length) for length in lengths], batch_tokens, rows=ROWS)

@@ -10,7 +10,7 @@ Whether a kind of adaptation can be computed so is tried on its first input, bes
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from lightadapt import peft_bridge
-from lightadapt.adaptation.batches import Sizes, sorted_batches
+from lightadapt.adaptation.batches import Sizes, batches_of_few_shapes
+from lightadapt.adaptation.one_token import LastBlock, known_to_read, try_to_read
 from lightadapt.adaptation.passing import form_of, hands_on_more, hidden_of, outside, standing_in, watching
 from lightadapt.adaptation.prediction import suitable_tokens
 from lightadapt.adaptation.runner import Runner
@@ -63,6 +64,11 @@ class Part:
     def blocks(self) -> Sequence[nn.Module]:
         """Of the backbone, in the order in which they run."""
         return _blocks(self.runner)
+
+    @cached_property
+    def reads_one_token(self) -> LastBlock | None:
+        """The last block, where the head reads one token of it."""
+        return known_to_read(self.runner.adaptation, self.task)
 
     @cached_property
     def frozen_blocks(self) -> int:
@@ -120,7 +126,7 @@ class Mixer:
         _share_blocks(parts)
         tokens = batch_tokens or suitable_tokens(parts[0].runner.model.device)
         with _evaluating(parts, stacks), torch.no_grad():
-            for batch in sorted_batches(costs, tokens):
+            for batch in batches_of_few_shapes(costs, tokens):
                 chosen = [rows[index] for index in sorted(batch)]  # by part, and within it by place
                 groups = [
                     (part, [place for _, place in each]) for part, each in groupby(chosen, key=lambda row: row[0])
@@ -135,7 +141,8 @@ class Mixer:
         batch = _collate(first, [feature for each in features for feature in each])
         names = [(part.runner.adaptation.adapter.name, len(places)) for part, places in groups]
         frozen = min(part.frozen_blocks for part, _ in groups)
-        computed = _compute_all(first.runner, batch, names, forms, frozen, stacks)
+        last = first.reads_one_token if all(part.reads_one_token for part, _ in groups) else None
+        computed = _compute_all(first.runner, batch, names, forms, frozen, stacks, last)
         start = 0
         for (part, places), mine in zip(groups, features, strict=True):
             rows = slice(start, start + len(places))
@@ -176,7 +183,7 @@ class Computed:
 def _collate(part: Part, features: Sequence[Feature]) -> Batch:
     """Features of many parts as one batch; they have the same inputs."""
     plain = [replace(feature, targets={}) for feature in features]
-    batch = part.task.collate(plain, part.runner.view_of(part.task))
+    batch = part.task.collate(plain, replace(part.runner.view_of(part.task), few_widths=True))
     return {name: value.to(part.runner.model.device) for name, value in batch.items()}
 
 
@@ -187,18 +194,20 @@ def _compute_all(
     forms: Sequence[int],
     frozen: int = 0,
     stacks: peft_bridge.Stacks | None = None,
+    last: LastBlock | None = None,
 ) -> Computed:
     """What the backbone gives, each group of rows with its adapter.
 
     Args:
         frozen: how many of the lowest blocks compute what they do in the base: they do it once for equal rows.
+        last: the last block, where no head reads more than one token of it.
     """
     rows, owner = _distinct(batch) if frozen else ([], [])
     if len(rows) == len(owner):
-        return _compute(runner, batch, groups, forms, range(len(forms)), stacks=stacks)
+        return _compute(runner, batch, groups, forms, range(len(forms)), stacks=stacks, one=last)
     once = {name: value[rows] for name, value in batch.items()}
     below = _compute(runner, once, [(NOBODY, len(rows))], forms, range(frozen)).hidden[owner]
-    return _compute(runner, batch, groups, forms, range(frozen, len(forms)), below, stacks)
+    return _compute(runner, batch, groups, forms, range(frozen, len(forms)), below, stacks, last)
 
 
 def _compute(
@@ -209,6 +218,7 @@ def _compute(
     which: range,
     hidden: Tensor | None = None,
     stacks: peft_bridge.Stacks | None = None,
+    one: LastBlock | None = None,
 ) -> Computed:
     """What the backbone gives where some of its blocks compute; those below hand on `hidden`, `(B, T, width)`."""
     blocks = _blocks(runner)
@@ -219,6 +229,7 @@ def _compute(
         peft_bridge.mixing(runner.model, groups, batch["input_ids"].shape[1], stacks),
         standing_in(blocks[: which.start], forms[: which.start], hidden),
         standing_in(blocks[which.stop :], forms[which.stop :]),
+        nullcontext() if one is None or not which else one.reading(runner.model.base_model),
     ):
         output = runner.model.base_model(**batch)
     backbone = runner.model.base_model
@@ -279,6 +290,7 @@ def _try(part: Part) -> list[int] | None:
     if not peft_bridge.can_mix(model, runner.adaptation.adapter.name):
         return None
     feature = part.features[0]
+    try_to_read(runner.adaptation, task, part.features, runner.view_of(task))
     with _evaluating([part]), torch.no_grad():
         with watching(blocks) as seen:
             alone = task.infer(model, [feature], runner.view_of(task))[0]

@@ -41,6 +41,19 @@ def standing_in(blocks: Sequence[nn.Module], forms: Sequence[int], hidden: Any =
         yield
 
 
+@contextmanager
+def evaluating(*models: nn.Module) -> Iterator[None]:
+    """Models in evaluation mode inside a `with` block, and each module as it was behind it."""
+    training = [module for model in models for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 def hidden_of(output: Any) -> Tensor:
     """The hidden states among what a block gives."""
     hidden: Tensor = output[0] if isinstance(output, tuple) else output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +21,7 @@ from lightadapt.adaptation.batches import (
     sorted_batches,
     whole_examples,
 )
+from lightadapt.adaptation.one_token import reading
 from lightadapt.base.plain_attention import attention_for
 from lightadapt.machine.processes import from_main, gather, is_sharded, meet, rank, share_of
 from lightadapt.tasks import Feature, ModelView, Task
@@ -57,15 +59,17 @@ def decoded(
         most = piece_tokens(model, shared=shared)
         for chosen, places in whole_examples(sizes.owners, costs, len(examples), most):
             mine = [of_piece(features[place], chosen.start) for place in places]
-            inferred = run_model(
-                model,
-                mine,
-                costs[places.start : places.stop],
-                lambda batch: task.infer(model, batch, view),
-                done=bar.update,
-                batch_tokens=batch_tokens,
-                shared=shared,
-            )
+            one_token = reading(adaptation, task, mine, view) if isinstance(task, Task) and mine else nullcontext()
+            with one_token:
+                inferred = run_model(
+                    model,
+                    mine,
+                    costs[places.start : places.stop],
+                    lambda batch: task.infer(model, batch, view),
+                    done=bar.update,
+                    batch_tokens=batch_tokens,
+                    shared=shared,
+                )
             bar.update(places.stop - bar.n)  # what other processes did
             yield from task.decode(examples[chosen.start : chosen.stop], mine, inferred, view)
 

@@ -77,6 +77,11 @@ def redirect(module: nn.Module, name: str) -> None:
     module.config = Redirected(original_config(module), name)  # type: ignore[assignment]
 
 
+def is_redirected(module: nn.Module) -> bool:
+    """Whether a module calls a function of ours already."""
+    return isinstance(module.config, Redirected)
+
+
 def undo(module: nn.Module) -> None:
     """Give a module its own attention function back."""
     module.config = original_config(module)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A layer's x W' + bias, `(…, in)` to `(…, out)` with W `(out, in)`; nothing is noted for a backward pass."""
-    suits = x.device.type == "cpu" and x.dtype == weight.dtype and _suits_onednn(x.dtype) and x.numel() > 0
-    if suits and not torch.compiler.is_compiling():
-        return _onednn()(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
-    return nn.functional.linear(x, weight, bias)
+    plain = torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype != weight.dtype or not x.numel()
+    if plain or not _suits_onednn(x.dtype):
+        return nn.functional.linear(x, weight, bias)
+    return _onednn()(x, weight, bias, "none", [], "")  # type: ignore[no-any-return]
 
 
 def times(x: Tensor, y: Tensor) -> Tensor:

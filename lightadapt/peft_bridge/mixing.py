@@ -39,7 +39,7 @@ class Mixing:
 
     Attributes:
         groups: one after the other.
-        tokens: the length of each row.
+        tokens: the length of each row, of which a layer may be given one.
     """
 
     groups: Sequence[Group]
@@ -58,7 +58,7 @@ class Mixing:
             NotMixedError: it is neither.
         """
         rows = self.rows
-        if x.dim() and x.shape[0] == rows and (x.dim() < 3 or self.tokens is None or x.shape[1] == self.tokens):
+        if x.dim() and x.shape[0] == rows and (x.dim() < 3 or self.tokens is None or x.shape[1] in (1, self.tokens)):
             return x
         if x.dim() == 2 and self.tokens is not None and x.shape[0] == rows * self.tokens:
             return x.view(rows, self.tokens, x.shape[1])
