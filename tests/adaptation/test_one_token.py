@@ -117,7 +117,9 @@ def test_other_models_on_the_same_blocks_compute_all_tokens(tiny):
     expected = adapted.predict(TEXTS, adapter="entities", scores=True)
     adapted.predict(TEXTS)
     runner = adapted.runner
-    features, _ = runner.encode_checked(*runner.task.read_examples(TEXTS, split="predict", columns=None))
+    features, _ = runner.encode_checked(
+        *runner.task.read_examples([{"text": TEXTS[0], "label": "A"}], split="train", columns=None)
+    )
     with one_token.reading(runner.adaptation, runner.task, features, runner.view):
         assert adapted.predict(TEXTS, adapter="entities", scores=True) == expected
 
