@@ -653,6 +653,10 @@ CASES: dict[str, Case] = {
         lambda here: validated(here, load_best_model_at_end=True, eval_strategy="no"),
         lambda here: [validated(here, load_best_model_at_end=True), validated(here, eval_strategy="no")],
     ),
+    "fit(calibrate=True) finds the temperature on validation data, and there is none": (
+        lambda here: fit(adapt(here), calibrate=True),
+        lambda here: fit(adapt(here), TEXTS * 3, TEXTS * 3, calibrate=True),
+    ),
     "early_stopping needs evaluations": (
         lambda here: fit(adapt(here), TEXTS, validation=TEXTS, early_stopping=2, args={"eval_strategy": "no"}),
         lambda here: [validated(here, eval_strategy="no"), fit(adapt(here), TEXTS, validation=TEXTS, early_stopping=2)],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from lightadapt.adaptation.reader import Reader
-from lightadapt.data import Data
+from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import DataError, LightAdaptError
 from lightadapt.evaluation.scores import Evidence
@@ -41,16 +41,44 @@ def calibrate(runner: Reader, data: Data, *, columns: Mapping[str, str | int] | 
         LightAdaptError: the answers of the task have no probabilities that could be calibrated.
     """
     runner.require_labels()
+    check_calibrates(runner.task, "calibrate")
     task = runner.task.uncalibrated()
-    if type(task).temperature_for is Task.temperature_for:
-        raise LightAdaptError(
-            f"calibrate: the answers to task {task.name!r} have no probabilities that one temperature could put right. "
-            "It is for classification, multilabel, relation, multiple-choice and ner."
-        )
     examples, records = runner.read(data, task, "validation", columns=columns, bad=bad)
     bad.tell(len(examples))
+    check_enough(examples, records)
+    return calibrate_on(runner, examples, records)
+
+
+def check_calibrates(task: Task, call: str) -> None:
+    """Raise where the answers of a task have no probabilities that could be calibrated.
+
+    Raises:
+        LightAdaptError: they have none.
+    """
+    if type(task).temperature_for is Task.temperature_for:
+        raise LightAdaptError(
+            f"{call}: the answers to task {task.name!r} have no probabilities that one temperature could put right. "
+            "It is for classification, multilabel, relation, multiple-choice and ner."
+        )
+
+
+def check_enough(examples: Sequence[Any], records: Records) -> None:
+    """Raise where there are too few records for a temperature.
+
+    Raises:
+        DataError: there are.
+    """
     if len(examples) < ENOUGH:
         raise _too_few(records.source, f"{len(examples)} records")
+
+
+def calibrate_on(runner: Reader, examples: Sequence[Any], records: Records) -> Calibration:
+    """Likewise for examples that are read and checked.
+
+    Raises:
+        DataError: too few answers to them have a probability.
+    """
+    task = runner.task.uncalibrated()
     predictions = list(runner.predict(examples, records, task=task))
     answers = task.certainties(examples, predictions)
     if len(answers) < ENOUGH:

@@ -52,6 +52,7 @@ class Learning(Sharing):
         columns: Mapping[str, str | int] | None = None,
         on_error: str = "raise",
         summary: bool = True,
+        calibrate: bool = False,
     ) -> History:
         """Train, and return the record of the run.
 
@@ -90,6 +91,8 @@ class Learning(Sharing):
             summary: keep vectors of up to 1,000 training records, and counts of the labels, with which `drift` and
                 `predict(…, unknown=True)` compare texts. They are saved with the artifact. No text is, but a vector
                 says much of what its text was about.
+            calibrate: find a temperature on the validation data at the end, so that probabilities are right as often as
+                they say (see `calibrate`); `History.settings["calibration"]` has what it did.
 
         Raises:
             DataError: a record cannot be used; raised before training starts.
@@ -125,6 +128,7 @@ class Learning(Sharing):
                 callbacks=callbacks,
                 on_error=on_error,
                 summary=summary,
+                calibrates=calibrate,
             )
 
     def add_labels(self, labels: Sequence[Label]) -> None:

@@ -69,6 +69,10 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="few-shot or standard; by default the data tells.", rich_help_panel=TRAINING)
     ] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option("--calibrate", help="Put probabilities right on the validation data.", rich_help_panel=TRAINING),
+    ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help="adamw, adamw8bit or paged_adamw8bit.", rich_help_panel=TRAINING)
     ] = None,
@@ -127,6 +131,7 @@ def train(
                 batch_tokens=batch_tokens,
                 early_stopping=early_stopping,
                 recipe=recipe,
+                calibrate=calibrate,
                 optimizer=optimizer,
                 output_dir=None if checkpoints is None else str(checkpoints),
                 out=None if out is None else str(out),

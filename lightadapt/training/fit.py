@@ -8,12 +8,13 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
+from lightadapt.adaptation.calibrating import calibrate_on, check_calibrates, check_enough
 from lightadapt.adaptation.history import History, LastRun
 from lightadapt.adaptation.manifest import save
 from lightadapt.adaptation.runner import Prepared, Runner
 from lightadapt.data import Data, Records
 from lightadapt.data.skipping import BadRecords
-from lightadapt.errors import warn
+from lightadapt.errors import LightAdaptError, warn
 from lightadapt.stream.summary import keep_summary
 from lightadapt.tasks import Task
 from lightadapt.tasks.losses.objective import Objective
@@ -56,6 +57,7 @@ def fit(
     callbacks: Sequence[Any],
     on_error: str,
     summary: bool = True,
+    calibrates: bool = False,
 ) -> History:
     """Train an adaptation, and return the record of the run; see `Adapted.fit`.
 
@@ -64,6 +66,13 @@ def fit(
         LightAdaptError: the settings contradict each other, or the loss is no longer finite.
     """
     watchers, method = check_callbacks(callbacks), runner.adaptation.design.method
+    if calibrates:
+        check_calibrates(runner.task, "fit(calibrate=True)")
+        if validation is None:
+            raise LightAdaptError(
+                "fit(calibrate=True) finds the temperature on validation data, and there is none. Give validation=…, "
+                "such as 0.1 for a tenth of the training data."
+            )
     check_weights(runner)
     check_learning_rate(settings.learning_rate, method.learning_rate, method.name)
     bad, unseen, plain = BadRecords(on_error), BadRecords(on_error), BadRecords(on_error)
@@ -78,6 +87,8 @@ def fit(
     elif validation is not None:
         checked = runner.read(validation, learned.task, "validation", columns=columns, bad=unseen)
     texts = None if unlabelled is None else Unlabelled(runner, unlabelled, columns, plain)
+    if calibrates and checked is not None:
+        check_enough(*checked)
     bad.tell(count)
     unseen.tell(0 if checked is None else len(checked[0]))
     plain.tell(0 if texts is None else len(texts.examples))
@@ -98,6 +109,8 @@ def fit(
         history = learn(runner, more, checked, settings, watchers=watchers, kept=kept, held_out=held_out or [])
     seen = some_of_each(learned.task, learned.examples, learned.records, seed)
     runner.past = replace(runner.past, seen=seen, statistics={})
+    if calibrates and checked is not None:
+        history.settings["calibration"] = calibrate_on(runner, *checked)._asdict()
     if summary:
         keep_summary(runner, learned.examples, None if checked is None else checked[0])
     return history

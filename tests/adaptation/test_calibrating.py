@@ -7,6 +7,7 @@ from learned import as_learned, stir, trainable
 from task_records import RECORDS
 
 import lightadapt as la
+from lightadapt.adaptation.calibrating import Calibration
 
 TASKS = ("classification", "multilabel", "relation", "ner", "multiple-choice")
 GIVEN = ("text", "text_pair", "head", "tail", "question", "premise", "choices", "tokens")
@@ -81,3 +82,31 @@ def test_what_cannot_be_calibrated_is_refused(tiny, classifier, messages):
     with pytest.raises(la.LightAdaptError, match="not among the labels"):
         adapted.calibrate([{"text": "hello", "label": "greeting"}] * 10)
     assert adapted.task.fitted.temperature is None
+
+
+def test_fit_calibrates_on_its_validation_data(tiny, tmp_path):
+    records = RECORDS["classification"] * 6
+    quiet = {"disable_tqdm": True}
+    adapted = la.adapt(tiny("bert"), "classification")
+    history = adapted.fit(records, records, epochs=2, calibrate=True, recipe="standard", args=quiet)
+    found = history.settings["calibration"]
+    assert found["temperature"] == adapted.task.fitted.temperature
+    assert adapted.evaluate(records).calibration_error == pytest.approx(found["after"])
+    adapted.save(tmp_path / "saved")
+    assert la.load(tmp_path / "saved").task.fitted.temperature == found["temperature"]
+    other = la.adapt(tiny("bert"), "classification")
+    other.fit(records, records, epochs=2, recipe="standard", args=quiet)
+    assert other.predict(["a text"]) == adapted.predict(["a text"])
+    assert str(other.calibrate(records)) == str(Calibration(**found))
+
+
+def test_fit_says_before_training_that_it_cannot_calibrate(tiny):
+    records, texts = RECORDS["classification"] * 6, RECORDS["regression"] * 6
+    classifier = la.adapt(tiny("bert"), "classification")
+    with pytest.raises(la.LightAdaptError, match="and there is none"):
+        classifier.fit(records, calibrate=True)
+    with pytest.raises(la.DataError, match="2 records, and a temperature is found of 10 or more"):
+        classifier.fit(records, records[:2], calibrate=True)
+    with pytest.raises(la.LightAdaptError, match=r"fit\(calibrate=True\): the answers to task 'regression'"):
+        la.adapt(tiny("bert"), "regression").fit(texts, texts, calibrate=True)
+    assert classifier.runner.last_run.history is None
