@@ -13,7 +13,7 @@ import typer
 from lightadapt.cli.reporting import reported
 from lightadapt.errors import LightAdaptError, shown
 
-KERNELS = "512"
+KERNELS = "128"
 """How many kernels oneDNN keeps; with its 1,024 they come to more memory, and no request is faster. With 64, a tenth of
 the time goes into building them anew."""
 

@@ -23,9 +23,12 @@ class Updates(NamedTuple):
 
     def write(self, place: int, update: LowRank) -> None:
         """Put another update in the place of one, with no higher a rank than the highest of all."""
-        a, b, scaling = update
-        self.downs[place].zero_()[: len(a)].copy_(a)
-        self.ups[place].zero_()[:, : len(a)].copy_(b).mul_(scaling)
+        (a, b, scaling), down, up = update, self.downs[place], self.ups[place]
+        if len(a) < len(down):
+            down.zero_()
+            up.zero_()
+        down[: len(a)].copy_(a)
+        torch.mul(b, scaling, out=up[:, : len(a)])
 
     @property
     def bytes(self) -> int:

@@ -108,7 +108,7 @@ class Pool:
             return
 
     def parts(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-        """Jobs in parts whose adaptations fit into memory together: first those that are there or have been read."""
+        """Jobs in parts whose adaptations fit into memory together: last those that have to be read and checked as a whole."""
         if self._most is None:
             yield list(jobs)
             return
@@ -124,8 +124,9 @@ class Pool:
                 yield set(group[start : start + most])
 
     def _is_ready(self, name: str) -> bool:
+        """Whether one is there, has been read, or was read before: then a moment is enough."""
         coming = self._coming.get(name)
-        return name in self._slots or (coming is not None and coming.done())
+        return name in self._slots or name in self._known or (coming is not None and coming.done())
 
     @contextmanager
     def holding(self, names: Collection[str]) -> Iterator[Mapping[str, Exception]]:
