@@ -27,14 +27,11 @@ from lightadapt.adaptation.one_token import LastBlock, known_to_read, try_to_rea
 from lightadapt.adaptation.passing import form_of, hands_on_more, hidden_of, outside, standing_in, watching
 from lightadapt.adaptation.prediction import suitable_tokens
 from lightadapt.adaptation.runner import Runner
+from lightadapt.adaptation.trials import are_near
 from lightadapt.base.plain_attention import attention_for
 from lightadapt.machine.processes import is_sharded
 from lightadapt.tasks import Feature, Task
 
-TOLERANCE = 1e-4
-"""The difference from the pass alone that rounding explains, as a share of the largest output."""
-ROUGH = 0.05
-"""Likewise where the base computes with fewer than 32 bits."""
 Batch: TypeAlias = "dict[str, Tensor]"
 """The inputs of a model, `(B, T)` each."""
 NOBODY = ""
@@ -310,10 +307,7 @@ def _try(part: Part) -> list[int] | None:
             return None
         finally:
             runner.adaptation.activate()
-    exact = runner.adaptation.base.model.dtype == torch.float32
-    within = (TOLERANCE if exact else ROUGH) * max(1e-6, float(np.abs(alone).max(initial=0.0)))
-    close = alone.shape == beside.shape and float(np.abs(alone - beside).max(initial=0.0)) <= within
-    return forms if close else None
+    return forms if are_near(beside, alone, runner.adaptation.base.model.dtype) else None
 
 
 def _share_blocks(parts: Sequence[Part]) -> None:

@@ -108,7 +108,7 @@ class Pool:
             return
 
     def parts(self, jobs: Sequence[Job]) -> Iterator[list[Job]]:
-        """Jobs in parts whose adaptations fit into memory together: last those that have to be read and checked as a whole."""
+        """Jobs in parts whose adaptations fit into memory together, last those that were never read before."""
         if self._most is None:
             yield list(jobs)
             return
