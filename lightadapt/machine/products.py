@@ -1,8 +1,8 @@
 """Products with the weights of a layer, by the library that computes them fastest on this processor.
 
-torch gives products in float32 to MKL, which takes twice the time of oneDNN on processors of AMD with AVX-512. In
-bfloat16 both ways end in oneDNN, and this one sets up a product of few rows faster. It reads the weights where they
-are: nothing is packed or copied.
+torch gives products in float32 to MKL, which takes twice the time of oneDNN on processors of AMD with AVX-512. oneDNN
+reads the weights where they are: nothing is packed or copied. In bfloat16 torch calls oneDNN anyway, and so keeps
+fewer kernels than by a call of its own.
 """
 
 from __future__ import annotations
@@ -32,12 +32,8 @@ def _suits_onednn(dtype: torch.dtype) -> bool:
     """Whether oneDNN is the faster one for this number format here, and can be called."""
     able = torch.cpu.get_capabilities()
     of_amd = able.get("sse4a", False)  # which no other maker's processors have
-    fast = {
-        torch.float32: of_amd and able.get("avx512_f", False),
-        torch.bfloat16: able.get("avx512_bf16", False) or able.get("amx_bf16", False),
-    }
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return fast.get(dtype, False) and there and _onednn() is not None
+    there = torch.backends.mkldnn.is_available() and _onednn() is not None  # type: ignore[no-untyped-call]
+    return dtype == torch.float32 and of_amd and able.get("avx512_f", False) and there
 
 
 @cache

@@ -160,9 +160,9 @@ def _in_float32(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Te
 def _update_linear(
     x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scaling: float
 ) -> tuple[Tensor, Tensor]:
-    """What the layer gives, x W' + bias + scaling · x A' B', `(N, out)`, and x A', `(N, rank)`."""
-    narrow = linear(x, a.to(x.dtype))
-    return linear(x, weight, bias).addmm_(narrow, b.to(x.dtype).t(), alpha=scaling), narrow
+    """What the layer gives, x W' + bias + scaling · x A' B', `(N, out)`, and A x', `(rank, N)`."""
+    narrow = linear(a.to(x.dtype), x)
+    return linear(x, weight, bias).addmm_(narrow.t(), b.to(x.dtype).t(), alpha=scaling), narrow
 
 
 class _LoraUpdate(torch.autograd.Function):
@@ -170,10 +170,10 @@ class _LoraUpdate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, base: Tensor, x: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-        narrow = linear(x, a.to(x.dtype))  # (N, rank)
+        narrow = linear(a.to(x.dtype), x)  # (rank, N)
         ctx.save_for_backward(x, narrow, a, b)
         ctx.scaling = scaling
-        return torch.addmm(base, narrow.to(base.dtype), b.to(base.dtype).t(), alpha=scaling)
+        return torch.addmm(base, narrow.t().to(base.dtype), b.to(base.dtype).t(), alpha=scaling)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -190,5 +190,5 @@ def _gradients(
     """B' gradient' `(rank, N)`, and the gradients of A `(rank, in)` and B `(out, rank)`."""
     back = b.to(gradient.dtype).t() @ gradient.t()
     of_a = times(back, x).to(a.dtype).mul_(scaling)
-    of_b = times(narrow.t(), gradient).to(b.dtype).mul_(scaling).t()
+    of_b = times(narrow, gradient).to(b.dtype).mul_(scaling).t()
     return back, of_a, of_b
