@@ -9,8 +9,8 @@ Whether a kind of adaptation can be computed so is tried on its first input, bes
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -23,8 +23,8 @@ from transformers.utils import ModelOutput
 
 from lightadapt import peft_bridge
 from lightadapt.adaptation.batches import Sizes, batches_of_few_shapes
-from lightadapt.adaptation.one_token import LastBlock, known_to_read, try_to_read
-from lightadapt.adaptation.passing import form_of, hands_on_more, hidden_of, outside, standing_in, watching
+from lightadapt.adaptation.one_token import LastBlock, is_known_to_read, last_block, try_to_read
+from lightadapt.adaptation.passing import evaluating, form_of, hands_on_more, hidden_of, outside, standing_in, watching
 from lightadapt.adaptation.prediction import suitable_tokens
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.trials import are_near
@@ -63,9 +63,9 @@ class Part:
         return _blocks(self.runner)
 
     @cached_property
-    def reads_one_token(self) -> LastBlock | None:
-        """The last block, where the head reads one token of it."""
-        return known_to_read(self.runner.adaptation, self.task)
+    def reads_one_token(self) -> bool:
+        """Whether the head reads one token of the last block."""
+        return is_known_to_read(self.blocks[-1], self.runner.adaptation, self.task)
 
     @cached_property
     def frozen_blocks(self) -> int:
@@ -138,7 +138,7 @@ class Mixer:
         batch = _collate(first, [feature for each in features for feature in each])
         names = [(part.runner.adaptation.adapter.name, len(places)) for part, places in groups]
         frozen = min(part.frozen_blocks for part, _ in groups)
-        last = first.reads_one_token if all(part.reads_one_token for part, _ in groups) else None
+        last = last_block(first.runner.adaptation) if all(part.reads_one_token for part, _ in groups) else None
         computed = _compute_all(first.runner, batch, names, forms, frozen, stacks, last)
         start = 0
         for (part, places), mine in zip(groups, features, strict=True):
@@ -320,8 +320,7 @@ def _share_blocks(parts: Sequence[Part]) -> None:
         part.blocks = known[backbone]
 
 
-@contextmanager
-def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks | None = None) -> Iterator[None]:
+def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks | None = None) -> AbstractContextManager[None]:
     """Their models in evaluation mode inside a `with` block; what they share is gone through once."""
     shared = parts[0].runner.model
     modules: list[nn.Module] = []
@@ -332,11 +331,4 @@ def _evaluating(parts: Sequence[Part], stacks: peft_bridge.Stacks | None = None)
     known = stacks or peft_bridge.Stacks(part.runner.adaptation.adapter.name for part in parts)
     if known.is_training(shared):
         modules += shared.modules()
-    training = [module for module in {id(module): module for module in modules}.values() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+    return evaluating({id(module): module for module in modules}.values())

@@ -137,7 +137,7 @@ def reading(
 
 def try_to_read(adaptation: Adaptation, task: Task, features: Sequence[Feature], view: ModelView) -> LastBlock | None:
     """The last block, where the head reads its first token alone and it can be computed so; tried once a kind."""
-    last = _last_block(adaptation)
+    last = last_block(adaptation)
     if last is None or type(task).infer is not Task.infer or is_redirected(last.core):
         return None
     kinds, kind = _known.setdefault(last.block, {}), _kind(adaptation, task)
@@ -146,10 +146,9 @@ def try_to_read(adaptation: Adaptation, task: Task, features: Sequence[Feature],
     return last if kinds.get(kind) else None
 
 
-def known_to_read(adaptation: Adaptation, task: Task) -> LastBlock | None:
-    """The same, where one of its kind was tried."""
-    last = _last_block(adaptation)
-    return last if last is not None and _known.get(last.block, {}).get(_kind(adaptation, task)) else None
+def is_known_to_read(block: nn.Module, adaptation: Adaptation, task: Task) -> bool:
+    """Whether a head reads one token of this last block, as the trial of its kind found."""
+    return _known.get(block, {}).get(_kind(adaptation, task), False)
 
 
 def _kind(adaptation: Adaptation, task: Task) -> Hashable:
@@ -159,10 +158,12 @@ def _kind(adaptation: Adaptation, task: Task) -> Hashable:
     return type(adaptation.model), type(task), adaptation.design.way, pooling
 
 
-def _last_block(adaptation: Adaptation) -> LastBlock | None:
+def last_block(adaptation: Adaptation) -> LastBlock | None:
     """The last block of the one stack of a model; None where keys and values are not made by modules of their own."""
-    anatomy, model = adaptation.design.blueprint.anatomy, adaptation.model
-    if len(anatomy.stacks) > 1 or is_sharded(model) or not adaptation.first_stack:
+    anatomy, model, blocks = adaptation.design.blueprint.anatomy, adaptation.model, adaptation.first_stack
+    if len(anatomy.stacks) > 1 or is_sharded(model) or not blocks:
+        return None
+    if adaptation.design.quantization is not None:  # its time goes into unpacking weights, for however few tokens
         return None
     described = anatomy.blocks[-1]
     if len(described.attentions) != 1:
@@ -174,8 +175,7 @@ def _last_block(adaptation: Adaptation) -> LastBlock | None:
     core = model.get_submodule(attention.core)
     if not has_own_config(core):
         return None
-    block, inner = adaptation.first_stack[-1], [model.get_submodule(path) for path in projections]
-    return LastBlock(block, core, inner)
+    return LastBlock(blocks[-1], core, [model.get_submodule(path) for path in projections])
 
 
 def _try(
@@ -186,7 +186,7 @@ def _try(
     assert blocks
     batch = task.collate([replace(feature, targets={}) for feature in features], view)
     batch = {name: value.to(model.device) for name, value in batch.items()}
-    with evaluating(model), torch.no_grad():
+    with evaluating(model.modules()), torch.no_grad():
         try:
             with watching(blocks) as seen:
                 whole = task.logits_of(model(**batch)).float().cpu().numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -42,9 +42,9 @@ def standing_in(blocks: Sequence[nn.Module], forms: Sequence[int], hidden: Any =
 
 
 @contextmanager
-def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Models in evaluation mode inside a `with` block, and each module as it was behind it."""
-    training = [module for model in models for module in model.modules() if module.training]
+def evaluating(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """These modules in evaluation mode inside a `with` block, and each as it was behind it."""
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:
