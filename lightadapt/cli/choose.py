@@ -33,7 +33,7 @@ def choose(
         from lightadapt.cli.predictions import lines_of, write_rows
         from lightadapt.cli.starting import start
 
-        check_file("--output", output)
+        check_file("--output", output, texts, labelled)
         adapted = start(model, device=device, **given(task=task, labels=parse_names(labels)))
         found = adapted.choose(
             _inputs(lines_of(texts, adapted), texts),

@@ -34,7 +34,7 @@ def drift(
         from lightadapt.cli.predictions import lines_of
         from lightadapt.cli.starting import load_adaptation
 
-        check_file("--json", json)
+        check_file("--json", json, texts, reference)
         adapted = load_adaptation(adaptation, base=base, quantize=quantize, device=device)
         lines = lines_of(texts, adapted)
         given = texts if lines is None else list(lines)

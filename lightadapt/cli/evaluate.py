@@ -31,7 +31,7 @@ def evaluate(
         from lightadapt.evaluation.intervals import check_confidence
         from lightadapt.evaluation.lines import as_facts
 
-        check_file("--json", json)
+        check_file("--json", json, data)
         if confidence is not None:
             check_confidence(confidence)
         adapted = load_adaptation(adaptation, base=base, quantize=quantize, device=device)

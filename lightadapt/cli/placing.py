@@ -8,14 +8,19 @@ from lightadapt.adaptation.placing import MANIFEST_NAME
 from lightadapt.errors import LightAdaptError, unquoted
 
 
-def check_file(option: str, path: Path | None) -> None:
+def check_file(option: str, path: Path | None, *read: str | None) -> None:
     """Raise when no file can be written there, so that nothing is computed in vain.
 
+    Args:
+        read: the data that the command reads, which is not to be lost.
+
     Raises:
-        LightAdaptError: its folder is not there, or it is a folder itself.
+        LightAdaptError: its folder is not there, it is a folder itself, or it is the data.
     """
     if path is None:
         return
+    if path.exists() and any(name and Path(name).exists() and path.samefile(name) for name in read):
+        raise LightAdaptError(f"{option} {unquoted(str(path))} is the file that is read. Name another one.")
     if path.is_dir():
         raise LightAdaptError(f"{option} {unquoted(str(path))} is a folder. Name a file in it.")
     if not path.parent.is_dir():

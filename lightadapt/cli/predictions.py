@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lightadapt.adapted import Adapted
+from lightadapt.cli.placing import check_file
 from lightadapt.data.encodings import decode
 from lightadapt.data.files import parse_json
 from lightadapt.data.formats.brat import is_brat
@@ -71,8 +72,7 @@ def predict_stream(
     Raises:
         DataError: an input cannot be used; the rows of those before it are written by then.
     """
-    if out is not None and out.exists() and isinstance(inputs, str) and Path(inputs).exists() and out.samefile(inputs):
-        raise LightAdaptError(f"--out {out} is the file that is read. Name another one.")
+    check_file("--out", out, inputs if isinstance(inputs, str) else None)
     source: Any = inputs if isinstance(inputs, list) else lines_of(inputs, adapted) or inputs
     kept: Iterator[Any] | None = None
     if with_inputs:

@@ -29,7 +29,7 @@ def suspects(
         from lightadapt.cli.predictions import write_rows
         from lightadapt.cli.starting import start
 
-        check_file("--output", output)
+        check_file("--output", output, data)
         adapted = start(model, device=device, **given(task=task))
         found = adapted.suspects(data, folds=folds, thorough=thorough, columns=parse_columns(columns))
         if output is None:

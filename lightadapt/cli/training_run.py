@@ -20,6 +20,7 @@ from lightadapt.cli.placing import check_free
 from lightadapt.cli.run_settings import KNOWN, OF_ADAPT, OF_FIT, put_together
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError
+from lightadapt.tasks import LabelledTask, Task
 
 SETTLED = ("epochs", "learning_rate", "batch_tokens")
 """Arguments of `fit` whose defaults follow from the data; the file of a run holds what they came to."""
@@ -54,7 +55,8 @@ def run_training(
     typer.echo(str(adapted))
     columns, on_error = settings.get("columns"), settings.get("on_error", "raise")
     if settings.get("test") is not None:  # what is wrong with it is not to be found after hours of training
-        adapted.task.read_examples(settings["test"], split="test", columns=columns, bad=BadRecords(on_error))
+        task = _task_learned(adapted, settings["train"], columns, on_error)
+        task.read_examples(settings["test"], split="test", columns=columns, bad=BadRecords(on_error))
     parts = {"task": described(adapted.task), "method": described(adapted.method)}
     try:
         history = adapted.fit(
@@ -75,6 +77,14 @@ def run_training(
         shutil.rmtree(checkpoints, ignore_errors=True)
     _tell(adapted, settings.get("test"), columns=columns, on_error=on_error)
     typer.echo(f"Saved: {out}, and its settings: {beside}\nNext:  lightadapt predict {shlex.quote(str(out))} FILE")
+
+
+def _task_learned(adapted: Adapted, train: Any, columns: Any, on_error: str) -> Task:
+    """The task with the labels that it will have; they are read from the training data where nobody gave them."""
+    task = adapted.task
+    if isinstance(task, LabelledTask) and task.labels is None:
+        return adapted.runner.prepare(train, columns=columns, bad=BadRecords(on_error)).task
+    return task
 
 
 def _as_used(settings: Mapping[str, Any], adapted: Adapted, history: History) -> dict[str, Any]:

@@ -298,10 +298,42 @@ def test_standard_input_and_output_are_utf_8_in_every_locale(saved):
     assert json.loads(run.stdout)["id"] == "ß中\ud800"
 
 
-def test_predict_does_not_write_over_what_it_reads(saved, write):
-    texts = write("texts.txt", "where is it\n")
-    assert "is the file that is read" in call("predict", saved, texts, "--out", texts).output
-    assert texts.read_text() == "where is it\n"
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "--out"),
+        ("choose", "--output"),
+        ("drift", "--json"),
+        ("evaluate", "--json"),
+        ("suspects", "--output"),
+    ],
+)
+def test_no_command_writes_over_what_it_reads(saved, write, words):
+    command, option = words
+    data = write("data.jsonl", '{"text": "where is it", "label": "a"}\n')
+    again = data.parent / ".." / data.parent.name / data.name
+    assert "is the file that is read" in " ".join(call(command, saved, data, option, again).output.split())
+    assert data.read_text() == '{"text": "where is it", "label": "a"}\n'
+
+
+def test_train_scores_test_data_whose_labels_only_the_training_data_tells(tiny, data, tmp_path):
+    found = call(
+        *("train", "--model", tiny("bert"), "--task", "classification", "--data", data, "--test", data),
+        *("--out", tmp_path / "out", "--epochs", 1),
+    )
+    assert found.exit_code == 0, found.output
+    assert "accuracy" in found.output
+
+
+def test_train_refuses_a_label_of_the_test_data_before_it_trains(tiny, data, write, tmp_path):
+    strange = write("test.jsonl", '{"text": "where is it", "label": "zz"}\n')
+    found = call(
+        *("train", "--model", tiny("bert"), "--task", "classification", "--data", data, "--test", strange),
+        *("--out", tmp_path / "out", "--epochs", 1),
+    )
+    assert found.exit_code == 1
+    assert "label 'zz' is not among the labels" in " ".join(found.output.split())
+    assert not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.parametrize("name", ["texts.txt", "texts.jsonl"])
