@@ -18,6 +18,7 @@ from lightadapt.adaptation.past import Past
 from lightadapt.adaptation.runner import Runner
 from lightadapt.adaptation.vectors import vectors_of
 from lightadapt.data import Records
+from lightadapt.heads.apart import FAR, nearest_apart
 from lightadapt.heads.pooling import of_length_one
 
 NEVER = -1e3
@@ -62,14 +63,17 @@ def discriminants(known: Statistics) -> tuple[np.ndarray, np.ndarray]:
     """The rows `(K, width)` and the biases `(K,)` that tell the outputs apart, all of which are as frequent.
 
     With few vectors the covariance is mostly chance, so it is moved towards that of vectors which lie alike in all
-    directions, by as much as there are directions for each vector (after Ledoit and Wolf 2004).
+    directions, by as much as there are directions for each vector (after Ledoit and Wolf 2004). What rows and biases
+    give is made as sure as `FAR` says, which leaves the most probable class as it is.
     """
     width, records = len(known["scatter"]), max(float(known["counts"].sum()), 1.0)
     covariance = known["scatter"] / records
     usual = max(float(np.trace(covariance)) / width, 1e-6)
     rows = np.linalg.solve(covariance + width / records * usual * np.eye(width), known["means"].T).T
     biases = -0.5 * (rows * known["means"]).sum(1)
-    return rows, np.where(known["counts"] > 0, biases, NEVER)
+    there = known["counts"] > 0
+    calm = min(1.0, FAR / max(nearest_apart(rows[there], known["means"][there]), 1e-12))
+    return calm * rows, np.where(there, calm * biases, NEVER)
 
 
 def known_before(runner: Runner, past: Past) -> Statistics:

@@ -135,6 +135,8 @@ def clean_descriptions(given: Any, labels: Sequence[Label] | None) -> dict[str, 
                 f"The description of label {shown(label)} is {shown(meant)}. Give a text, or a list of texts that mean "
                 "the same."
             )
+        for text in texts:
+            check_characters("labels", f"the description of {shown(label)}", text)
         if labels is not None and str(label) not in map(str, labels):
             known = list(map(str, labels))
             raise LightAdaptError(

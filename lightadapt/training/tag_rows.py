@@ -13,6 +13,7 @@ import torch
 
 from lightadapt.adaptation.layer_inputs import answers_of
 from lightadapt.adaptation.runner import Runner
+from lightadapt.heads.apart import FAR, nearest_apart
 from lightadapt.heads.outputs import output_layer
 
 SURE = 8.0
@@ -25,7 +26,8 @@ def start_tags(runner: Runner, features: Sequence[Any]) -> None:
 
     As in a network of prototypes (Snell et al. 2017), with the frequency of the tags beside it:
     logit_k(x) = log p_k - SURE / 2 |x - m_k|² / s², where s² is the mean of |x - m|² over tokens and the means of their
-    own tags. What all logits have in common is left out, so it is linear in x. A tag of no token has its
+    own tags, or so much that no tags are further apart than `FAR`: the one token of a tag is at its mean, which says
+    nothing of others. What all logits have in common is left out, so it is linear in x. A tag of no token has its
     frequency alone. A head without an output layer stays as it is.
 
     Args:
@@ -55,7 +57,9 @@ def rows_of(inputs: np.ndarray, tags: np.ndarray, outputs: int) -> tuple[np.ndar
     np.add.at(sums, tags, inputs)
     centre = inputs.mean(0)
     means = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centre)
-    spread = max(float(np.square(inputs - means[tags]).sum(1).mean()), 1e-12)
+    there = means[counts > 0]
+    around = float(np.square(inputs - means[tags]).sum(1).mean())
+    spread = max(around, SURE / FAR * nearest_apart(there, there), 1e-12)
     apart = means - centre
     rows = SURE / spread * apart
     shares = (counts + 1) / (counts.sum() + outputs)

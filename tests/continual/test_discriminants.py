@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lightadapt.continual.discriminants import NEVER, discriminants, joined, spread, statistics_of
+from lightadapt.heads.apart import FAR
 
 PLACES = np.repeat([0, 1, 2], [9, 5, 7])
 
@@ -39,10 +40,31 @@ def test_rows_are_fishers(vectors):
     rows, biases = discriminants(known)
     covariance = known["scatter"] / 21
     shrunk = covariance + 4 / 21 * np.trace(covariance) / 4 * np.eye(4)
+    calm = (shrunk @ rows[0])[0] / known["means"][0, 0]
+    assert calm < 1
     for row, bias, mean in zip(rows, biases, known["means"], strict=True):
-        assert np.allclose(shrunk @ row, mean)
-        assert bias == pytest.approx(-mean @ np.linalg.inv(shrunk) @ mean / 2)
+        assert np.allclose(shrunk @ row, calm * mean)
+        assert bias == pytest.approx(-calm * mean @ np.linalg.inv(shrunk) @ mean / 2)
     assert ((vectors @ rows.T + biases).argmax(1) == PLACES).mean() > 0.9
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+def test_records_without_spread_do_not_make_the_head_sure_of_everything(copies):
+    """One record of each class, or copies of it, say nothing of how far others lie from it."""
+    vectors = np.repeat(np.eye(3), copies, axis=0)
+    rows, biases = discriminants(statistics_of(vectors, np.repeat(range(3), copies), 3))
+    logits = np.eye(3) @ rows.T + biases
+    assert np.allclose(logits.max(1) - np.sort(logits)[:, 1], FAR / 2)
+
+
+def test_the_head_is_as_unsure_as_its_classes_are_near():
+    vectors = np.random.default_rng(0).normal(size=(4000, 2))
+    places = np.arange(4000) % 2
+    vectors[:, 0] += places  # a distance of one spread
+    rows, biases = discriminants(statistics_of(vectors, places, 2))
+    means = np.array([[0.0, 0.0], [1.0, 0.0]])
+    logits = means @ rows.T + biases
+    assert np.allclose(logits.max(1) - logits.min(1), 0.5, atol=0.1)
 
 
 def test_an_output_without_records_is_never_given(vectors):

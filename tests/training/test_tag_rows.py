@@ -37,6 +37,15 @@ def test_rows_are_those_of_the_formula():
     assert biases[2] == pytest.approx(np.log(1 / 44))
 
 
+@pytest.mark.parametrize("copies", [1, 4])
+def test_one_sentence_is_learned_without_rows_that_are_sure_of_everything(tiny, copies):
+    adapted = la.adapt(tiny("bert"), "ner")
+    history = adapted.fit(SENTENCES[:1] * copies, args=QUIET)
+    assert history.settings["recipe"] == "few-shot"
+    assert float(adapted.model.classifier.weight.detach().abs().max()) < 10
+    assert adapted.evaluate(SENTENCES[:1])["f1"] == 1
+
+
 def test_few_sentences_take_the_recipe_and_more_do_not(tiny):
     adapted = la.adapt(tiny("bert"), "ner")
     history = adapted.fit(SENTENCES, args=QUIET)
