@@ -52,6 +52,10 @@ class RecordError(DataError):
         return DataError(f"{place}: {self.reason}")
 
 
+class NoAdaptationError(LightAdaptError):
+    """There is no adaptation of the name that was given, or it was removed while it was asked for."""
+
+
 class ArtifactError(LightAdaptError):
     """A saved adaptation cannot be written, or does not fit what it is loaded on."""
 

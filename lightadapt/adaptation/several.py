@@ -22,7 +22,7 @@ from lightadapt.anatomy import family_of
 from lightadapt.base.backbone import Backbone
 from lightadapt.base.design import Design
 from lightadapt.base.source import check_tokenizer
-from lightadapt.errors import LightAdaptError, nearest
+from lightadapt.errors import LightAdaptError, NoAdaptationError, nearest
 from lightadapt.methods import Method, Plan
 from lightadapt.tasks import Task
 
@@ -83,11 +83,11 @@ class Several:
         """The one of that name.
 
         Raises:
-            LightAdaptError: there is none.
+            NoAdaptationError: there is none.
         """
         if not isinstance(name, str) or name not in self._all:
             known = f"There are: {', '.join(self._all)}."
-            raise LightAdaptError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{known}")
+            raise NoAdaptationError(f"There is no adaptation {name!r}. {nearest(str(name), self._all)}{known}")
         return self._all[name]
 
     def check_enabled(self, what: str) -> None:
@@ -104,10 +104,10 @@ class Several:
         """Raise where an adaptation was removed.
 
         Raises:
-            LightAdaptError: it was.
+            NoAdaptationError: it was.
         """
         if not self._is_there(runner):
-            raise LightAdaptError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
+            raise NoAdaptationError(f"The adaptation {runner.adaptation.name!r} was removed meanwhile.")
 
     def check_new_name(self, name: str, what: str) -> None:
         """Raise for a name that no further adaptation can have.
@@ -249,7 +249,7 @@ class Several:
         """Mean the one of that name from now on: in this thread, and if it is the owner in all that have not chosen.
 
         Raises:
-            LightAdaptError: there is none.
+            NoAdaptationError: there is none.
         """
         self.check_enabled("use")
         runner = self.named(name)

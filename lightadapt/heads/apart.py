@@ -6,12 +6,12 @@ import numpy as np
 
 FAR = 12.0
 """The most that the mean of a class may be away from its nearest one, squared, in units of how vectors lie around their
-means, on average over classes. At the mean of one class the other one is then less probable by the factor exp(-FAR / 2).
+means, averaged over classes. At the mean of a class the other one is then less probable by the factor exp(-FAR / 2).
 
 The measured distance is too large where vectors are few for their width, and where a model has learned those very
-vectors: probabilities would be 0 and 1 for whatever text. With 1 to 100 records of each class (Banking77, TREC-6, MiniLM,
-frozen and tuned) measured distances were 16 to 9,500, and those that made the probabilities of other texts best were 8 to
-16, but for one record of each question type of TREC-6, which tells little (4).
+vectors: probabilities would be 0 and 1 for whatever text. With 1 to 100 records of each class (Banking77, TREC-6;
+MiniLM, frozen and tuned), 16 to 9,500 was measured, and 8 to 16 would have made the probabilities of other texts
+best; but for one record of each type of question in TREC-6, which tells little (4).
 """
 
 

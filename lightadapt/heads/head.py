@@ -147,6 +147,12 @@ class Head:
                 new.bias[rows] = old.bias.to(new.bias)
 
     @property
+    def input_width(self) -> int:
+        """How many numbers an output is computed from; the width of a hidden state where there is no such layer."""
+        layer = output_layer(self.modules, len(self.outputs))
+        return layer.in_features if layer is not None else int(self.model.config.get_text_config().hidden_size)
+
+    @property
     def reads_hidden_states(self) -> bool:
         """Whether what it computes its outputs from is as wide as a hidden state, so that rows can be prototypes."""
         return self._layer_of_prototypes is not None

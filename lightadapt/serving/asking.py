@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, NoAdaptationError
 from lightadapt.serving.failures import LEFT, RequestError
 from lightadapt.serving.gate import trace_of
 from lightadapt.serving.queue import Job
@@ -73,7 +73,9 @@ def too_late(settings: Settings) -> RequestError:
 
 def as_failure(error: LightAdaptError) -> RequestError:
     """What lightadapt refuses, as a status with its reason; `Record 2` is the third input of the request."""
-    return error if isinstance(error, RequestError) else RequestError(422, str(error))
+    if isinstance(error, RequestError):
+        return error
+    return RequestError(404 if isinstance(error, NoAdaptationError) else 422, str(error))
 
 
 async def unless_left(request: Request, coming: Awaitable[Waited]) -> Waited:

@@ -11,7 +11,7 @@ import torch
 
 from lightadapt.adaptation.prediction import suitable_tokens
 from lightadapt.adapted import Adapted
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, NoAdaptationError
 from lightadapt.serving.choosing import choose
 from lightadapt.serving.drafts import Draft, can_be_stepped, drafts_of
 from lightadapt.serving.metrics import Metrics
@@ -82,7 +82,7 @@ class Decoding:
         stepper = self._steppers.get(job.name)
         try:
             if stepper is None:
-                raise LightAdaptError(f"The adapter {job.name!r} was removed meanwhile.")
+                raise NoAdaptationError(f"The adapter {job.name!r} was removed meanwhile.")
             self._waiting += drafts_of(self._adapted, stepper, job, self._note)
         except Exception as error:  # what a tokenizer or a template raises has to reach whoever asked
             job.ended = time.monotonic()

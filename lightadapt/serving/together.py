@@ -9,7 +9,7 @@ from itertools import groupby
 from transformers import PreTrainedModel
 
 from lightadapt.adapted import Adapted
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import NoAdaptationError
 from lightadapt.serving.drafts import Draft
 from lightadapt.serving.stepping import mixed
 
@@ -42,13 +42,13 @@ def computing(adapted: Adapted, drafts: Sequence[Draft], tokens: int) -> Iterato
         tokens: how many of each text are computed.
 
     Raises:
-        LightAdaptError: an adapter was removed meanwhile.
+        NoAdaptationError: an adapter was removed meanwhile.
     """
     first = drafts[0]
     with adapted.computing(first.name) as runner:
         for draft in drafts:
             if draft.stepper.gone:  # known before it is removed, and so in time
-                raise LightAdaptError(f"The adapter {draft.name!r} was removed meanwhile.")
+                raise NoAdaptationError(f"The adapter {draft.name!r} was removed meanwhile.")
         groups = [(name, len(list(group))) for name, group in groupby(drafts, _adapter_of)]
         if len(groups) == 1:
             yield runner.model

@@ -59,6 +59,7 @@ class Classification(LabelledTask):
     headline: ClassVar[str] = "accuracy"
     pipeline: ClassVar[str] = "text-classification"
     problem_type: ClassVar[str | None] = "single_label_classification"
+    one_answer: ClassVar[bool] = True
 
     class_weights: ClassWeights = field(default=None, kw_only=True)
     """How much a record of each class weighs in the loss: `"balanced"` (all classes the same), or `{label: weight}`."""

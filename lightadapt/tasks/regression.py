@@ -57,6 +57,7 @@ class Regression(Task):
     headline: ClassVar[str] = "pearson"
     pipeline: ClassVar[str] = "text-classification"
     problem_type: ClassVar[str | None] = "regression"
+    one_answer: ClassVar[bool] = True
     numeric: ClassVar[bool] = True
 
     overflow: Overflow = field(default="truncate", kw_only=True)

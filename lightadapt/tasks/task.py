@@ -52,6 +52,8 @@ class Task(Judging):
     """Whether what is inferred is an array that a record alone must give again in a batch."""
     numeric: ClassVar[bool] = False
     """Whether the answer is a number."""
+    one_answer: ClassVar[bool] = False
+    """Whether a record has a single answer, which the head reads off one vector."""
     needs_offsets: ClassVar[bool] = False
     """Whether the tokenizer must know where its tokens lie in the text."""
     looks_back: ClassVar[bool] = False

@@ -13,6 +13,7 @@ from lightadapt.base.vectors import vectors_of_meanings
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.pooling import of_length_one
 from lightadapt.heads.prototypes import SCALE
+from lightadapt.methods import Method
 from lightadapt.tasks import LabelledTask
 from lightadapt.tasks.classification import Classification
 from lightadapt.tasks.losses.contrastive import contrasting
@@ -217,6 +218,8 @@ def few_shot_objective(learned: Prepared, start: Start | None) -> Objective | No
     return contrasting(task.weights(learned.examples, learned.view), task.label_smoothing, contrast)
 
 
-def few_shot_rates(rates: tuple[float, float], start: Start | None) -> tuple[float, float]:
-    """Learning rate of the method, and of the head, from the usual ones."""
-    return (GENTLE * rates[0], 0.0) if start is not None and start.by_meaning else rates
+def few_shot_rates(method: Method, start: Start | None) -> tuple[float, float]:
+    """Learning rate of the method, and of the head, whose rows start where they are to be, however many they are."""
+    if start is not None and start.by_meaning:
+        return GENTLE * method.learning_rate, 0.0
+    return method.learning_rate, method.head_learning_rate

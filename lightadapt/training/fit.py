@@ -33,6 +33,7 @@ from lightadapt.training.given import check_callbacks
 from lightadapt.training.held_out import hold_out, is_share
 from lightadapt.training.job import Job, Validation
 from lightadapt.training.process import left_as_it_was
+from lightadapt.training.rates import usual_rates
 from lightadapt.training.recipe import FEW_SHOT, Recipe
 from lightadapt.training.resuming import digests_of, go_back
 from lightadapt.training.run import Run
@@ -145,10 +146,10 @@ def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start
         DataError: a record cannot be encoded.
         LightAdaptError: there is nothing to learn.
     """
-    task, method = learned.task, runner.adaptation.design.method
+    task = learned.task
     features = runner.encode(learned.examples, learned.records, targets=True, task=task)
     check_targets(features, task, learned.view)
-    few, rates = recipe.name == FEW_SHOT.name, (method.learning_rate, method.head_learning_rate)
+    few = recipe.name == FEW_SHOT.name
 
     def begin() -> None:
         runner.settle(task)
@@ -165,7 +166,7 @@ def usual_lesson(runner: Runner, learned: Prepared, recipe: Recipe, start: Start
         recipe,
         few_shot_objective(learned, start) if few else task.objective(learned.examples, learned.view),
         begin,
-        few_shot_rates(rates, start) if few else rates,
+        few_shot_rates(runner.adaptation.design.method, start) if few else usual_rates(runner, learned),
         title="few-shot recipe" if few else "",
     )
 

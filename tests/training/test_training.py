@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from learned import assert_equal, state_of, without_dropout
@@ -79,12 +81,13 @@ def test_the_head_has_a_rate_of_its_own(classifier, messages):
     watch = Watch()
     classifier(method="full").fit(messages, epochs=1, callbacks=[watch], args={"lr_scheduler_type": "constant"})
     groups = watch.optimizer.param_groups
-    assert {group["lr"] for group in groups} == {la.Full.learning_rate, la.Full.head_learning_rate}
-    in_head = [p.numel() for group in groups if group["lr"] == la.Full.head_learning_rate for p in group["params"]]
+    own = la.Full.head_learning_rate * math.sqrt(10 / 64)  # of ten classes
+    assert {group["lr"] for group in groups} == {la.Full.learning_rate, own}
+    in_head = [p.numel() for group in groups if group["lr"] == own for p in group["params"]]
     assert sum(in_head) == 32 * 10 + 10
     watch = Watch()
     classifier(method="full").fit(messages, epochs=1, learning_rate=1e-5, callbacks=[watch])
-    assert sorted({group["initial_lr"] for group in watch.optimizer.param_groups}) == pytest.approx([1e-5, 5e-4])
+    assert sorted({group["initial_lr"] for group in watch.optimizer.param_groups}) == pytest.approx([1e-5, own / 10])
     watch, rates = Watch(), {"learning_rate": 1e-5, "head_learning_rate": 3e-3}
     history = classifier(method="full").fit(messages, epochs=1, **rates, callbacks=[watch])
     assert sorted({group["initial_lr"] for group in watch.optimizer.param_groups}) == pytest.approx([1e-5, 3e-3])
