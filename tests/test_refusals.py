@@ -176,6 +176,29 @@ def test_predict_wants_a_list(tiny):
     assert la.adapt(tiny("bert"), "classification", labels={"b", "a"}).labels == ["a", "b"]
 
 
+FLAGS = {
+    "summary": lambda adapted: adapted.fit([], summary=1),
+    "calibrate": lambda adapted: adapted.fit([], calibrate="yes"),
+    "resume": lambda adapted: adapted.extend([], resume="no"),
+    "keep_weights": lambda adapted: adapted.extend([], keep_weights=0),
+    "thorough": lambda adapted: adapted.suspects([], thorough="no"),
+    "report": lambda adapted: adapted.evaluate([], report="x"),
+    "before": lambda adapted: adapted.evaluate([], before="x"),
+    "scores": lambda adapted: adapted.predict(["a"], scores="yes"),
+    "unknown": lambda adapted: adapted.predict(["a"], unknown=None),
+    "private": lambda adapted: adapted.push_to_hub("me/mine", private="yes"),
+    "verify": lambda adapted: la.load("nowhere", verify="no"),
+    "trust_remote_code": lambda adapted: la.adapt("nothing", "ner", trust_remote_code=1),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_what_is_neither_true_nor_false_is_refused(tiny, name):
+    adapted = la.adapt(tiny("bert"), "classification", labels=["no", "yes"])
+    with pytest.raises(la.LightAdaptError, match=f"{name}=.*: write True or False"):
+        FLAGS[name](adapted)
+
+
 def test_long_texts_are_cut_with_one_warning(tiny):
     adapted = as_learned(la.adapt(tiny("bert"), "classification", labels=["a", "b"]))
     with pytest.warns(UserWarning, match="1 of 2 texts are longer than 66 tokens") as caught:

@@ -16,7 +16,7 @@ from lightadapt.errors import DataError, warn
 from lightadapt.evaluation.groups import groups_of
 from lightadapt.evaluation.intervals import USUAL, check_confidence
 from lightadapt.evaluation.scores import Evidence, Scores
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_flags, check_whole
 from lightadapt.tasks import Task
 
 Piece: TypeAlias = "tuple[Any, Mapping[str, str | int] | None, range]"
@@ -36,6 +36,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.batch_tokens is not None:
             check_whole("batch_tokens", self.batch_tokens)
+        check_flags(scores=self.scores)
 
     def task_of(self, runner: Reader) -> Task:
         """The task of a runner, with what is asked of it here.

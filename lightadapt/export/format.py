@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightadapt.errors import LightAdaptError, shown
+from lightadapt.errors import LightAdaptError
 from lightadapt.registry import Registry
 
 if TYPE_CHECKING:
@@ -113,16 +113,6 @@ def with_folder(note: str, folder: Path) -> str:
     place = str(folder)
     shown = {"{folder!q}": shlex.quote(place), "{folder!r}": repr(place), "{folder}": place}
     return re.sub("|".join(map(re.escape, shown)), lambda found: shown[found[0]], note)
-
-
-def check_flag(field: str, value: Any) -> None:
-    """Raise for what is neither true nor false; any other value would count as true.
-
-    Raises:
-        LightAdaptError: naming the field.
-    """
-    if not isinstance(value, bool):
-        raise LightAdaptError(f"{field}={shown(value)}: give True or False.")
 
 
 def computes_exactly(runner: Runner) -> bool:

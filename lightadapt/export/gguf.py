@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from lightadapt import peft_bridge
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
-from lightadapt.export.format import Format, check_flag
+from lightadapt.export.format import Format
 from lightadapt.export.llama_cpp import (
     FILE_TYPES,
     convert,
@@ -29,7 +29,7 @@ from lightadapt.export.merging import merge, on_plain_base
 from lightadapt.export.plain_lora import choose_rank, updates_of
 from lightadapt.export.proof import Found, Prover
 from lightadapt.machine.quiet import quiet
-from lightadapt.numbers import check_number
+from lightadapt.numbers import check_flags, check_number
 
 WEIGHTS = ("f16", "bf16", "f32", "q8_0", *FILE_TYPES)
 OF_ADAPTERS = ("f16", "f32")
@@ -65,7 +65,7 @@ class Gguf(Format):
                 f"quantize={shown(self.quantize)}: {nearest(self.quantize, WEIGHTS)}Format 'gguf' knows "
                 f"{', '.join(WEIGHTS)}."
             )
-        check_flag("adapter_only", self.adapter_only)
+        check_flags(adapter_only=self.adapter_only)
         check_number("max_error", self.max_error, least=0, below=1)
         if self.adapter_only and self.quantize not in OF_ADAPTERS:
             raise LightAdaptError(

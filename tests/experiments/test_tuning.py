@@ -228,7 +228,7 @@ def test_a_trial_of_a_process_that_runs_is_left_alone(tiny, copied, no_trial):
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"search": {**SEARCH, "epochs": [3]}}, r"search {'epochs': \[2\], .*now it is {'epochs': \[3\]"),
+        ({"search": {**SEARCH, "epochs": [3]}}, r"search {'epochs': \[2\], .*now it is {'epochs': \[3\],"),
         ({"search": {**SEARCH, "method": ["lora"]}}, "methods"),
         ({"seed": 1}, "seed"),
         ({"layers": "last:1"}, "layers"),
@@ -338,6 +338,7 @@ def test_a_line_that_was_cut_by_a_kill_does_no_harm(tiny, copied, near):
         ({"trials": 2, "method": "lora", "search": {"method": ["ia3"]}}, "give one of them"),
         ({"trials": 2, "search": ["rank"]}, "give a dict"),
         ({"trials": 2, "workers": 0}, "workers=0"),
+        ({"trials": 2, "on_trial": 5}, "on_trial=5 cannot be called"),
         ({"trials": 2, "storage": 3}, "storage=3: give a folder"),
     ],
 )

@@ -205,7 +205,7 @@ REFUSED = [
     (["--to", "onnx", "--set", "opst=20"], "Did you mean 'opset'"),
     (["--to", "onnx", "--set", "opset=abc"], "opset='abc'"),
     (["--to", "onnx", "--set", "opset=99999"], "a whole number from 18 to"),
-    (["--to", "onnx", "--set", "greedy=7"], "greedy=7: give True or False"),
+    (["--to", "onnx", "--set", "greedy=7"], "greedy=7: write True or False"),
     (["--to", "onnx", "--quantize", "int4"], "Did you mean 'int8'"),
     (["--to", "lora", "--set", "max_rank=0"], "max_rank=0"),
     (["--to", "lora", "--set", "max_error=2"], "max_error=2"),
