@@ -102,6 +102,8 @@ def test_models_that_are_none(tmp_path, tiny, no_weights):
         (tmp_path / "adapter", "is a saved adapter, not a base model. Use lightadapt.load"),
         (tmp_path / "broken", "The config of"),
         (tiny("bert") / "config.json", "is a file"),
+        ("x" * 300, "There is no such folder here, and no config on the hub for 'xxx"),
+        ("a\0b", "The model folder a\\x00b does not exist"),
         (" ", "model is an empty text"),
         (5, "model is a int"),
     ]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightadapt.adaptation.manifest import version_of
-from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME, fresh_folder, put_in_place
+from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME, folder_named, fresh_folder, put_in_place
 from lightadapt.adaptation.runner import Runner
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown, warn
@@ -125,9 +125,7 @@ def _target(path: str | Path) -> Path:
     Raises:
         ArtifactError: the name is none, or an adaptation is there.
     """
-    if not isinstance(path, (str, Path)) or Path(path).name in ("", ".."):
-        raise ArtifactError(f"path={shown(path)} names no folder. Give the folder of the export, such as 'my-onnx'.")
-    target = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    target = folder_named(path, "my-export")
     if (target / MANIFEST_NAME).is_file():
         raise ArtifactError(f"{target} is a saved adaptation, which an export does not replace. Choose another folder.")
     return target

@@ -71,6 +71,14 @@ def test_what_fails_while_writing_leaves_what_was_there(moved, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "d/\ud800", "a\0b", None, 5, "", ".."])
+def test_a_path_that_cannot_be_is_refused(moved, name):
+    adapted = moved("bert", "classification")
+    for write in (adapted.save, lambda path: adapted.export(path, "merged")):
+        with pytest.raises(la.ArtifactError, match=r"is not a folder name|does not name a folder"):
+            write(name)
+
+
 NO_FILE = "Can't load the model: no file named model.safetensors."
 OF_FILES = [
     (
