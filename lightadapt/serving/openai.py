@@ -62,7 +62,7 @@ class Wanted(BaseModel):
     top_p: float | None = Field(None, gt=BOUNDS["top_p"].above, le=BOUNDS["top_p"].most)
     stop: str | list[str] | None = None
     seed: int | None = Field(None, ge=0, lt=2**32, description="The same seed gives the same text.")
-    stream: bool | None = None
+    stream: bool | None = Field(None, strict=True)
     stream_options: dict[str, Any] | None = None
 
     def check_others(self) -> None:
