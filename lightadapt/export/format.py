@@ -47,6 +47,11 @@ class Format(ABC):
         """The fields as JSON values."""
         return asdict(self)
 
+    @property
+    def called(self) -> str:
+        """The name by which errors call it, where its own stands for several."""
+        return self.name
+
     def require_packages(self) -> None:
         """Raise when a package is missing that the format needs.
 
@@ -56,7 +61,7 @@ class Format(ABC):
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
             raise LightAdaptError(
-                f"Format {self.name!r} needs {', '.join(missing)}, which is not installed: "
+                f"Format {self.called!r} needs {', '.join(missing)}, which is not installed: "
                 f"pip install 'lightadapt[{self.extra}]'"
             )
 

@@ -60,10 +60,6 @@ class Onnx(Format):
         check_whole("opset", self.opset, least=18, wanted="a whole number from 18")
 
     def check(self, runner: Runner) -> None:
-        import onnx
-
-        newest = onnx.defs.onnx_opset_version()
-        check_whole("opset", self.opset, least=18, most=newest, wanted=f"a whole number from 18 to {newest}")
         design = runner.adaptation.design
         if design.quantization is not None:
             raise LightAdaptError(
@@ -77,6 +73,11 @@ class Onnx(Format):
             )
         if _writes(runner):
             check_writing(runner, self.name, greedy=self.greedy)
+        self.require_packages()
+        import onnx
+
+        newest = onnx.defs.onnx_opset_version()
+        check_whole("opset", self.opset, least=18, most=newest, wanted=f"a whole number from 18 to {newest}")
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
         model = _plain(runner)
