@@ -298,6 +298,13 @@ def test_standard_input_and_output_are_utf_8_in_every_locale(saved):
     assert json.loads(run.stdout)["id"] == "ß中\ud800"
 
 
+def test_predict_says_what_one_word_stands_for(tmp_path):
+    found = call("predict", tmp_path / "nowhere", "hello")
+    assert found.exit_code == 1
+    assert "There is no file 'hello'" in found.output
+    assert "echo hello | lightadapt predict" in found.output
+
+
 def test_predict_does_not_write_over_what_it_reads(saved, write):
     texts = write("texts.txt", "where is it\n")
     assert "is the file that is read" in call("predict", saved, texts, "--out", texts).output
