@@ -68,6 +68,8 @@ BAD_CALLS = [
     (("ner", "full"), {"dtype": "bfloat16"}, "this method trains the base itself, which needs float32"),
     (("ner",), {"device": "gpu"}, "device='gpu' is unknown"),
     (("ner",), {"labels": []}, "labels is empty"),
+    (("ner",), {"labels": {}}, "labels is empty"),
+    (("classification",), {"labels": {"a": 5, "b": "x"}}, "labels holds 5 for 'a'. Give names with what they mean"),
     (("ner",), {"labels": "nowhere.conll"}, "nowhere.conll does not exist"),
 ]
 
@@ -176,6 +178,37 @@ def test_predict_wants_a_list(tiny):
     named = la.adapt(tiny("bert"), la.Classification(labels=["a", "b"], columns={"text": "sentence", "label": "y"}))
     assert len(named.predict(["a"])) == len(named.predict([{"sentence": "a"}])) == 1
     assert la.adapt(tiny("bert"), "classification", labels={"b", "a"}).labels == ["a", "b"]
+
+
+TEXTS = [{"text": "where is it", "label": "no"}, {"text": "thanks", "label": "yes"}]
+OTHER = [{"text": "where is it", "label": "maybe"}]
+SEVERAL_DATA = {
+    "validation data holds no records": lambda adapted: adapted.fit(TEXTS, []),
+    "validation data holds no records.": lambda adapted: adapted.extend(TEXTS, validation=[]),
+    "Record 0 (validation data): ": lambda adapted: adapted.fit(TEXTS, OTHER),
+    "Record 1 (unlabelled) is a int, not a dict": lambda adapted: adapted.fit(TEXTS, unlabelled=["a", 5]),
+    "Record 0 (reference) is a int, not a dict": lambda adapted: adapted.drift(["a"] * 30, reference=[5] * 60),
+    "Record 0 (labelled) is a int, not a dict": lambda adapted: adapted.choose(["a", "b"], 1, labelled=[5]),
+    "unlabelled takes a list of inputs. Write fit(train, unlabelled=['hello']).": lambda adapted: adapted.fit(
+        TEXTS, unlabelled="hello"
+    ),
+    "reference takes a list of inputs. Write drift(texts, reference=['hello']).": lambda adapted: adapted.drift(
+        ["a"] * 30, reference="hello"
+    ),
+    "labelled takes a list of inputs. Write choose(texts, 1, labelled=['hello']).": lambda adapted: adapted.choose(
+        ["a"], 1, labelled="hello"
+    ),
+    "drift takes a list of inputs. Write drift(['hello']).": lambda adapted: adapted.drift("hello"),
+    "choose takes a list of inputs. Write choose(['hello'], 1).": lambda adapted: adapted.choose("hello", 1),
+}
+
+
+@pytest.mark.parametrize("message", SEVERAL_DATA)
+def test_an_error_names_the_data_that_it_is_about(tiny, message):
+    adapted = as_learned(la.adapt(tiny("bert"), "classification", labels=["no", "yes"]))
+    with pytest.raises(la.DataError) as caught:
+        SEVERAL_DATA[message](adapted)
+    assert message in str(caught.value)
 
 
 FLAGS = {

@@ -71,6 +71,12 @@ def test_what_fails_while_writing_leaves_what_was_there(moved, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("check", [[], [{"text": "a", "label": "maybe"}]])
+def test_data_to_check_on_is_named(moved, tmp_path, check):
+    with pytest.raises(la.DataError, match=r"^check holds no records|^Record 0 \(check\): label 'maybe'"):
+        moved("bert", "classification").export(tmp_path / "out", "merged", check=check)
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "d/\ud800", "a\0b", None, 5, "", ".."])
 def test_a_path_that_cannot_be_is_refused(moved, name):
     adapted = moved("bert", "classification")
