@@ -198,6 +198,8 @@ SEVERAL_DATA = {
     "labelled takes a list of inputs. Write choose(texts, 1, labelled=['hello']).": lambda adapted: adapted.choose(
         ["a"], 1, labelled="hello"
     ),
+    "predict_all takes a list of inputs. Write predict_all(['hello']).": lambda adapted: adapted.predict_all("hello"),
+    "Reference is a int. Accepted: ": lambda adapted: adapted.drift(["a"] * 30, reference=5),
     "drift takes a list of inputs. Write drift(['hello']).": lambda adapted: adapted.drift("hello"),
     "choose takes a list of inputs. Write choose(['hello'], 1).": lambda adapted: adapted.choose("hello", 1),
 }

@@ -97,10 +97,15 @@ def is_collection(source: Any) -> bool:
 
 
 def _read(
-    source: Any, split: str, columns: Mapping[str, Any], fields: Sequence[str] | None, bad: BadRecords
+    source: Any,
+    split: str,
+    columns: Mapping[str, Any],
+    fields: Sequence[str] | None,
+    bad: BadRecords,
+    called: str = UNNAMED,
 ) -> Records:
     if isinstance(source, Called):
-        records = _read(source.data, split, columns, fields, bad)
+        records = _read(source.data, split, columns, fields, bad, source.name)
         return replace(records, source=source.name) if records.source == UNNAMED else records
     if isinstance(source, Records):
         return source
@@ -115,7 +120,7 @@ def _read(
         return Records(read_rows(source, split))
     if isinstance(source, Mapping):
         raise DataError(
-            f"Data is a dict with the keys {', '.join(map(shown, itertools.islice(source, 5)))}. "
+            f"{called.capitalize()} is a dict with the keys {', '.join(map(shown, itertools.islice(source, 5)))}. "
             "Give a list of records (dicts), one per example."
         )
     if is_collection(source):
@@ -123,8 +128,8 @@ def _read(
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, bytes):
         return Records([source[index] for index in range(len(source))])  # as torch's data sets are read
     raise DataError(
-        f"Data is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a frame (of pandas, "
-        "polars, Arrow, …), a path, or a hub data-set id."
+        f"{called.capitalize()} is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a "
+        "frame (of pandas, polars, Arrow, …), a path, or a hub data-set id."
     )
 
 
