@@ -22,7 +22,7 @@ from lightadapt.base.source import Model, Source, find_source, load_tokenizer
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError
 from lightadapt.methods import Method, resolve_method
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_flags, check_whole
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import ADAPT, LOAD
 from lightadapt.tasks import Label, Task, give_labels, resolve_task
@@ -67,6 +67,7 @@ def adapt(
             weight is loaded.
     """
     resolve_quantization(quantize)
+    check_flags(trust_remote_code=trust_remote_code)
     check_whole("seed", seed, least=0, most=2**32 - 1, wanted="a whole number from 0 to 2**32 - 1")
     chosen_task, chosen_method = resolve_task(task), resolve_method(method)
     if labels is not None:
@@ -120,6 +121,7 @@ def load(
             or it does not hold that step.
         LightAdaptError: the base model cannot be loaded.
     """
+    check_flags(verify=verify)
     resolve_quantization(quantize)
     where = {"base": base, "onto": onto, "quantize": quantize, "dtype": dtype, "device": device}
     where |= {"verify": verify, "step": step}

@@ -1,4 +1,4 @@
-"""Numbers that a caller gives, checked; an error says what is wanted, and what was given."""
+"""Plain values that a caller gives, checked; an error says what is wanted, and what was given."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, shown
+
+
+def check_flags(*, owner: str = "", **values: Any) -> None:
+    """Raise for a field that is neither True nor False; any other value would count as True.
+
+    Args:
+        owner: as in `check_whole`.
+
+    Raises:
+        LightAdaptError: naming the field.
+    """
+    for field, value in values.items():
+        if not isinstance(value, bool):
+            given = f"{field}={shown(value)}"
+            raise LightAdaptError(f"{f'{owner}({given})' if owner else given}: write True or False.")
+
+
+def check_function(field: str, value: Any) -> None:
+    """Raise unless a field is a function, or whatever else can be called, or None."""
+    if value is not None and not callable(value):
+        raise LightAdaptError(f"{field}={shown(value)} cannot be called. Give a function, or None.")
 
 
 def is_whole(value: Any) -> bool:

@@ -96,6 +96,13 @@ def test_generation_is_greedy_whatever_the_checkpoint_says(tiny):
         {"num_return_sequences": 2},
         {"num_beam": 2},
         {"top_k": -5},
+        {"top_k": True},
+        {"top_p": 2},
+        {"min_p": 5},
+        {"temperature": float("inf")},
+        {"length_penalty": float("nan")},
+        {"no_repeat_ngram_size": -1},
+        {"do_sample": "yes"},
         ["num_beams"],
     ],
 )
@@ -103,6 +110,13 @@ def test_options_that_mean_nothing_are_refused(tiny, options):
     adapted = la.adapt(tiny("llama"), la.Generation(max_new_tokens=3))
     with pytest.raises(la.LightAdaptError):
         adapted.predict(["a"], options=options)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 2, "top_k": 1}, {"repetition_penalty": 2}])
+def test_whole_numbers_are_taken_for_fractions(tiny, options):
+    adapted = la.adapt(tiny("llama"), la.Generation(max_new_tokens=3))
+    fractions = {name: float(value) if name != "top_k" else value for name, value in options.items()}
+    assert adapted.predict(["a"], options=options) == adapted.predict(["a"], options=fractions)
 
 
 def test_what_the_template_says_first_is_not_the_assistants(tokenizers):

@@ -68,6 +68,8 @@ BAD_CALLS = [
     (("ner", "full"), {"dtype": "bfloat16"}, "this method trains the base itself, which needs float32"),
     (("ner",), {"device": "gpu"}, "device='gpu' is unknown"),
     (("ner",), {"labels": []}, "labels is empty"),
+    (("ner",), {"labels": {}}, "labels is empty"),
+    (("classification",), {"labels": {"a": 5, "b": "x"}}, "labels holds 5 for 'a'. Give names with what they mean"),
     (("ner",), {"labels": "nowhere.conll"}, "nowhere.conll does not exist"),
 ]
 
@@ -102,6 +104,8 @@ def test_models_that_are_none(tmp_path, tiny, no_weights):
         (tmp_path / "adapter", "is a saved adapter, not a base model. Use lightadapt.load"),
         (tmp_path / "broken", "The config of"),
         (tiny("bert") / "config.json", "is a file"),
+        ("x" * 300, "There is no such folder here, and no config on the hub for 'xxx"),
+        ("a\0b", "The model folder a\\x00b does not exist"),
         (" ", "model is an empty text"),
         (5, "model is a int"),
     ]:
@@ -174,6 +178,62 @@ def test_predict_wants_a_list(tiny):
     named = la.adapt(tiny("bert"), la.Classification(labels=["a", "b"], columns={"text": "sentence", "label": "y"}))
     assert len(named.predict(["a"])) == len(named.predict([{"sentence": "a"}])) == 1
     assert la.adapt(tiny("bert"), "classification", labels={"b", "a"}).labels == ["a", "b"]
+
+
+TEXTS = [{"text": "where is it", "label": "no"}, {"text": "thanks", "label": "yes"}]
+OTHER = [{"text": "where is it", "label": "maybe"}]
+SEVERAL_DATA = {
+    "validation data holds no records": lambda adapted: adapted.fit(TEXTS, []),
+    "validation data holds no records.": lambda adapted: adapted.extend(TEXTS, validation=[]),
+    "Record 0 (validation data): ": lambda adapted: adapted.fit(TEXTS, OTHER),
+    "Record 1 (unlabelled) is a int, not a dict": lambda adapted: adapted.fit(TEXTS, unlabelled=["a", 5]),
+    "Record 0 (reference) is a int, not a dict": lambda adapted: adapted.drift(["a"] * 30, reference=[5] * 60),
+    "Record 0 (labelled) is a int, not a dict": lambda adapted: adapted.choose(["a", "b"], 1, labelled=[5]),
+    "unlabelled takes a list of inputs. Write fit(train, unlabelled=['hello']).": lambda adapted: adapted.fit(
+        TEXTS, unlabelled="hello"
+    ),
+    "reference takes a list of inputs. Write drift(texts, reference=['hello']).": lambda adapted: adapted.drift(
+        ["a"] * 30, reference="hello"
+    ),
+    "labelled takes a list of inputs. Write choose(texts, 1, labelled=['hello']).": lambda adapted: adapted.choose(
+        ["a"], 1, labelled="hello"
+    ),
+    "predict_all takes a list of inputs. Write predict_all(['hello']).": lambda adapted: adapted.predict_all("hello"),
+    "Reference is a int. Accepted: ": lambda adapted: adapted.drift(["a"] * 30, reference=5),
+    "drift takes a list of inputs. Write drift(['hello']).": lambda adapted: adapted.drift("hello"),
+    "choose takes a list of inputs. Write choose(['hello'], 1).": lambda adapted: adapted.choose("hello", 1),
+}
+
+
+@pytest.mark.parametrize("message", SEVERAL_DATA)
+def test_an_error_names_the_data_that_it_is_about(tiny, message):
+    adapted = as_learned(la.adapt(tiny("bert"), "classification", labels=["no", "yes"]))
+    with pytest.raises(la.DataError) as caught:
+        SEVERAL_DATA[message](adapted)
+    assert message in str(caught.value)
+
+
+FLAGS = {
+    "summary": lambda adapted: adapted.fit([], summary=1),
+    "calibrate": lambda adapted: adapted.fit([], calibrate="yes"),
+    "resume": lambda adapted: adapted.extend([], resume="no"),
+    "keep_weights": lambda adapted: adapted.extend([], keep_weights=0),
+    "thorough": lambda adapted: adapted.suspects([], thorough="no"),
+    "report": lambda adapted: adapted.evaluate([], report="x"),
+    "before": lambda adapted: adapted.evaluate([], before="x"),
+    "scores": lambda adapted: adapted.predict(["a"], scores="yes"),
+    "unknown": lambda adapted: adapted.predict(["a"], unknown=None),
+    "private": lambda adapted: adapted.push_to_hub("me/mine", private="yes"),
+    "verify": lambda adapted: la.load("nowhere", verify="no"),
+    "trust_remote_code": lambda adapted: la.adapt("nothing", "ner", trust_remote_code=1),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_what_is_neither_true_nor_false_is_refused(tiny, name):
+    adapted = la.adapt(tiny("bert"), "classification", labels=["no", "yes"])
+    with pytest.raises(la.LightAdaptError, match=f"{name}=.*: write True or False"):
+        FLAGS[name](adapted)
 
 
 def test_long_texts_are_cut_with_one_warning(tiny):

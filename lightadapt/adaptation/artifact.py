@@ -21,7 +21,7 @@ from lightadapt import peft_bridge
 from lightadapt.adaptation.damage import reason_of
 from lightadapt.adaptation.digests import check_digests, check_paths, digest_of, digests_of, seal
 from lightadapt.adaptation.past import MEMORY_NAME, STEPS_NAME, Past, at_step, read_past, write_past
-from lightadapt.adaptation.placing import MANIFEST_NAME, fresh_folder, locked, previous_of, put_in_place
+from lightadapt.adaptation.placing import MANIFEST_NAME, folder_named, fresh_folder, locked, previous_of, put_in_place
 from lightadapt.adaptation.stored import check_fields, read_manifest, schema_of
 from lightadapt.adaptation.tensors import first_not_finite, read_tensors
 from lightadapt.adaptation.training_summary import SUMMARY_NAME, TrainingSummary, read_summary
@@ -78,7 +78,7 @@ def write_artifact(
     Raises:
         ArtifactError: the folder holds something else, or cannot be written; or a tensor is not finite.
     """
-    target = _as_path(path)
+    target = folder_named(path)
     broken = first_not_finite(tensors)
     if broken is not None:
         raise ArtifactError(
@@ -137,7 +137,7 @@ def read_artifact(path: str | Path, *, verify: bool = True, step: int | None = N
             hold that step.
     """
     with reading(path):
-        found = _read_whole(_as_path(path), verify=verify)
+        found = _read_whole(folder_named(path), verify=verify)
     return found if step is None else _as_it_was(found, step)
 
 
@@ -151,7 +151,7 @@ def _as_it_was(artifact: Artifact, step: int) -> Artifact:
 
 def reading(path: str | Path) -> AbstractContextManager[None]:
     """A block in which no other process puts an artifact in the place of this one."""
-    return locked(_as_path(path).parent, shared=True)
+    return locked(folder_named(path).parent, shared=True)
 
 
 def _read_whole(folder: Path, *, verify: bool) -> Artifact:
@@ -282,17 +282,6 @@ def _check_sizes(settings: Path, config: PeftConfig | None, tensors: Mapping[str
     for name, size in asked:
         if isinstance(size, int) and size > largest:
             raise ArtifactError(f"{settings} has {name}={str(size)[:40]}, but no tensor of the weights is that large.")
-
-
-def _as_path(path: str | Path) -> Path:
-    if not isinstance(path, (str, Path)) or Path(path).name in ("", ".."):
-        raise ArtifactError(
-            f"path={path!r} does not name a folder. Give the folder of the artifact, such as 'my-adapter'."
-        )
-    try:
-        return Path(path).resolve() if Path(path).is_symlink() else Path(path)
-    except OSError as error:
-        raise ArtifactError(f"path={str(path)[:60]!r}… is not a folder name: {error.strerror}.") from error
 
 
 def _digest(folder: Path) -> str:

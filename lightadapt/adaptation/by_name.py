@@ -57,7 +57,9 @@ def answer_all(
     bad = {name: BadRecords(on_error) for name in runners}
     items = list(inputs) if is_collection(inputs) else inputs
     with several.backbone.lock:
-        asked = {name: read_asked(runner, items, request, bad[name]) for name, runner in runners.items()}
+        asked = {
+            name: read_asked(runner, items, request, bad[name], "predict_all({})") for name, runner in runners.items()
+        }
         found = _answers(several, asked, request)
     for name, each in bad.items():
         each.tell(len(found[name]) - each.count)

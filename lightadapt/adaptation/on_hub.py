@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from lightadapt.peft_bridge import CONFIG_NAME
 
 def is_on_hub(path: Any) -> bool:
     """Whether a name is to be asked of the hub: `owner/name`, and nothing here is called so."""
-    return isinstance(path, str) and not Path(path).exists() and is_owned_name(path)
+    return isinstance(path, str) and not os.path.exists(path) and is_owned_name(path)
 
 
 def fetch(repo_id: str, revision: str | None) -> Path:

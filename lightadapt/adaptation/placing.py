@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from lightadapt.errors import ArtifactError
+from lightadapt.errors import ArtifactError, shown
 
 try:
     import fcntl
@@ -25,6 +26,28 @@ KINDS = {MANIFEST_NAME: "a saved adaptation", EXPORT_NAME: "an export"}
 """What a folder is, by the file in it that says what was written there."""
 PATIENCE = 20.0
 """Seconds to wait for a lock; then it goes on without one, for a save must not be lost to a process that hangs."""
+
+
+def folder_named(path: Any, example: str = "my-adapter") -> Path:
+    """The folder of a path; that which it links to, where it is a link.
+
+    Args:
+        example: the name of a folder, as the error advises it.
+
+    Raises:
+        ArtifactError: the path is none, or none that this system can have.
+    """
+    if not isinstance(path, (str, Path)) or Path(path).name in ("", ".."):
+        raise ArtifactError(f"path={shown(path)} does not name a folder. Give a folder, such as {example!r}.")
+    folder = Path(path)
+    try:
+        os.lstat(folder)
+        return folder.resolve() if folder.is_symlink() else folder
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # using it says so
+        return folder
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ArtifactError(f"path={shown(str(path))} is not a folder name: {reason}.") from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from lightadapt.adaptation.reader import Reader
-from lightadapt.data import Data, Records, is_collection, names_data
+from lightadapt.data import UNNAMED, Called, Data, Records, is_collection, names_data
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import pieces
 from lightadapt.data.tables import is_table
@@ -16,7 +16,7 @@ from lightadapt.errors import DataError, warn
 from lightadapt.evaluation.groups import groups_of
 from lightadapt.evaluation.intervals import USUAL, check_confidence
 from lightadapt.evaluation.scores import Evidence, Scores
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_flags, check_whole
 from lightadapt.tasks import Task
 
 Piece: TypeAlias = "tuple[Any, Mapping[str, str | int] | None, range]"
@@ -36,6 +36,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.batch_tokens is not None:
             check_whole("batch_tokens", self.batch_tokens)
+        check_flags(scores=self.scores)
 
     def task_of(self, runner: Reader) -> Task:
         """The task of a runner, with what is asked of it here.
@@ -95,16 +96,23 @@ def answer(
 
 
 def read_asked(
-    runner: Reader, inputs: Any, request: Request, bad: BadRecords, *, numbers: Sequence[int] | None = None
+    runner: Reader,
+    inputs: Any,
+    request: Request,
+    bad: BadRecords,
+    call: str = "predict({})",
+    *,
+    called: str = UNNAMED,
+    numbers: Sequence[int] | None = None,
 ) -> Asked:
-    """The inputs of `answer`, read and checked.
+    """The inputs of `answer`, read and checked; the arguments are those of `read_unlabelled`.
 
     Raises:
         DataError: an input cannot be used.
         LightAdaptError: the labels are not known yet.
     """
     runner.require_labels()
-    return read_unlabelled(runner, inputs, request, bad, "predict", numbers=numbers)
+    return read_unlabelled(runner, inputs, request, bad, call, called=called, numbers=numbers)
 
 
 def read_unlabelled(
@@ -114,19 +122,22 @@ def read_unlabelled(
     bad: BadRecords,
     call: str,
     *,
+    called: str = UNNAMED,
     numbers: Sequence[int] | None = None,
     split: str = "test",
 ) -> Asked:
     """The inputs of a call that takes what `predict` takes, read and checked; the labels need not be known.
 
     Args:
+        call: how a user calls it, with `{}` where the inputs are, as an error advises it.
+        called: the name of the inputs, where the call takes others beside them.
         split: the split of a hub data set when its id names none.
 
     Raises:
         DataError: an input cannot be used.
     """
     task, columns = request.task_of(runner), request.columns
-    _check_form(inputs, call)
+    _check_form(inputs, call, called)
     if is_collection(inputs) and not isinstance(inputs, Records):
         items = list(inputs)
         plain = not all(isinstance(item, Mapping) for item in items)
@@ -134,10 +145,10 @@ def read_unlabelled(
         numbers = numbers or range(len(items))
         if not items:
             return Asked(task, (), Records([]), numbers)
-        given = Records([runner.task.as_record(item) for item in items], numbers=numbers)
+        given = Records([runner.task.as_record(item) for item in items], numbers=numbers, source=called)
         records = _read(runner, given, columns, bad)
     else:
-        records = inputs if isinstance(inputs, Records) else _read(runner, inputs, columns, bad, split)
+        records = inputs if isinstance(inputs, Records) else _read(runner, Called(inputs, called), columns, bad, split)
         numbers = numbers or range(len(records) + bad.count)
     examples, records = runner.task.parse_usable(records, bad, labelled=False)
     examples, records = runner.usable(examples, records, bad, targets=False, task=runner.answering(task))
@@ -198,7 +209,7 @@ def stream(
         LightAdaptError: the labels are not known yet.
     """
     runner.require_labels()
-    _check_form(inputs, "predict_stream")
+    _check_form(inputs, "predict_stream({})")
     if is_collection(inputs):
         given = _cut_collection(inputs, columns, at_once)
     else:
@@ -237,12 +248,14 @@ def _cut(records: Records, broken: int, size: int) -> Iterator[Piece]:
         yield records, None, range(start, total)
 
 
-def _check_form(inputs: Any, call: str) -> None:
-    """Raise for one input where several are expected."""
+def _check_form(inputs: Any, call: str, called: str = UNNAMED) -> None:
+    """Raise for one input where several are expected; the arguments are those of `read_unlabelled`."""
+    takes = call.partition("(")[0] if called == UNNAMED else called
     if isinstance(inputs, str) and not names_data(inputs) and not os.path.isdir(inputs):
-        raise DataError(f"{call} takes a list of inputs. Write {call}([{inputs[:40]!r}]).")
+        written = call.format(f"[{inputs[:40]!r}]")
+        raise DataError(f"{takes} takes a list of inputs. Write {written}.")
     if isinstance(inputs, Mapping) and not is_table(inputs):
-        raise DataError(f"{call} takes a list of inputs. Write {call}([{{…}}]).")
+        raise DataError(f"{takes} takes a list of inputs. Write {call.format('[{…}]')}.")
 
 
 def _read(

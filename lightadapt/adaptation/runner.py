@@ -21,7 +21,7 @@ from lightadapt.adaptation.reader import Reader
 from lightadapt.anatomy import family_of, outermost
 from lightadapt.base.limits import room_for_text
 from lightadapt.base.pooling import pooling_of
-from lightadapt.data import Data, Records
+from lightadapt.data import Called, Data, Records
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.errors import LightAdaptError, warn
 from lightadapt.heads.outputs import LastTokenPooling
@@ -211,7 +211,7 @@ class Runner(Reader):
             raise LightAdaptError("shots=…: the head has learned by now, so it needs no examples. Leave them out.")
         self._zero_shot.check_shots(self.task)
         other = copy(self)
-        other._shots = list(self.task.read_examples(shots, split="train", columns=columns)[0])
+        other._shots = list(self.task.read_examples(Called(shots, "shots"), split="train", columns=columns)[0])
         return other
 
     def _tell_untrained(self) -> None:

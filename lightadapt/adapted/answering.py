@@ -15,7 +15,7 @@ from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import LightAdaptError, listed
 from lightadapt.evaluation.scores import Scores
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_flags, check_whole
 from lightadapt.stream.unknown import answer_known, check_known
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import EVALUATE, PREDICT
@@ -61,6 +61,7 @@ class Answering(Sharing):
             LightAdaptError: the labels are not known yet; there are no intervals of that confidence, or of a single
                 record; with `before`, nothing tells any more what the base was.
         """
+        check_flags(report=report, before=before)
         bad = BadRecords(on_error)
         with self._several.computing(self.runner) as now:
             if before:
@@ -140,6 +141,7 @@ class Answering(Sharing):
             DataError: an input cannot be used.
             LightAdaptError: the labels are not known yet; or with `unknown` there is nothing to tell by.
         """
+        check_flags(unknown=unknown)
         bad = BadRecords(on_error)
         request = Request(
             scores=scores, columns=columns, options=options, threshold=threshold, batch_tokens=batch_tokens
@@ -236,6 +238,7 @@ class Answering(Sharing):
             LightAdaptError: the labels are not known yet; or with `unknown` there is nothing to tell by.
         """
         check_whole("at_once", at_once, wanted="a whole number above 0")
+        check_flags(unknown=unknown)
         chosen, bad = self.runner if adapter is None else self._several.named(adapter), BadRecords(on_error)
         request = Request(scores=scores, options=options, threshold=threshold, batch_tokens=batch_tokens)
 

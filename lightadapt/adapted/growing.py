@@ -16,6 +16,7 @@ from lightadapt.continual.steps import Steps
 from lightadapt.data import Data, Record
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.labelling import Choices, Suspects, choose, find_suspects
+from lightadapt.numbers import check_flags
 from lightadapt.stream.drift import find_drift
 from lightadapt.stream.findings import Drift
 from lightadapt.training.settings import read_settings
@@ -80,6 +81,7 @@ class Growing(Sharing):
         """
         self._several.check_enabled("extend")
         check_on_error(on_error)
+        check_flags(keep_weights=keep_weights, summary=summary)
         settings = read_settings(
             args,
             epochs=epochs,
@@ -203,6 +205,7 @@ class Growing(Sharing):
             LightAdaptError: the task has no labels of whole records, or the model is split over several processes.
         """
         self._several.check_enabled("suspects")
+        check_flags(thorough=thorough)
         bad = BadRecords(on_error)
         with self._several.computing(self.runner):
             return find_suspects(self._several, data, folds=folds, thorough=thorough, columns=columns, bad=bad)

@@ -17,6 +17,7 @@ from lightadapt.errors import LightAdaptError
 from lightadapt.export import Exported, Format, export
 from lightadapt.export.merging import check_learned, check_plain, merge
 from lightadapt.machine.processes import is_sharded, once
+from lightadapt.numbers import check_flags
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import SAVE
 
@@ -60,6 +61,8 @@ class Keeping(Sharing):
             ArtifactError: the hub refuses it, or cannot be reached.
             LightAdaptError: the labels are not known yet.
         """
+        if private is not None:
+            check_flags(private=private)
         check_pushed(repo_id, self.runner.adaptation.design.blueprint.source.id)
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "artifact"

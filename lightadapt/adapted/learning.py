@@ -15,7 +15,7 @@ from lightadapt.data import Data, is_collection
 from lightadapt.data.skipping import BadRecords, check_on_error
 from lightadapt.display import html
 from lightadapt.errors import LightAdaptError
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_flags, check_whole
 from lightadapt.suggestions.calls import explained
 from lightadapt.suggestions.foreign_names import FIT
 from lightadapt.tasks import Label, LabelledTask
@@ -100,6 +100,7 @@ class Learning(Sharing):
         """
         self._several.check_enabled("fit")
         check_on_error(on_error)
+        check_flags(summary=summary, calibrate=calibrate)
         settings = read_settings(
             args,
             epochs=epochs,

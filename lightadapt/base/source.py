@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from transformers.utils import cached_file
 
 from lightadapt import peft_bridge
 from lightadapt.anatomy import family_of
-from lightadapt.errors import LightAdaptError, unquoted
+from lightadapt.errors import LightAdaptError, shown, unquoted
 from lightadapt.machine.hub import may_be_on_hub
 from lightadapt.tasks import Task
 
@@ -69,7 +70,7 @@ def find_source(model: Model, *, revision: str | None = None, trust_remote_code:
                 "the adapted model makes (of a PeftModel: unload() or merge_and_unload())."
             )
         name = model.name_or_path or None
-        if name and Path(name).is_dir():
+        if name and os.path.isdir(name):
             name = str(Path(name).resolve())
         return Source(model.config, name, instance=model, revision=getattr(model.config, "_commit_hash", None))
     if not isinstance(model, (str, Path)):
@@ -86,18 +87,22 @@ def _find_named(name: str, revision: str | None, trust_remote_code: bool) -> Sou
     if not name.strip():
         raise LightAdaptError("model is an empty text. Give a hub id, a folder, or a transformers PreTrainedModel.")
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):  # which is also told of a name that no folder can have
         _check_folder(folder)
         name = str(folder.resolve())
-    elif folder.is_file():
+    elif os.path.isfile(folder):
         raise LightAdaptError(f"{name} is a file. Give the folder of the model, which holds its config.json.")
     elif means_a_folder(name):
         raise LightAdaptError(f"The model folder {unquoted(name)} does not exist (looked from {Path.cwd()}).")
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # the hub client and the parsers raise many kinds; each means: no usable config
-        where = "The config of" if folder.is_dir() else "There is no such folder here, and no config on the hub for"
-        raise LightAdaptError(f"{where} {name!r} ({first_line(error)}). Check the name, and the network.") from error
+        where = (
+            "The config of" if os.path.isdir(folder) else "There is no such folder here, and no config on the hub for"
+        )
+        raise LightAdaptError(
+            f"{where} {shown(name, 120)} ({first_line(error)}). Check the name, and the network."
+        ) from error
     commit = getattr(config, "_commit_hash", None)
     return Source(config, name, revision=commit or revision, trust_remote_code=trust_remote_code)
 
@@ -184,7 +189,7 @@ def load_tokenizer(source: Source, given: Any, task: Task) -> Any:
         given = source.id
     if isinstance(given, (str, Path)):
         _check_tokenizer_folder(Path(given))
-        if not Path(given).exists() and means_a_folder(str(given)):
+        if not os.path.exists(given) and means_a_folder(str(given)):
             raise LightAdaptError(f"The tokenizer {unquoted(str(given))} does not exist (looked from {Path.cwd()}).")
         revision = source.revision if str(given) == source.id else None
         try:
@@ -247,7 +252,7 @@ def check_tokenizer(tokenizer: Any, source: Source, task: Task) -> None:
 
 def _check_tokenizer_folder(folder: Path) -> None:
     """Raise for a folder without tokenizer files, of which transformers makes an empty tokenizer in silence."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return
     files = re.compile(r"tokenizer|vocab|merges|spiece|\.model$|\.tiktoken$|\.bpe")
     if not any(files.search(entry.name) for entry in folder.iterdir()):

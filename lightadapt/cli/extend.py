@@ -30,13 +30,14 @@ def extend(
     Records that are kept are your data, and lie in the artifact; --memory 0 keeps none.
     """
     with reported():
+        from lightadapt.adaptation.on_hub import is_on_hub
         from lightadapt.cli.placing import check_free
         from lightadapt.cli.starting import load_adaptation
         from lightadapt.errors import LightAdaptError
 
         if out is not None:
             check_free(out)
-        elif not Path(adaptation).is_dir():
+        elif is_on_hub(adaptation):
             raise LightAdaptError(f"{adaptation} is not a folder here. Say where the result goes: --out FOLDER.")
         adapted = load_adaptation(adaptation, base=base, device=device)
         found = adapted.extend(

@@ -54,14 +54,14 @@ def predict(
         from lightadapt.cli.starting import load_or_start
         from lightadapt.cli.values import parse_labels
 
-        known = parse_labels(labels)
+        words, known = given_inputs(inputs or [], with_inputs=with_inputs), parse_labels(labels)
         adapted = load_or_start(adaptation, task=task, labels=known, base=base, quantize=quantize, device=device)
         if interactive:
             answer_typed(adapted, scores=scores, unknown=unknown, shots=shots)
         else:
             predict_stream(
                 adapted,
-                given_inputs(inputs or []),
+                words,
                 out,
                 as_csv=csv or (out is not None and out.suffix.lower() == ".csv"),
                 scores=scores,

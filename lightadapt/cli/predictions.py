@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from lightadapt.data.encodings import decode
 from lightadapt.data.files import parse_json
 from lightadapt.data.formats.brat import is_brat
 from lightadapt.data.named import names_data
-from lightadapt.errors import DataError, LightAdaptError, listed, shown, warn
+from lightadapt.errors import DataError, LightAdaptError, listed, shown, unquoted, warn
 from lightadapt.stream.unknown import UNKNOWN
 
 STDIN = "-"
@@ -35,10 +36,16 @@ ESCAPED = "backslashreplace"
 Row = dict[str, Any]
 
 
-def given_inputs(words: Sequence[str]) -> str | list[str]:
+def given_inputs(words: Sequence[str], *, with_inputs: bool = False) -> str | list[str]:
     """What the words behind a model stand for: a file or a data set, the standard input, or texts.
 
     Several are texts, and so is one with a space in it that names nothing.
+
+    Args:
+        with_inputs: whether the inputs are read as records, which a data set on the hub can hold.
+
+    Raises:
+        LightAdaptError: one word, that names no file.
 
     >>> given_inputs([]), given_inputs(["a.jsonl"]), given_inputs(["Where is it?"]), given_inputs(["one", "two"])
     ('-', 'a.jsonl', ['Where is it?'], ['one', 'two'])
@@ -46,7 +53,16 @@ def given_inputs(words: Sequence[str]) -> str | list[str]:
     if len(words) != 1:
         return list(words) or STDIN
     (word,) = words
-    return [word] if any(map(str.isspace, word)) and not names_data(word) and not os.path.exists(word) else word
+    if word == STDIN or names_data(word) or os.path.exists(word):
+        return word
+    if word and not any(map(str.isspace, word)):
+        if with_inputs:
+            return word
+        raise LightAdaptError(
+            f"There is no file {shown(word)}. A single word is taken for the name of one: give several texts, or the "
+            f"word on the standard input, as in: echo {shlex.quote(unquoted(word))} | lightadapt predict …"
+        )
+    return [word]
 
 
 def predict_stream(

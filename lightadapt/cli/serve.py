@@ -50,7 +50,7 @@ def serve(
 
     LIGHTADAPT_API_KEYS in the environment has the keys that requests need, with commas between them.
     """
-    told = {"port=": "--port ", "host=": "--host ", "adapters=": "--adapters "}
+    told = {"port=": "--port ", "host=": "--host ", "adapters=": "--adapters ", "feedback=": "--feedback "}
     with reported(told, forms=False):  # the log of the server is lines of JSON
         # Read when torch first computes. A kernel is built for each shape of a batch, and a server sees thousands.
         for keeper in KEEPERS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from unicodedata import normalize
 
 from lightadapt.data import Records
 from lightadapt.errors import DataError, shown
@@ -25,11 +26,18 @@ def check_spelling(task: LabelledTask, examples: Sequence[Any], records: Records
         other = seen.setdefault(spelt_alike(str(label)), label)
         if label != other and label not in known:
             place = next(place for place, own in enumerate(task.classes_of(examples)) if label in own)
+            new, old = _told_apart(label, other)
             raise DataError(
-                f"{records.place(place)}: label {shown(label)} is new, and there is {shown(other)}. If they "
-                f"are one, write {shown(other)} in the data. If they are two, say so first: "
-                f"adapted.add_labels([{shown(label)}])."
+                f"{records.place(place)}: label {new} is new, and there is {old}. If they "
+                f"are one, write {old} in the data. If they are two, say so first: "
+                f"adapted.add_labels([{new}])."
             )
+
+
+def _told_apart(label: Label, other: Label) -> tuple[str, str]:
+    """Both as an error shows them: by their numbers where accents are written in two ways, which look the same."""
+    alike = isinstance(label, str) and isinstance(other, str) and normalize("NFC", label) == normalize("NFC", other)
+    return (ascii(label), ascii(other)) if alike else (shown(label), shown(other))
 
 
 def outputs_of(task: Task, labels: Iterable[Label]) -> list[str]:

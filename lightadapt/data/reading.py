@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from lightadapt.data.conll import CONLL
 from lightadapt.data.formats import Wanted, convert
 from lightadapt.data.named import are_parallel, names_data, read_named, read_parallel, read_several
-from lightadapt.data.records import Record, Records
+from lightadapt.data.records import UNNAMED, Called, Record, Records
 from lightadapt.data.skipping import BadRecords
 from lightadapt.data.stored import stored_like
 from lightadapt.data.tables import is_table, read_rows
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import datasets
     import pandas
 
-__all__ = ["Data", "Record", "Records", "Wanted", "is_collection", "names_data", "read"]
+__all__ = ["UNNAMED", "Called", "Data", "Record", "Records", "Wanted", "is_collection", "names_data", "read"]
 
 Data: TypeAlias = (
     "str | Path | Sequence[str | Path] | Sequence[Mapping[str, Any]] | datasets.Dataset | datasets.IterableDataset | "
-    "datasets.DatasetDict | pandas.DataFrame"
+    "datasets.DatasetDict | pandas.DataFrame | Called"
 )
 
 
@@ -45,7 +45,8 @@ def read(
             (`.jsonl .json .csv .tsv .parquet`, all but the last also packed as `.gz` or `.zst`; `.conll .bio .txt` with
             one token and its tag a line; brat's `.ann`, spaCy's `.spacy`), several paths, or a pattern such as
             `data/*.jsonl`, a pair of files of lines for a translation, a `datasets.DatasetDict` or a hub data-set id,
-            with the split behind a colon when it is not `split` (`"ag_news:test"`), or records read before.
+            with the split behind a colon when it is not `split` (`"ag_news:test"`), or records read before; or any of
+            these, `Called` by a name.
         split: what the data is for: the split read of a data set with several, when its id names none.
         columns: `{field: column}` for fields that have another name in the data.
         wanted: what a task needs, into which the forms of other tools are turned; None: they stay as they are.
@@ -96,8 +97,16 @@ def is_collection(source: Any) -> bool:
 
 
 def _read(
-    source: Any, split: str, columns: Mapping[str, Any], fields: Sequence[str] | None, bad: BadRecords
+    source: Any,
+    split: str,
+    columns: Mapping[str, Any],
+    fields: Sequence[str] | None,
+    bad: BadRecords,
+    called: str = UNNAMED,
 ) -> Records:
+    if isinstance(source, Called):
+        records = _read(source.data, split, columns, fields, bad, source.name)
+        return replace(records, source=source.name) if records.source == UNNAMED else records
     if isinstance(source, Records):
         return source
     if isinstance(source, (str, Path)):
@@ -111,7 +120,7 @@ def _read(
         return Records(read_rows(source, split))
     if isinstance(source, Mapping):
         raise DataError(
-            f"Data is a dict with the keys {', '.join(map(shown, itertools.islice(source, 5)))}. "
+            f"{called.capitalize()} is a dict with the keys {', '.join(map(shown, itertools.islice(source, 5)))}. "
             "Give a list of records (dicts), one per example."
         )
     if is_collection(source):
@@ -119,8 +128,8 @@ def _read(
     if hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(source, bytes):
         return Records([source[index] for index in range(len(source))])  # as torch's data sets are read
     raise DataError(
-        f"Data is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a frame (of pandas, "
-        "polars, Arrow, …), a path, or a hub data-set id."
+        f"{called.capitalize()} is a {type(source).__name__}. Accepted: a list of dicts, a datasets.Dataset, a "
+        "frame (of pandas, polars, Arrow, …), a path, or a hub data-set id."
     )
 
 

@@ -10,6 +10,16 @@ from typing import Any, TypeAlias
 from lightadapt.data.stored import chosen
 
 Record: TypeAlias = dict[str, Any]
+UNNAMED = "data"
+"""What data is called that has no name of its own, as a file has one."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """Data of any form that is one of several in a call, with the name by which an error tells it from the others."""
+
+    data: Any
+    name: str
 
 
 @dataclass(frozen=True)
@@ -17,7 +27,7 @@ class Records:
     """Records with their origin, so that an error can say where to look."""
 
     items: Sequence[Record]
-    source: str = "data"
+    source: str = UNNAMED
     """What the records were read from, as the caller named it."""
     lines: Sequence[int] | None = None
     """First line of each record in a text file, counted from 1; 0 where it is not known."""
@@ -70,7 +80,7 @@ class Records:
         source = self.source if self.files is None or self.file_of is None else self.files[self.file_of[index]]
         if self.lines is not None and self.lines[index]:
             return f"Record {number} ({source}, line {self.lines[index]})"
-        return f"Record {number}" if source == "data" else f"Record {number} ({source})"
+        return f"Record {number}" if source == UNNAMED else f"Record {number} ({source})"
 
     def described(self, purpose: str) -> str:
         """A sentence on what was read: `train.json: Label Studio (JSON), 120 records read as ner`."""

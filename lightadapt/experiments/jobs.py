@@ -16,16 +16,19 @@ from lightadapt.base.blueprint import Blueprint
 from lightadapt.base.design import make_design
 from lightadapt.base.limits import check_room
 from lightadapt.base.source import find_source
-from lightadapt.data import Data, Record, Records
+from lightadapt.data import Called, Data, Record, Records
 from lightadapt.errors import LightAdaptError
 from lightadapt.methods import Method
 from lightadapt.tasks import TASKS, LabelledTask, Task, resolve_task
 
 
 def read_data(
-    task: str | Task, train: Data, test: Data, columns: Mapping[str, str] | None
+    task: str | Task, train: Data, test: Data, columns: Mapping[str, str] | None, *, called: str = "test data"
 ) -> tuple[Task, Records, Records]:
     """The task with its labels, and the checked records, whose columns have the names of the fields from here on.
+
+    Args:
+        called: what the data to score on is called in errors.
 
     Raises:
         LightAdaptError: an unknown task, data that is not there, or a record that cannot be used.
@@ -34,7 +37,7 @@ def read_data(
     if TASKS.get(chosen.name) is not type(chosen):
         raise LightAdaptError(f"Task {chosen.name!r} is not one of lightadapt's, so other processes cannot make it.")
     learned = chosen.read(train, split="train", columns=columns)
-    scored = chosen.read(test, split="test", columns=columns)
+    scored = chosen.read(Called(test, called), split="test", columns=columns)
     examples = chosen.parse(learned)
     if isinstance(chosen, LabelledTask) and chosen.labels is None:
         chosen = chosen.with_labels(chosen.find_labels(examples))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightadapt.adaptation.manifest import version_of
-from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME, fresh_folder, put_in_place
+from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME, folder_named, fresh_folder, put_in_place
 from lightadapt.adaptation.runner import Runner
 from lightadapt.data import Data
 from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown, warn
@@ -79,16 +79,16 @@ def export(
     runner.require_labels()
     if runner.adaptation.head.prototypes is not None and format.with_head and not format.as_computed:
         raise LightAdaptError(
-            f"export({format.name!r}): the rows of this head are prototypes (recipe='few-shot'), which no class of "
+            f"export({format.called!r}): the rows of this head are prototypes (recipe='few-shot'), which no class of "
             "transformers reads so. Export to 'onnx', or train with fit(…, recipe='standard')."
         )
-    format.require_packages()
     format.check(runner)
+    format.require_packages()
     if format.with_head:
         other = (
             ", or export to 'sentence-transformers', which leaves the head out" if runner.family == "encoder" else ""
         )
-        check_learned(runner, f"export({format.name!r})", "in the export", other)
+        check_learned(runner, f"export({format.called!r})", "in the export", other)
     target = _target(path)
     base = runner.adaptation.design.blueprint.source.name
     with as_artifact_error(target, base), fresh_folder(target, EXPORT_NAME) as folder, as_no_room(folder):
@@ -125,9 +125,7 @@ def _target(path: str | Path) -> Path:
     Raises:
         ArtifactError: the name is none, or an adaptation is there.
     """
-    if not isinstance(path, (str, Path)) or Path(path).name in ("", ".."):
-        raise ArtifactError(f"path={shown(path)} names no folder. Give the folder of the export, such as 'my-onnx'.")
-    target = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    target = folder_named(path, "my-export")
     if (target / MANIFEST_NAME).is_file():
         raise ArtifactError(f"{target} is a saved adaptation, which an export does not replace. Choose another folder.")
     return target
@@ -144,8 +142,8 @@ def _check(format: Format, runner: Runner, prover: Prover, found: Found, max_los
         allowed = tolerance * max(1.0, found.scale)
         if not found.difference <= allowed:
             raise LightAdaptError(
-                f"export({format.name!r}): what was written gives outputs that differ by {found.difference:.2g}, more "
-                f"than rounding explains ({allowed:.1g}). Nothing is kept. Ship the artifact instead, and report "
+                f"export({format.called!r}): what was written gives outputs that differ by {found.difference:.2g}, "
+                f"more than rounding explains ({allowed:.1g}). Nothing is kept. Ship the artifact instead, and report "
                 f"this with the model {runner.adaptation.design.blueprint.source.name}."
             )
     task, lost, measured = runner.task, 0.0, ""
@@ -154,11 +152,11 @@ def _check(format: Format, runner: Runner, prover: Prover, found: Found, max_los
         lost = before - after if task.greater_is_better else after - before
         measured = f" {task.headline} {before:.4f} became {after:.4f}."
     elif max_loss is not None:
-        raise LightAdaptError(f"export({format.name!r}) gives no answers to score. Leave max_loss out.")
+        raise LightAdaptError(f"export({format.called!r}) gives no answers to score. Leave max_loss out.")
     if max_loss is not None and not lost <= max_loss:
         raise LightAdaptError(
-            f"export({format.name!r}) loses {lost:.4f} of {task.headline}, more than max_loss={max_loss:g}.{measured} "
-            "Nothing is kept. Leave quantize out, or allow more."
+            f"export({format.called!r}) loses {lost:.4f} of {task.headline}, more than max_loss={max_loss:g}.{measured}"
+            " Nothing is kept. Leave quantize out, or allow more."
         )
     if lost > NOTICED or (found.equal is not None and found.equal < 1):
         share = "" if found.equal is None else f" {1 - found.equal:.2%} of the answers changed."

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lightadapt.errors import LightAdaptError, shown
+from lightadapt.errors import LightAdaptError
 from lightadapt.registry import Registry
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class Format(ABC):
         """The fields as JSON values."""
         return asdict(self)
 
+    @property
+    def called(self) -> str:
+        """The name by which errors call it, where its own stands for several."""
+        return self.name
+
     def require_packages(self) -> None:
         """Raise when a package is missing that the format needs.
 
@@ -56,7 +61,7 @@ class Format(ABC):
         missing = [package for package in self.packages if find_spec(package) is None]
         if missing:
             raise LightAdaptError(
-                f"Format {self.name!r} needs {', '.join(missing)}, which is not installed: "
+                f"Format {self.called!r} needs {', '.join(missing)}, which is not installed: "
                 f"pip install 'lightadapt[{self.extra}]'"
             )
 
@@ -113,16 +118,6 @@ def with_folder(note: str, folder: Path) -> str:
     place = str(folder)
     shown = {"{folder!q}": shlex.quote(place), "{folder!r}": repr(place), "{folder}": place}
     return re.sub("|".join(map(re.escape, shown)), lambda found: shown[found[0]], note)
-
-
-def check_flag(field: str, value: Any) -> None:
-    """Raise for what is neither true nor false; any other value would count as true.
-
-    Raises:
-        LightAdaptError: naming the field.
-    """
-    if not isinstance(value, bool):
-        raise LightAdaptError(f"{field}={shown(value)}: give True or False.")
 
 
 def computes_exactly(runner: Runner) -> bool:

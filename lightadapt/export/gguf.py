@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from lightadapt import peft_bridge
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
-from lightadapt.export.format import Format, check_flag
+from lightadapt.export.format import Format
 from lightadapt.export.llama_cpp import (
     FILE_TYPES,
     convert,
@@ -25,11 +25,11 @@ from lightadapt.export.llama_cpp import (
     require_quantizer,
     write_texts,
 )
-from lightadapt.export.merging import merge, on_plain_base
-from lightadapt.export.plain_lora import choose_rank, updates_of
+from lightadapt.export.merging import check_folds, merge, on_plain_base
+from lightadapt.export.plain_lora import check_updates, choose_rank, updates_of
 from lightadapt.export.proof import Found, Prover
 from lightadapt.machine.quiet import quiet
-from lightadapt.numbers import check_number
+from lightadapt.numbers import check_flags, check_number
 
 WEIGHTS = ("f16", "bf16", "f32", "q8_0", *FILE_TYPES)
 OF_ADAPTERS = ("f16", "f32")
@@ -65,27 +65,36 @@ class Gguf(Format):
                 f"quantize={shown(self.quantize)}: {nearest(self.quantize, WEIGHTS)}Format 'gguf' knows "
                 f"{', '.join(WEIGHTS)}."
             )
-        check_flag("adapter_only", self.adapter_only)
+        check_flags(adapter_only=self.adapter_only)
         check_number("max_error", self.max_error, least=0, below=1)
         if self.adapter_only and self.quantize not in OF_ADAPTERS:
             raise LightAdaptError(
-                f"export('gguf'): the form {self.quantize!r} is for models, and an adapter alone is written in 'f16' "
-                "or 'f32'. Quantize the base, and compute with the adapter on that."
+                f"export({self.called!r}): the form {self.quantize!r} is for models, and an adapter alone is written "
+                "in 'f16' or 'f32'. Quantize the base, and compute with the adapter on that."
             )
+
+    @property
+    def called(self) -> str:
+        return "lora-gguf" if self.adapter_only else self.name
 
     def check(self, runner: Runner) -> None:
         if runner.family != "decoder" or not runner.task.uses_lm_head(runner.family) or runner.task.comparable:
             raise LightAdaptError(
-                f"export('gguf'): it is for decoders that write text, and task {runner.task.name!r} on a model of the "
-                f"kind {runner.family} is not that. Export to 'onnx' or 'merged'."
+                f"export({self.called!r}): it is for decoders that write text, and task {runner.task.name!r} on a "
+                f"model of the kind {runner.family} is not that. Export to 'onnx' or 'merged'."
             )
-        if self.quantize in FILE_TYPES:
-            require_quantizer()
         if self.adapter_only and runner.adaptation.trained:
             raise LightAdaptError(
-                f"export('gguf'): {sorted(runner.adaptation.trained)[0]} is trained as a whole, and an adapter for "
-                "llama.cpp holds products alone. Leave adapter_only out."
+                f"export({self.called!r}): {sorted(runner.adaptation.trained)[0]} is trained as a whole, and an "
+                "adapter for llama.cpp holds products alone. Leave adapter_only out."
             )
+        if self.adapter_only:
+            check_updates(runner, self.called)
+        else:
+            check_folds(runner)
+            if self.quantize in FILE_TYPES:
+                self.require_packages()
+                require_quantizer()
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
         if self.adapter_only:
@@ -104,10 +113,10 @@ class Gguf(Format):
         return [f"Use: llama-cli -m {{folder!q}}/{FILE}"]
 
     def _write_adapter(self, runner: Runner, folder: Path) -> Sequence[str]:
-        updates = updates_of(runner, self.name)
+        updates = updates_of(runner, self.called)
         least = max((each.exact.rank for each in updates.values() if each.exact is not None), default=1)
         ranks = range(least, max(HIGHEST_RANK, least) + 1)
-        rank, error = choose_rank(updates, ranks, self.max_error, self.name)
+        rank, error = choose_rank(updates, ranks, self.max_error, self.called)
         plain = folder / "plain"
         plain.mkdir()
         changes = {}

@@ -52,14 +52,10 @@ def merge(runner: Runner, *, base: str, dtype: Any, max_drift: float) -> PreTrai
             model.float()  # before the adapter is added, which 16 bits would round
         peft_bridge.Adapter(model, adaptation.name).fold()
     except NotImplementedError as error:
-        onto = f"{quantization.name} weights" if in_place and quantization else "the weights"
-        way_out = "Ship the artifact instead."
         if in_place and quantization and _folds_into_plain(adaptation):
             way_out = "Write merge(base='reload') or merge(base='dequantize')."
-        raise LightAdaptError(
-            f"Method {adaptation.design.method.name!r} cannot be folded into {onto} "
-            f"({str(error) or 'PEFT does not have it'}). {way_out}"
-        ) from error
+            raise _no_folding(adaptation, error, f"{quantization.name} weights", way_out) from error
+        raise _no_folding(adaptation, error) from error
     fold_output_scales(model)
     take_back(model)
     if in_place and quantization is not None:
@@ -103,6 +99,28 @@ def check_learned(runner: Runner, call: str, place: str, other: str = "") -> Non
             f"{call}: nothing has been learned yet, so the head {place} would be a random one. Train it with fit(…) "
             f"first{other}."
         )
+
+
+def check_folds(runner: Runner) -> None:
+    """Raise for an adapter that is no change of weights, before anything is loaded or written.
+
+    Raises:
+        LightAdaptError: it is none.
+    """
+    try:
+        runner.adaptation.adapter.check_foldable(onto_these=False)
+    except NotImplementedError as error:
+        raise _no_folding(runner.adaptation, error) from error
+
+
+def _no_folding(
+    adaptation: Adaptation,
+    error: NotImplementedError,
+    onto: str = "the weights",
+    way_out: str = "Ship the artifact instead.",
+) -> LightAdaptError:
+    name, reason = adaptation.design.method.name, str(error) or "PEFT does not have it"
+    return LightAdaptError(f"Method {name!r} cannot be folded into {onto} ({reason}). {way_out}")
 
 
 def _leave_computable(model: PreTrainedModel, quantization: Quantization, dtype: torch.dtype) -> None:

@@ -15,13 +15,13 @@ from transformers import PreTrainedModel
 from lightadapt.adaptation.damage import reason_of
 from lightadapt.adaptation.runner import Runner
 from lightadapt.errors import LightAdaptError, nearest, shown
-from lightadapt.export.format import Format, check_flag, computes_exactly
+from lightadapt.export.format import Format, computes_exactly
 from lightadapt.export.graphs import LARGEST_FILE, Graph, forward_graph, silent, write_graph, write_rounded
 from lightadapt.export.merging import merge
 from lightadapt.export.proof import Found, Prover
 from lightadapt.export.writing import add_writing_facts, check_writing, compare_writing
 from lightadapt.export.writing_graphs import writing_graphs
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_flags, check_whole
 from lightadapt.runtime.model import runner_of
 from lightadapt.runtime.onnx_runner import FILES
 from lightadapt.runtime.tokenizer import FACTS
@@ -56,14 +56,10 @@ class Onnx(Format):
             raise LightAdaptError(
                 f"quantize={shown(self.quantize)}: {nearest(self.quantize, ['int8'])}Format {self.name!r} knows 'int8'."
             )
-        check_flag("greedy", self.greedy)
+        check_flags(greedy=self.greedy)
         check_whole("opset", self.opset, least=18, wanted="a whole number from 18")
 
     def check(self, runner: Runner) -> None:
-        import onnx
-
-        newest = onnx.defs.onnx_opset_version()
-        check_whole("opset", self.opset, least=18, most=newest, wanted=f"a whole number from 18 to {newest}")
         design = runner.adaptation.design
         if design.quantization is not None:
             raise LightAdaptError(
@@ -77,6 +73,11 @@ class Onnx(Format):
             )
         if _writes(runner):
             check_writing(runner, self.name, greedy=self.greedy)
+        self.require_packages()
+        import onnx
+
+        newest = onnx.defs.onnx_opset_version()
+        check_whole("opset", self.opset, least=18, most=newest, wanted=f"a whole number from 18 to {newest}")
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
         model = _plain(runner)

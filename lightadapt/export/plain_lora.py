@@ -25,19 +25,40 @@ def updates_of(runner: Runner, format: str) -> Mapping[str, Update]:
     Raises:
         LightAdaptError: it inserts nothing, or is no change of the weights of linear projections.
     """
-    adaptation = runner.adaptation
-    method = adaptation.design.method
     try:
-        if not adaptation.adapter.layers:
-            raise NotImplementedError("it inserts nothing, but trains parameters of the model itself")
-        if method.rewrites_base:
-            raise NotImplementedError("its start changed the base, which the other side has as it was")
-        return peft_bridge.updates_of(adaptation.adapter)
+        _check_start(runner)
+        return peft_bridge.updates_of(runner.adaptation.adapter)
     except NotImplementedError as error:
-        raise LightAdaptError(
-            f"export({format!r}): method {method.name!r} cannot be written as plain LoRA: {error}. Export to 'merged' "
-            "where the method can be folded into the weights, or ship the artifact."
-        ) from error
+        raise _no_updates(runner, format, error) from error
+
+
+def check_updates(runner: Runner, format: str) -> None:
+    """Raise for an adapter of which it can be told at once that `updates_of` finds no updates.
+
+    Raises:
+        LightAdaptError: as `updates_of`.
+    """
+    try:
+        _check_start(runner)
+        runner.adaptation.adapter.check_foldable(onto_these=False)
+    except NotImplementedError as error:
+        raise _no_updates(runner, format, error) from error
+
+
+def _check_start(runner: Runner) -> None:
+    """Raise a NotImplementedError for an adapter that is nothing beside the base as it was."""
+    if not runner.adaptation.adapter.layers:
+        raise NotImplementedError("it inserts nothing, but trains parameters of the model itself")
+    if runner.adaptation.design.method.rewrites_base:
+        raise NotImplementedError("its start changed the base, which the other side has as it was")
+
+
+def _no_updates(runner: Runner, format: str, error: NotImplementedError) -> LightAdaptError:
+    return LightAdaptError(
+        f"export({format!r}): method {runner.adaptation.design.method.name!r} cannot be written as plain LoRA: "
+        f"{str(error) or 'PEFT does not have it'}. Export to 'merged' where the method can be folded into the weights, "
+        "or ship the artifact."
+    )
 
 
 def choose_rank(

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from lightadapt.adaptation.prediction import run_model
 from lightadapt.adaptation.runner import Runner
-from lightadapt.data import Data
+from lightadapt.data import Called, Data
 from lightadapt.data.skipping import BadRecords
 from lightadapt.tasks import Feature
 
@@ -48,7 +48,8 @@ class Prover:
         task = runner.task
         self.runner = runner
         self.labelled = data is not None
-        source, names = (task.samples(), {}) if data is None else (data, columns)
+        source: Any
+        source, names = (task.samples(), {}) if data is None else (Called(data, "check"), columns)
         self.examples, records = runner.read(source, task, "test", columns=names, bad=BadRecords())
         self.features = runner.encode(self.examples, records, targets=True)
         self.inferred = self.run(runner.model, self.infer_with(runner.model))

@@ -14,11 +14,12 @@ from transformers import PreTrainedModel
 from lightadapt.adaptation.runner import Runner
 from lightadapt.base.pooling import pooling_of
 from lightadapt.errors import LightAdaptError, nearest, shown
-from lightadapt.export.format import Format, check_flag, computes_exactly
-from lightadapt.export.merging import merge
+from lightadapt.export.format import Format, computes_exactly
+from lightadapt.export.merging import check_folds, merge
 from lightadapt.export.proof import Found, Prover
 from lightadapt.heads.pooling import Pooling
 from lightadapt.machine.quiet import quiet
+from lightadapt.numbers import check_flags
 from lightadapt.tasks.encoding.legibility import sample_texts
 
 POOLINGS = ("mean", "cls")
@@ -48,7 +49,7 @@ class SentenceTransformers(Format):
             raise LightAdaptError(
                 f"pooling={shown(self.pooling)}: {nearest(self.pooling, POOLINGS)}Give one of: {', '.join(POOLINGS)}."
             )
-        check_flag("normalize", self.normalize)
+        check_flags(normalize=self.normalize)
 
     def check(self, runner: Runner) -> None:
         if runner.family != "encoder":
@@ -56,6 +57,7 @@ class SentenceTransformers(Format):
                 f"export({self.name!r}): {type(runner.model).__name__} is of the kind {runner.family}, and a pooled "
                 "encoder is needed. Export to 'merged'."
             )
+        check_folds(runner)
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
         from sentence_transformers import SentenceTransformer, models

@@ -46,7 +46,7 @@ def choose(
             "Choose among the questions by an adaptation to another task, such as 'classification'."
         )
     request = Request(columns=columns)
-    asked = read_unlabelled(runner, texts, request, bad, "choose")
+    asked = read_unlabelled(runner, texts, request, bad, f"choose({{}}, {n})")
     bad.tell(len(asked.examples))
     count = len(asked.examples)
     if n > count:
@@ -55,7 +55,8 @@ def choose(
     vectors = vectors_of(runner, asked.examples, adapted=False)
     known = vectors[:0]
     if labelled is not None:
-        seen = read_unlabelled(runner, labelled, request, BadRecords(), "choose")
+        call = f"choose(texts, {n}, labelled={{}})"
+        seen = read_unlabelled(runner, labelled, request, BadRecords(), call, called="labelled")
         known = vectors_of(runner, seen.examples, adapted=False) if len(seen.examples) else known
     doubts = doubts_of(runner, asked)
     weights = np.ones(count) if not doubts else np.array([max(SURE, each.value) ** 2 for each in doubts])

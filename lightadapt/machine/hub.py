@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from itertools import islice
@@ -23,12 +24,12 @@ def may_be_on_hub(name: str) -> bool:
 def is_owned_name(name: str) -> bool:
     """Whether a name of nothing that is here is `owner/name` on the hub; where a folder `owner` is, it is a path."""
     owner, _, rest = name.partition("/")
-    return bool(HUB_ID.fullmatch(name) and rest) and not Path(owner).exists()
+    return bool(HUB_ID.fullmatch(name) and rest) and not os.path.exists(owner)
 
 
 def _nearly_lies_here(name: str) -> bool:
     owner, _, rest = name.partition("/")
-    return bool(rest) and Path(owner).is_dir() and bool(get_close_matches(rest, _names_in(Path(owner)), n=1))
+    return bool(rest) and os.path.isdir(owner) and bool(get_close_matches(rest, _names_in(Path(owner)), n=1))
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from lightadapt.anatomy import Anatomy, Block
 from lightadapt.errors import LightAdaptError, nearest
 from lightadapt.methods.method import Method, check_target_names, find_targets
 from lightadapt.methods.ranges import Choice, Range
-from lightadapt.numbers import check_number, check_positive, check_whole
+from lightadapt.numbers import check_flags, check_number, check_positive, check_whole
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -67,9 +67,7 @@ class LoRA(Method):
         check_positive("alpha", self.alpha, owner="LoRA")
         check_number("dropout", self.dropout, owner="LoRA", least=0, below=1)
         check_target_names("LoRA", self.targets)
-        for name in ("dora", "rslora"):
-            if not isinstance(getattr(self, name), bool):
-                raise LightAdaptError(f"LoRA({name}={getattr(self, name)!r}): write True or False.")
+        check_flags(owner="LoRA", dora=self.dora, rslora=self.rslora)
         self._check_init()
         self._check_patterns()
 

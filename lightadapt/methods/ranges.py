@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Sequence
@@ -94,6 +95,20 @@ def read_range(name: str, given: Any) -> Range:
         raise LightAdaptError(f"search[{name!r}]={shown(given)}: with 'log', the low end must be above 0.")
     whole = is_whole(low) and is_whole(high)
     return Span(int(low), int(high), log, True) if whole else Span(float(low), float(high), log)
+
+
+def written(text: str) -> Any:
+    """The range that prints so, as a user writes it; the text itself where it is none that can be read.
+
+    >>> written("Choice(values=(4, 8))"), written(str(Span(1e-4, 1e-2, log=True)))
+    ([4, 8], (0.0001, 0.01, 'log'))
+    """
+    try:
+        call: Any = ast.parse(text, mode="eval").body
+        given = {each.arg: ast.literal_eval(each.value) for each in call.keywords}
+        return list(given["values"]) if "values" in given else (given["low"], given["high"], *["log"] * given["log"])
+    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError):
+        return text
 
 
 def _read_choices(name: str, given: list[Any]) -> Choice:

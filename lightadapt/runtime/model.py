@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME
+from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME, folder_named
 from lightadapt.adaptation.requests import Request, answer, evaluate
 from lightadapt.adaptation.stored import read_json
 from lightadapt.data import Data
@@ -14,7 +14,7 @@ from lightadapt.data.skipping import BadRecords
 from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown
 from lightadapt.evaluation.scores import Scores
 from lightadapt.numbers import check_whole, is_whole
-from lightadapt.runtime.sessions import require_packages
+from lightadapt.runtime.sessions import check_providers, require_packages
 from lightadapt.tasks import Label, Task
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class OnnxModel:
             DataError: an input cannot be used.
         """
         bad = BadRecords(on_error)
+        if options is not None:  # the task may take none, or nothing of this kind
+            self.task.with_options({} if isinstance(options, Mapping) else options)
         for name in options or {}:
             if name not in GREEDY_OPTIONS:
                 raise LightAdaptError(
@@ -130,14 +132,16 @@ def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequen
 
     Raises:
         ArtifactError: it holds no such model, or is damaged.
-        LightAdaptError: a package is missing.
+        LightAdaptError: a package is missing, or there is no such provider here.
     """
     if threads is not None:
         check_whole("threads", threads)
-    folder = Path(path)
+    folder = folder_named(path, "my-onnx")
     facts = _facts(folder)
     graphs: Any = facts.get("graphs", ())
-    require_packages([file for file in graphs if isinstance(file, str)] if isinstance(graphs, list) else ())
+    files = [file for file in graphs if isinstance(file, str)] if isinstance(graphs, list) else []
+    require_packages(files)
+    providers = check_providers(providers, files)
     try:
         runner = runner_of(folder, facts, threads=threads, providers=providers)
     except LightAdaptError:
@@ -170,6 +174,8 @@ def _facts(folder: Path) -> dict[str, Any]:
         ArtifactError: nothing, or what this version cannot read.
     """
     file = folder / EXPORT_NAME
+    if not folder.exists():
+        raise ArtifactError(f"{folder} does not exist. Give the folder that an export to 'onnx' wrote.")
     if not file.is_file():
         hint = ""
         if (folder / MANIFEST_NAME).is_file():

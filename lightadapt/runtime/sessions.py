@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lightadapt.errors import LightAdaptError
+from lightadapt.errors import LightAdaptError, listed, nearest, shown
 
 PACKAGES = {".onnx": "onnxruntime", ".xml": "openvino"}
 """What computes a graph, by the end of its file's name."""
@@ -39,6 +40,48 @@ def require_packages(files: Sequence[str]) -> None:
         raise LightAdaptError(
             f"load_onnx needs {' and '.join(missing)}, not installed here: pip install 'lightadapt[{extra}]'"
         )
+
+
+def check_providers(providers: Any, files: Sequence[str]) -> list[Any]:
+    """The providers with which these files can be computed here, in the order in which they were given.
+
+    Of those that onnxruntime knows and that are not here, it needs no more than one that is behind them.
+
+    Raises:
+        LightAdaptError: they are no list, or none of them is here, or one is unknown; with those that are here.
+    """
+    suffix = Path(files[0]).suffix if files else ".onnx"
+    available, known = _openvino_devices() if suffix == ".xml" else _onnx_providers()
+    there = f"Here are: {listed(available)}."
+    if not isinstance(providers, (list, tuple)):
+        raise LightAdaptError(f"providers={shown(providers)}: give a list, such as [{available[-1]!r}]. {there}")
+    # A provider can come with options, as a pair; a device can be one of several, as GPU.0, or a choice, as AUTO:GPU.
+    names = [each[0] if isinstance(each, (list, tuple)) and each else each for each in providers]
+    kinds = [re.split("[.:]", each)[0] if isinstance(each, str) else each for each in names]
+    for kind in kinds:
+        if kind not in known:
+            raise LightAdaptError(f"providers holds {shown(kind)}, which is unknown. {nearest(kind, known)}{there}")
+    found = [each for each, kind in zip(providers, kinds, strict=True) if kind in available]
+    if providers and not found:
+        raise LightAdaptError(f"providers={shown(list(providers))}: not on this machine. {there}")
+    return found
+
+
+def _onnx_providers() -> tuple[list[str], list[str]]:
+    """The providers of onnxruntime that are here, and all that it knows."""
+    import onnxruntime
+
+    available = list(onnxruntime.get_available_providers())
+    return available, [*available, *onnxruntime.get_all_providers()]
+
+
+def _openvino_devices() -> tuple[list[str], list[str]]:
+    """The kinds of devices of OpenVINO that are here, and all that can be named."""
+    import openvino
+
+    available = sorted({str(each).partition(".")[0] for each in openvino.Core().available_devices}, reverse=True)
+    chosen = ["AUTO", "BATCH", "HETERO", "MULTI"]
+    return [*chosen, *available], [*chosen, "CPU", "GPU", "NPU", *available]
 
 
 def open_session(file: Path, *, threads: int | None, providers: Sequence[str]) -> Any:

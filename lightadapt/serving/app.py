@@ -109,7 +109,17 @@ async def _on_http(request: Request, error: Any) -> Response:
     if error.status_code == 404:
         paths = sorted({route.path for route in request.app.routes if getattr(route, "path", "/") != "/"})
         return refusal(404, f"There is nothing at this address. There are: {listed(paths, 20)}.")
-    return refusal(error.status_code, f"{error.detail}.", dict(error.headers or {}))
+    reason = _why_unread(error.__cause__) if error.status_code == 400 else ""
+    return refusal(error.status_code, reason or f"{error.detail}.", dict(error.headers or {}))
+
+
+def _why_unread(error: BaseException | None) -> str:
+    """What is wrong with a body that FastAPI could not read, and only says so; empty where it is not known."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"the body is not UTF-8 at byte {error.start} ({error.reason}). Send JSON in UTF-8."
+    if isinstance(error, RecursionError):
+        return "the body holds lists or objects too deep in one another. Send inputs as they are documented."
+    return f"the body cannot be read: {error}." if isinstance(error, ValueError) else ""
 
 
 async def _on_error(request: Request, error: Any) -> Response:

@@ -24,6 +24,7 @@ from lightadapt.serving.served import Served
 from lightadapt.serving.settings import Settings
 from lightadapt.serving.streaming import pieces_of
 from lightadapt.serving.writing import Written
+from lightadapt.tasks.decoding.bounds import BOUNDS
 from lightadapt.tasks.generation import Generation
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -58,10 +59,10 @@ class Wanted(BaseModel):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = Field(None, ge=0, le=2, description="0 or none: the likeliest tokens.")
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, gt=BOUNDS["top_p"].above, le=BOUNDS["top_p"].most)
     stop: str | list[str] | None = None
     seed: int | None = Field(None, ge=0, lt=2**32, description="The same seed gives the same text.")
-    stream: bool | None = None
+    stream: bool | None = Field(None, strict=True)
     stream_options: dict[str, Any] | None = None
 
     def check_others(self) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightadapt.errors import LightAdaptError, listed, nearest, shown
-from lightadapt.numbers import is_number, is_whole
+from lightadapt.numbers import is_whole
+from lightadapt.tasks.decoding.bounds import check_bounds
 
 ALLOWED = (
     "max_new_tokens",
@@ -22,8 +23,6 @@ ALLOWED = (
     "no_repeat_ngram_size",
     "length_penalty",
 )
-NUMBERS = ("temperature", "top_p", "min_p", "repetition_penalty", "length_penalty")
-WHOLE = ("top_k", "no_repeat_ngram_size")
 MOST_BEAMS = 8
 MOST_STOPS = 4
 LONGEST_STOP = 100
@@ -52,7 +51,7 @@ def check_options(options: Mapping[str, Any], most: int) -> dict[str, Any]:
         value = options.get(name, 1)
         if not is_whole(value) or not 0 < value <= limit:
             raise LightAdaptError(f"{name}={shown(value)}: give a whole number from 1 to {limit:,}.")
-    _check_kinds(options)
+    check_bounds(options)
     stops = options.get("stop_strings", [])
     stops = [stops] if isinstance(stops, str) else stops
     fits = isinstance(stops, list) and all(isinstance(stop, str) and 0 < len(stop) <= LONGEST_STOP for stop in stops)
@@ -61,16 +60,3 @@ def check_options(options: Mapping[str, Any], most: int) -> dict[str, Any]:
             f"stop_strings={shown(stops)}: give at most {MOST_STOPS} texts of up to {LONGEST_STOP} characters each."
         )
     return dict(options)
-
-
-def _check_kinds(options: Mapping[str, Any]) -> None:
-    """Raise for an option of another kind; True would count as 1 in one place, and be an error in another."""
-    for names, fits, wanted in (
-        (NUMBERS, is_number, "a number"),
-        (WHOLE, is_whole, "a whole number"),
-        (("do_sample",), lambda value: isinstance(value, bool), "true or false"),
-    ):
-        for name in names:
-            value = options.get(name)
-            if value is not None and not fits(value):
-                raise LightAdaptError(f"{name}={shown(value)}: give {wanted}.")

@@ -28,10 +28,10 @@ class Inputs(BaseModel):
     inputs: list[Any] = Field(
         description="Texts, pairs, lists of tokens or messages, or records, as predict takes them."
     )
-    scores: bool = Field(False, description="Give the probability of each label.")
+    scores: bool = Field(False, strict=True, description="Give the probability of each label.")
     options: dict[str, Any] | None = Field(None, description="Of generation, such as max_new_tokens.")
     threshold: float | None = Field(None, description="Of task multilabel, another probability.")
-    unknown: bool = Field(False, description="Give null for a text of none of the classes.")
+    unknown: bool = Field(False, strict=True, description="Give null for a text of none of the classes.")
 
 
 def add_routes(app: FastAPI, catalogue: Catalogue, settings: Settings) -> None:

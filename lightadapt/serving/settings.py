@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -78,12 +79,19 @@ class Settings:
                 f"request_records={self.request_records} and queue_records={self.queue_records}: the largest request "
                 "would never find room. Give a queue that is as long."
             )
-        if self.adapters is not None and not Path(self.adapters).is_dir():
+        if self.adapters is not None and not os.path.isdir(self.adapters):
             raise LightAdaptError(f"adapters={shown(str(self.adapters))}: there is no such folder.")
         if self.adapters is not None and not self.is_local and not self.keys:
             raise LightAdaptError(
                 f"adapters={shown(str(self.adapters))} with host={self.host!r}: everybody who reaches this machine "
                 f"could change what is served. Set {KEYS}, or listen on 127.0.0.1."
+            )
+
+        reason = "" if self.feedback is None else _why_not_kept(Path(self.feedback))
+        if reason:
+            raise LightAdaptError(
+                f"feedback={shown(str(self.feedback))} {reason}. Give a folder for corrections; one that is not there "
+                "is made."
             )
 
     @property
@@ -95,6 +103,19 @@ class Settings:
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+
+def _why_not_kept(folder: Path) -> str:
+    """Why nothing can be kept in a folder, which need not be there yet; empty where it can."""
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return "is a file"
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a ValueError is for a name that no path has
+        return f"cannot be used ({error.strerror if isinstance(error, OSError) else error})"
+    there = next(each for each in (folder, *folder.absolute().parents) if each.is_dir())
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"cannot be written to ({there} may not be changed)"
 
 
 def keys_of(environment: Mapping[str, str] = os.environ) -> frozenset[str]:

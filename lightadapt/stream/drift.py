@@ -64,7 +64,7 @@ def find_drift(
     """
     if not is_number(level) or not 0 < level < 1:
         raise LightAdaptError(f"level={level!r}: give the share of false alarms that is accepted, such as 0.05.")
-    asked = read_asked(runner, texts, Request(columns=columns), bad)
+    asked = read_asked(runner, texts, Request(columns=columns), bad, "drift({})")
     if len(asked.examples) < FEWEST:
         raise DataError(
             f"drift: {len(asked.examples)} texts are too few to tell change from chance. Give at least {FEWEST}."
@@ -157,7 +157,8 @@ def _compared(runner: Runner, reference: Data, columns: Mapping[str, str | int] 
     Raises:
         DataError: a record cannot be used, or there are too few.
     """
-    asked = read_asked(runner, reference, Request(columns=columns), BadRecords())
+    call, request = "drift(texts, reference={})", Request(columns=columns)
+    asked = read_asked(runner, reference, request, BadRecords(), call, called="reference")
     if len(asked.examples) < LEAST:
         raise DataError(f"drift: reference has {len(asked.examples)} records. Give at least {LEAST}.")
     return summarize_data(runner, asked.examples)

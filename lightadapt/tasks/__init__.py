@@ -8,6 +8,7 @@ from inspect import isabstract
 from typing import Any
 
 from lightadapt.data import is_collection
+from lightadapt.data.tables import is_table
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.registry import own_classes
 from lightadapt.suggestions.calls import explain_constructors
@@ -93,9 +94,23 @@ def give_labels(task: Task, labels: Any) -> LabelledTask:
     """
     if not isinstance(task, LabelledTask):
         raise LightAdaptError(f"Task {task.name!r} has no labels. Leave labels out.")
+    if isinstance(labels, Mapping) and not is_table(labels) and not set(labels) & set(task.fields):
+        _check_meanings(labels)
     if _describes(task, labels):
         return replace(task, labels=None, descriptions=labels).with_labels(tuple(labels))
     return task.with_labels(_read_labels(task, labels))
+
+
+def _check_meanings(labels: Mapping[Any, Any]) -> None:
+    """Raise unless this is `{label: description}`, with several descriptions where they are a list."""
+    if not labels:
+        raise LightAdaptError("labels is empty. Name at least one label, or leave labels out to infer them.")
+    for name, meaning in labels.items():
+        if not isinstance(meaning, (str, list, tuple)):
+            raise LightAdaptError(
+                f"labels holds {shown(meaning)} for {shown(name)}. Give names with what they mean, as texts or lists "
+                "of texts, or names alone in a list."
+            )
 
 
 def _describes(task: LabelledTask, labels: Any) -> bool:

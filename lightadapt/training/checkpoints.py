@@ -221,7 +221,7 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         trial.touch()
         trial.unlink(missing_ok=True)  # another process may have tried at the same time
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError is for a name that no path has
         raise LightAdaptError(
             f"output_dir {folder} cannot be written to: {error}. Name another folder, or change its permissions."
         ) from error

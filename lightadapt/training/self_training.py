@@ -34,7 +34,8 @@ class Unlabelled:
         """
         if type(runner.task) is not Classification:
             raise LightAdaptError(f"unlabelled=… is for task 'classification', not {runner.task.name!r}. Leave it out.")
-        found = read_unlabelled(runner, data, Request(columns=columns), bad, "fit(unlabelled=…)", split="train")
+        call, request = "fit(train, unlabelled={})", Request(columns=columns)
+        found = read_unlabelled(runner, data, request, bad, call, called="unlabelled", split="train")
         self.examples: list[Any] = list(found.examples)
         self.records = found.records
         if not self.examples:

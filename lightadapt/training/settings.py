@@ -13,7 +13,7 @@ from transformers.training_args import OptimizerNames
 
 from lightadapt.errors import LightAdaptError, nearest, shown
 from lightadapt.machine.hardware import require_bitsandbytes
-from lightadapt.numbers import is_number, wrong_number
+from lightadapt.numbers import check_flags, is_number, wrong_number
 from lightadapt.training.checkpoints import check_writable, find_last, newest_first
 from lightadapt.training.given import COMPILE, check_given, one_of, read_given
 from lightadapt.training.recipe import Recipe, check_recipe
@@ -128,9 +128,7 @@ def read_settings(
         "early_stopping": _above_zero("early_stopping", early_stopping, int),
         "save_minutes": _above_zero("save_minutes", save_minutes, float),
     }
-    for name, value in (("base_dropout", base_dropout), ("resume", resume)):
-        if type(value) is not bool:
-            raise LightAdaptError(f"{name}={shown(value)}: write True or False.")
+    check_flags(base_dropout=base_dropout, resume=resume)
     if early_stopping is not None and not validates:
         raise LightAdaptError("early_stopping needs validation data: fit(train, validation=…, early_stopping=…).")
     if not isinstance(cache, bool) and cache not in CACHES:

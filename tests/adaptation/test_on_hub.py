@@ -119,6 +119,8 @@ def test_paths_are_never_asked_of_the_hub(tmp_path, monkeypatch):
         assert not is_owned_name(name) or name == "a/b.c/", name
         with pytest.raises(la.ArtifactError, match="There is no folder"):
             la.load(name)
+    with pytest.raises(la.ArtifactError, match="is not a folder name: File name too long"):
+        la.load("x" * 300)
     assert is_owned_name("user/adapter")
     with pytest.raises(la.LightAdaptError, match="revision='main' is for artifacts on the hub, and answers is not one"):
         la.load("answers", revision="main")

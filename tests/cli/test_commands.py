@@ -336,6 +336,13 @@ def test_train_refuses_a_label_of_the_test_data_before_it_trains(tiny, data, wri
     assert not list(tmp_path.glob("out*"))
 
 
+def test_predict_says_what_one_word_stands_for(tmp_path):
+    found = call("predict", tmp_path / "nowhere", "hello")
+    assert found.exit_code == 1
+    assert "There is no file 'hello'" in found.output
+    assert "echo hello | lightadapt predict" in found.output
+
+
 @pytest.mark.parametrize("name", ["texts.txt", "texts.jsonl"])
 def test_predict_writes_csv_for_files(saved, adapted, write, tmp_path, name):
     texts = ["where, is it", 'give "my" money back']

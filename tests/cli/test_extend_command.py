@@ -55,3 +55,6 @@ def test_what_cannot_be_extended_is_refused(new, tmp_path):
     done = call("extend", "some/where", "--data", new)
     assert done.exit_code == 1
     assert "--out" in done.output
+    done = call("extend", tmp_path / "nope", "--data", new)
+    assert done.exit_code == 1
+    assert "There is no folder" in done.output

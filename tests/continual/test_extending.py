@@ -242,6 +242,11 @@ def test_decoders_and_pairs_of_texts_go_on_too(tiny):
     [
         (records({"Refund": ["Give it back."]}), {}, r"label 'Refund' is new, and there is 'refund'"),
         (records({"some thing": ["A"], "some-thing": ["B"]}), {}, "is new, and there is"),
+        (
+            records({"caf\u00e9": ["A"], "cafe\u0301": ["B"]}),
+            {},
+            r"label 'caf\\xe9' is new, and there is 'cafe\\u0301'",
+        ),
         ([{"text": "a", "labels": ["x"]}], {}, "label"),
         ([{"text": "a", "label": 7}], {}, "Give names only, or class numbers only"),
         ([], {}, "record"),

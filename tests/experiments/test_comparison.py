@@ -437,6 +437,10 @@ def test_a_file_that_cannot_be_written_is_refused_before_any_run(tiny):
     options = {"train": TRAIN, "test": TEST}
     with pytest.raises(la.LightAdaptError, match="cannot be written"):
         compare(tiny("bert"), "classification", ["probe"], path=f"{'x' * 300}.json", **options)
+    with pytest.raises(la.LightAdaptError, match="cannot be written"):
+        compare(tiny("bert"), "classification", ["probe"], path="a\0b.json", **options)
+    with pytest.raises(la.LightAdaptError, match="on_run=5 cannot be called"):
+        compare(tiny("bert"), "classification", ["probe"], on_run=5, **options)
     with pytest.raises(la.LightAdaptError, match="methods is a LoRA"):
         compare(tiny("bert"), "classification", la.LoRA(), **options)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -226,7 +228,7 @@ def test_a_trial_of_a_process_that_runs_is_left_alone(tiny, copied, no_trial):
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"search": {**SEARCH, "epochs": [3]}}, "search"),
+        ({"search": {**SEARCH, "epochs": [3]}}, r"search {'epochs': \[2\], .*now it is {'epochs': \[3\],"),
         ({"search": {**SEARCH, "method": ["lora"]}}, "methods"),
         ({"seed": 1}, "seed"),
         ({"layers": "last:1"}, "layers"),
@@ -265,6 +267,43 @@ def test_storages(tiny, tmp_path, near, monkeypatch):
         run(tiny, "no://where", **options)
 
 
+def optunas(folder, **options):
+    """The URL of a database with a study that Optuna was asked for by somebody else."""
+    url = f"sqlite:///{folder / 'optuna.db'}"
+    optuna.create_study(storage=url, study_name="study", **options)
+    return url
+
+
+def foreign(folder):
+    """The URL of a database that has a table of the name of one of Optuna's."""
+    with closing(sqlite3.connect(folder / "other.db")) as database:
+        database.execute("create table studies(number int)")
+    return f"sqlite:///{folder / 'other.db'}"
+
+
+def journal(folder, content):
+    (folder / "odd.journal").write_text(content)
+    return folder / "odd.journal"
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        (lambda folder: journal(folder, "{nope\n"), "odd.journal' cannot be opened as a storage of Optuna"),
+        (lambda folder: journal(folder, '{"a": 1}\n'), "odd.journal' cannot be opened as a storage of Optuna"),
+        (foreign, "other.db' cannot be opened as a storage of Optuna"),
+        (lambda folder: optunas(folder, directions=["minimize", "maximize"]), "holds a study 'study' that is not of"),
+        (lambda folder: optunas(folder, direction="minimize"), "holds a study 'study' that is not of tune"),
+        (lambda folder: str(folder / "a\0b"), "cannot be written: .*null"),
+        (lambda folder: str(folder / "\ud800"), r"storage='.*ud800' cannot be written"),
+        (lambda folder: str(folder / ("x" * 300)), "cannot be written: .*too long"),
+    ],
+)
+def test_what_is_no_storage_of_ours_is_refused_before_any_trial(tiny, tmp_path, no_trial, storage, message):
+    with pytest.raises(la.LightAdaptError, match=message):
+        run(tiny, storage(tmp_path), trials=1)
+
+
 def test_a_line_that_was_cut_by_a_kill_does_no_harm(tiny, copied, near):
     with open(copied / "study.journal", "a") as file:
         file.write('{"op_code": 8, "worker_id": "half a li')
@@ -299,6 +338,7 @@ def test_a_line_that_was_cut_by_a_kill_does_no_harm(tiny, copied, near):
         ({"trials": 2, "method": "lora", "search": {"method": ["ia3"]}}, "give one of them"),
         ({"trials": 2, "search": ["rank"]}, "give a dict"),
         ({"trials": 2, "workers": 0}, "workers=0"),
+        ({"trials": 2, "on_trial": 5}, "on_trial=5 cannot be called"),
         ({"trials": 2, "storage": 3}, "storage=3: give a folder"),
     ],
 )

@@ -71,6 +71,20 @@ def test_what_fails_while_writing_leaves_what_was_there(moved, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("check", [[], [{"text": "a", "label": "maybe"}]])
+def test_data_to_check_on_is_named(moved, tmp_path, check):
+    with pytest.raises(la.DataError, match=r"^check holds no records|^Record 0 \(check\): label 'maybe'"):
+        moved("bert", "classification").export(tmp_path / "out", "merged", check=check)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "d/\ud800", "a\0b", None, 5, "", ".."])
+def test_a_path_that_cannot_be_is_refused(moved, name):
+    adapted = moved("bert", "classification")
+    for write in (adapted.save, lambda path: adapted.export(path, "merged")):
+        with pytest.raises(la.ArtifactError, match=r"is not a folder name|does not name a folder"):
+            write(name)
+
+
 NO_FILE = "Can't load the model: no file named model.safetensors."
 OF_FILES = [
     (
@@ -205,7 +219,7 @@ REFUSED = [
     (["--to", "onnx", "--set", "opst=20"], "Did you mean 'opset'"),
     (["--to", "onnx", "--set", "opset=abc"], "opset='abc'"),
     (["--to", "onnx", "--set", "opset=99999"], "a whole number from 18 to"),
-    (["--to", "onnx", "--set", "greedy=7"], "greedy=7: give True or False"),
+    (["--to", "onnx", "--set", "greedy=7"], "greedy=7: write True or False"),
     (["--to", "onnx", "--quantize", "int4"], "Did you mean 'int8'"),
     (["--to", "lora", "--set", "max_rank=0"], "max_rank=0"),
     (["--to", "lora", "--set", "max_error=2"], "max_error=2"),

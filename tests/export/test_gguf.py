@@ -51,6 +51,23 @@ def test_an_adapter_alone_holds_products_alone(tiny, messages, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("format", "message"),
+    [
+        ("gguf", "Method 'prefix' cannot be folded into the weights"),
+        ("lora-gguf", r"export\('lora-gguf'\): method 'prefix' cannot be written as plain LoRA"),
+    ],
+)
+def test_what_can_never_be_is_said_before_packages_are_asked_for(settled, tmp_path, monkeypatch, format, message):
+    monkeypatch.setattr(Gguf, "packages", ("no_such_package",))
+    adapted, _ = settled("llama", "generation", method="prefix")
+    with pytest.raises(la.LightAdaptError, match=message):
+        adapted.export(tmp_path / "out", format)
+    adapted, _ = settled("llama", "generation")
+    with pytest.raises(la.LightAdaptError, match=f"Format '{format}' needs no_such_package"):
+        adapted.export(tmp_path / "out", format)
+
+
 def test_fewer_bits_need_a_quantizer(settled, tmp_path, monkeypatch):
     monkeypatch.setattr(Gguf, "packages", ())
     monkeypatch.setattr(llama_cpp, "PROGRAM", "no-such-program")

@@ -164,6 +164,10 @@ def test_a_folder_that_is_none_or_damaged_says_so(pair, classifier, tmp_path):
     _, folder = pair
     with pytest.raises(la.ArtifactError, match="holds no exported model"):
         la.load_onnx(tmp_path)
+    with pytest.raises(la.ArtifactError, match=r"nowhere does not exist. Give the folder that an export"):
+        la.load_onnx(tmp_path / "nowhere")
+    with pytest.raises(la.ArtifactError, match=r"path=None does not name a folder. Give a folder, such as 'my-onnx'"):
+        la.load_onnx(None)
     classifier().save(tmp_path / "saved")
     with pytest.raises(la.ArtifactError, match="is a saved adaptation"):
         la.load_onnx(tmp_path / "saved")
@@ -180,6 +184,33 @@ def test_a_folder_that_is_none_or_damaged_says_so(pair, classifier, tmp_path):
         (tmp_path / "copy" / EXPORT_NAME).write_text(json.dumps(changed))
         with pytest.raises(la.ArtifactError, match=phrase):
             la.load_onnx(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("providers", "message"),
+    [
+        ("CPUExecutionProvider", r"'CPUExecutionProvider': give a list, such as .'CPUExecutionProvider'.. Here are: "),
+        (5, "providers=5: give a list"),
+        (["Bogus"], "providers holds 'Bogus', which is unknown. Here are: .*CPUExecutionProvider"),
+        (["CPUExecutionProvidr"], "Did you mean 'CPUExecutionProvider'"),
+        ([None], "providers holds None"),
+        (["RknpuExecutionProvider"], "not on this machine. Here are: .*CPUExecutionProvider"),
+    ],
+)
+def test_providers_that_are_not_there_are_refused(pair, providers, message):
+    with pytest.raises(la.LightAdaptError, match=message):
+        la.load_onnx(pair[1], providers=providers)
+
+
+def test_of_several_providers_those_that_are_there_compute(pair):
+    providers = ["RknpuExecutionProvider", ("CPUExecutionProvider", {})]
+    assert la.load_onnx(pair[1], providers=providers).predict(["hello"])
+
+
+@pytest.mark.parametrize("options", [5, {"top_p": 1}, ["a"]])
+def test_options_of_what_writes_nothing_are_refused(pair, options):
+    with pytest.raises(la.LightAdaptError, match="generates no text, so it takes no options"):
+        la.load_onnx(pair[1]).predict(["hello"], options=options)
 
 
 TEXTS = ["Hello, world", "", "a  b\tc", "Zażółć 北京 🙂", LONG]

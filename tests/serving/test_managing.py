@@ -119,8 +119,8 @@ def test_a_correction_that_finds_no_room_leaves_the_file_as_it_was(start, tmp_pa
 
 
 def test_a_folder_for_corrections_that_cannot_be_written_is_told_of(start, tmp_path):
-    (tmp_path / "corrections").write_text("a file")
     client, _ = start("intents", feedback=tmp_path / "corrections")
+    (tmp_path / "corrections").write_text("a file")  # where there is one at the start, nothing is started
     answer = client.post("/feedback/intents", json={"input": TEXT, "correction": "refund"})
     assert (answer.status_code, "See to its folder" in reason(answer)) == (503, True)
 

@@ -187,6 +187,9 @@ def test_a_task_without_conversations_names_the_other_route(client):
         ({"temprature": 1}, "Did you mean 'temperature'?"),
         ({"top_k": True}, "top_k=True: give a whole number"),
         ({"top_p": "a"}, "top_p='a': give a number"),
+        ({"top_p": 2}, "top_p=2: give a number above 0, at most 1"),
+        ({"min_p": 5}, "min_p=5: give a number from 0 to 1"),
+        ({"temperature": 0}, "temperature=0: give a number above 0"),
         ({"do_sample": 1.5}, "do_sample=1.5: give true or false"),
     ],
 )

@@ -202,6 +202,22 @@ def test_metrics_count_by_adapter(start):
     assert "unknown" not in counted
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        (b'{"inputs": ["\xff"]}', 400, "the body is not UTF-8 at byte 13 (invalid start byte). Send JSON in UTF-8"),
+        (b'{"inputs": ' + b"[" * 100_000, 400, "the body holds lists or objects too deep in one another"),
+        (b'{"inputs": [' + b"9" * 5_000 + b"]}", 400, "the body cannot be read: Exceeds the limit"),
+        (b'{"inputs": ["a"], "scores": "yes"}', 422, "scores: Input should be a valid boolean"),
+        (b'{"inputs": ["a"], "unknown": 1}', 422, "unknown: Input should be a valid boolean"),
+    ],
+)
+def test_a_body_that_cannot_be_read_has_a_reason(start, body, status, message):
+    client, _ = start("intents")
+    answer = client.post("/predict/intents", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, message in reason(answer)) == (status, True), answer.text
+
+
 VALUES = [None, True, -1, 1e308, "", "a", "\x00", "\ud800", [], [[]], [None], {}, {"text": 5}, {"text": "a"}, [["a"]]]
 
 
@@ -285,6 +301,11 @@ def test_what_cannot_be_served_is_refused(given, message):
         ({"timeout": float("nan")}, "timeout=nan"),
         ({"batch_records": 0}, "batch_records=0"),
         ({"queue_records": 5}, "would never find room"),
+        ({"feedback": __file__}, "is a file. Give a folder for corrections"),
+        ({"feedback": f"{__file__}/below"}, "cannot be used (Not a directory)"),
+        ({"feedback": "x" * 300}, "cannot be used (File name too long)"),
+        ({"feedback": "a\0b"}, "cannot be used (embedded null byte)"),
+        ({"adapters": "x" * 300}, "there is no such folder"),
         ({"adapters": "/nowhere"}, "there is no such folder"),
         ({"adapters": "/", "host": "0.0.0.0"}, "could change what is served. Set LIGHTADAPT_API_KEYS"),
     ],

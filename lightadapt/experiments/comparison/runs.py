@@ -26,7 +26,7 @@ from lightadapt.experiments.comparison.results import Comparison, Outcome, Setti
 from lightadapt.experiments.jobs import digest_of, read_data, short_name, task_of_job, write_records
 from lightadapt.experiments.machine import describe_machine
 from lightadapt.methods import Method
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_function, check_whole
 from lightadapt.tasks import Task
 
 
@@ -73,6 +73,7 @@ def compare(
         LightAdaptError: nothing can be compared like this; before any run.
     """
     check_whole("seeds", seeds)
+    check_function("on_run", on_run)
     named = name_methods(methods)
     chosen, examples, tests = read_data(task, train, test, columns)
     given = check_inputs(
@@ -115,7 +116,9 @@ def _check_path(path: str | Path | None) -> Path | None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name):
             pass  # the results are written so, too
-    except OSError as error:
+    except LightAdaptError:
+        raise
+    except (OSError, ValueError) as error:  # a ValueError is for a name that no path has
         raise LightAdaptError(f"{target} cannot be written: {error}. Name another file.") from error
     return target
 

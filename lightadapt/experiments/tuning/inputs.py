@@ -164,7 +164,7 @@ def _read(
     if validation is None:
         raise LightAdaptError("validation is missing: give data to score trials on, or a share of train such as 0.1.")
     if not is_share(validation):
-        return read_data(task, train, validation, columns)
+        return read_data(task, train, validation, columns, called="validation data")
     chosen, every, _ = read_data(task, train, train, columns)
     return (chosen, *_divide(chosen, every, validation, seed))
 

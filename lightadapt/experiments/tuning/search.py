@@ -20,7 +20,7 @@ from lightadapt.experiments.tuning.results import Study, Trial, trials_of
 from lightadapt.experiments.tuning.running import Search
 from lightadapt.experiments.tuning.store import SPENT, Store, quiet_optuna, require_optuna
 from lightadapt.methods import Method
-from lightadapt.numbers import check_whole
+from lightadapt.numbers import check_function, check_whole
 from lightadapt.tasks import Task
 
 DEFAULT_FOLDER = "lightadapt-tune"
@@ -87,6 +87,7 @@ def tune(
     require_optuna()
     if budget is None and trials is None:
         raise LightAdaptError("Give budget='30min', a time, or trials=30, a number of runs, or both.")
+    check_function("on_trial", on_trial)
     seconds = read_budget(budget)
     if trials is not None:
         check_whole("trials", trials)

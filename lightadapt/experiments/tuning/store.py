@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from lightadapt.errors import LightAdaptError, shown
+from lightadapt.methods.ranges import written
 
 if TYPE_CHECKING:
     import optuna
@@ -82,12 +83,12 @@ class Store:
         if isinstance(storage, str) and "://" in storage:
             return cls(storage, name, default)
         path = Path(default if storage is None else storage).absolute()
-        is_file = path.is_file() or (bool(path.suffix) and not path.is_dir())
-        journal = path if is_file else path / JOURNAL
-        folder = path.with_name(f"{path.name}.artifacts") if is_file else path / "artifacts"
         try:
+            is_file = path.is_file() or (bool(path.suffix) and not path.is_dir())
+            journal = path if is_file else path / JOURNAL
+            folder = path.with_name(f"{path.name}.artifacts") if is_file else path / "artifacts"
             journal.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError is for a name that no path has
             raise LightAdaptError(f"storage={shown(str(storage))} cannot be written: {error}.") from error
         if not os.access(journal.parent, os.W_OK):
             raise LightAdaptError(f"storage={shown(str(storage))}: {journal.parent} cannot be written to.")
@@ -117,10 +118,18 @@ class Store:
         import optuna
         from optuna.storages.journal import JournalFileBackend
 
-        try:
+        with self._opening():
             if "://" in self.place:
                 return optuna.storages.get_storage(self.place)
             return optuna.storages.JournalStorage(JournalFileBackend(self.place))
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Raise a LightAdaptError for whatever Optuna says of a storage inside a `with` block."""
+        try:
+            yield
+        except LightAdaptError:
+            raise
         except Exception as error:  # each database has errors of its own, and a file may hold anything
             raise LightAdaptError(
                 f"storage={self.place!r} cannot be opened as a storage of Optuna ({type(error).__name__}: "
@@ -136,24 +145,26 @@ class Store:
             seed: of what is tried; a study that is gone on with tries other settings than before.
 
         Raises:
-            LightAdaptError: the storage holds a study of something else under this name.
+            LightAdaptError: the storage holds a study of something else under this name, or what is none.
         """
         import optuna
 
-        if "://" not in self.place:
-            mend(Path(self.place))
-        storage = self.storage()
-        study = optuna.create_study(storage=storage, study_name=self.name, direction=direction, load_if_exists=True)
-        known = study.user_attrs.get(SETTING)
-        if known is None and study.get_trials(deepcopy=False):
-            raise LightAdaptError(
-                f"{self.place} holds a study {self.name!r} that is not of tune. Choose another storage or name."
-            )
-        if known is None:
-            study.set_user_attr(SETTING, dict(setting))
-        else:
-            check_same(known, setting, self.place)
-        return self.load(storage=storage, seed=seed + len(study.get_trials(deepcopy=False)))
+        with self._opening():
+            if "://" not in self.place:
+                mend(Path(self.place))
+            storage = self.storage()
+            study = optuna.create_study(storage=storage, study_name=self.name, direction=direction, load_if_exists=True)
+            known = study.user_attrs.get(SETTING)
+            if known is not None:
+                check_same(known, setting, self.place)
+            goals = [each.name.lower() for each in study.directions]
+            if goals != [direction] or (known is None and study.get_trials(deepcopy=False)):
+                raise LightAdaptError(
+                    f"{self.place} holds a study {self.name!r} that is not of tune. Choose another storage or name."
+                )
+            if known is None:
+                study.set_user_attr(SETTING, dict(setting))
+            return self.load(storage=storage, seed=seed + len(study.get_trials(deepcopy=False)))
 
     def load(self, *, storage: Any = None, seed: int | None = None) -> optuna.Study:
         """The study as it is kept, with the pruner of a search, and with its sampler where there is a seed for it."""
@@ -228,10 +239,16 @@ def check_same(known: Mapping[str, Any], wanted: Mapping[str, Any], place: str) 
     """
     for name in wanted:
         if known.get(name) != wanted[name]:
+            there, now = (shown(_as_given(name, each.get(name)), 200) for each in (known, wanted))
             raise LightAdaptError(
-                f"{place} holds a study with {name} {shown(known.get(name))}, and now it is {shown(wanted[name])}: "
-                "they cannot be one. Choose another storage, or delete that one."
+                f"{place} holds a study with {name} {there}, and now it is {now}: they cannot be one. Choose another "
+                "storage, or delete that one."
             )
+
+
+def _as_given(name: str, value: Any) -> Any:
+    """What a study keeps, as a user writes it: of what is searched it keeps how the ranges print."""
+    return {key: written(kept) for key, kept in value.items()} if name == "search" and value else value
 
 
 # ---- processes that share a study

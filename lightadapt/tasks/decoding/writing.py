@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightadapt.errors import LightAdaptError, nearest
-from lightadapt.numbers import check_whole, is_number, wrong_number
+from lightadapt.numbers import check_whole
+from lightadapt.tasks.decoding.bounds import as_transformers_takes, check_bounds
 from lightadapt.tasks.encoding.features import filler
 from lightadapt.tasks.encoding.sequences import new_tokens
 from lightadapt.tasks.encoding.view import ModelView
@@ -103,10 +104,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     stops = [stops] if isinstance(stops, str) else stops
     if not isinstance(stops, (list, tuple)) or not stops or not all(isinstance(stop, str) and stop for stop in stops):
         raise LightAdaptError(f"stop_strings={stops!r}: give a text or a list of texts.")
-    for name in ("temperature", "repetition_penalty"):
-        value = options.get(name, 1.0)
-        if value is not None and not (is_number(value) and value > 0):
-            raise wrong_number(name, value, "a number above 0")
+    check_bounds(options)
 
 
 def generation_options(
@@ -133,6 +131,6 @@ def generation_options(
         "do_sample": sampled,
         "pad_token_id": view.tokenizer.pad_token_id,
         "eos_token_id": sorted(ends) or None,
-        **chosen,
+        **as_transformers_takes(chosen),
         "max_new_tokens": most,
     }

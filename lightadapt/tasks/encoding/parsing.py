@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from lightadapt.data import Data, Records, Wanted, read
+from lightadapt.data import Called, Data, Records, Wanted, read
 from lightadapt.data.formats.guessing import columns_for
 from lightadapt.data.skipping import BadRecords, usable
 from lightadapt.data.stored import stored_like
@@ -67,9 +66,8 @@ def read_examples(
     task: Task, source: Data, *, split: str, columns: Mapping[str, str | int] | None, bad: BadRecords
 ) -> tuple[Sequence[Any], Records]:
     """The checked examples of labelled data, and the records behind them; see `Task.read_examples`."""
-    records = task.read(source, split=split, columns=columns, bad=bad)
-    if split == "validation" and records.source == "data":
-        records = replace(records, source="validation data")
+    called = Called(source, "validation data") if split == "validation" else source
+    records = task.read(called, split=split, columns=columns, bad=bad)
     examples, records = usable(*task.parse_usable(records, bad), task.check_answers, bad)
     bad.check_rest(len(examples))
     return examples, records
