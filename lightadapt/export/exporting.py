@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from lightadapt.adaptation.digests import digests_of
 from lightadapt.adaptation.manifest import version_of
 from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME, folder_named, fresh_folder, put_in_place
 from lightadapt.adaptation.runner import Runner
@@ -175,5 +176,6 @@ def _write_manifest(folder: Path, exported: Exported, runner: Runner, facts: Map
         "versions": {name: version_of(name) for name in ("lightadapt", "torch", "transformers", "peft")},
         **facts,
         "files": files,
+        **({"digests": digests_of(folder, EXPORT_NAME)} if "runtime" in facts else {}),  # load_onnx compares them
     }
     (folder / EXPORT_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

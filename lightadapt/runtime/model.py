@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightadapt.adaptation.digests import digest_of
 from lightadapt.adaptation.placing import EXPORT_NAME, MANIFEST_NAME, folder_named
 from lightadapt.adaptation.requests import Request, answer, evaluate
 from lightadapt.adaptation.stored import read_json
 from lightadapt.data import Data
 from lightadapt.data.skipping import BadRecords
-from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown
+from lightadapt.errors import ArtifactError, LightAdaptError, nearest, shown, unquoted
 from lightadapt.evaluation.scores import Scores
-from lightadapt.numbers import check_whole, is_whole
+from lightadapt.numbers import check_flags, check_whole, is_whole
 from lightadapt.runtime.sessions import check_providers, require_packages
 from lightadapt.tasks import Label, Task
 
@@ -118,7 +119,9 @@ class OnnxModel:
     __repr__ = __str__
 
 
-def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequence[str] = ()) -> OnnxModel:
+def load_onnx(
+    path: str | Path, *, threads: int | None = None, providers: Sequence[str] = (), verify: bool = True
+) -> OnnxModel:
     """A model that `export(…, "onnx")` wrote, read without torch and transformers, in well under a second.
 
     It needs `onnxruntime`, `tokenizers` and `numpy`: the extra `runtime`; conversations also need jinja2. What
@@ -129,6 +132,7 @@ def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequen
         threads: of onnxruntime; None: one for each core.
         providers: execution providers of onnxruntime, such as `["CUDAExecutionProvider"]`, or a device of OpenVINO;
             none: the CPU.
+        verify: compare every file with what the export wrote, which takes about a second for 1 GB.
 
     Raises:
         ArtifactError: it holds no such model, or is damaged.
@@ -136,12 +140,16 @@ def load_onnx(path: str | Path, *, threads: int | None = None, providers: Sequen
     """
     if threads is not None:
         check_whole("threads", threads)
+    check_flags(verify=verify)
     folder = folder_named(path, "my-onnx")
-    facts = _facts(folder)
+    content = _content(folder)
+    facts = _facts(folder, content)
     graphs: Any = facts.get("graphs", ())
     files = [file for file in graphs if isinstance(file, str)] if isinstance(graphs, list) else []
     require_packages(files)
     providers = check_providers(providers, files)
+    if verify:
+        _check_files(folder, content.get("digests"))
     try:
         runner = runner_of(folder, facts, threads=threads, providers=providers)
     except LightAdaptError:
@@ -167,21 +175,29 @@ def runner_of(
     return OnnxRunner(folder, facts, threads=threads, providers=providers)
 
 
-def _facts(folder: Path) -> dict[str, Any]:
-    """What the export wrote for the runtime.
+def _content(folder: Path) -> Any:
+    """What the export wrote of itself.
 
     Raises:
-        ArtifactError: nothing, or what this version cannot read.
+        ArtifactError: nothing.
     """
-    file = folder / EXPORT_NAME
     if not folder.exists():
         raise ArtifactError(f"{folder} does not exist. Give the folder that an export to 'onnx' wrote.")
+    file = folder / EXPORT_NAME
     if not file.is_file():
         hint = ""
         if (folder / MANIFEST_NAME).is_file():
             hint = " It is a saved adaptation: load(…), then export(…, 'onnx')."
         raise ArtifactError(f"{folder} holds no exported model: it has no {EXPORT_NAME}.{hint}")
-    content = read_json(file)
+    return read_json(file)
+
+
+def _facts(folder: Path, content: Any) -> dict[str, Any]:
+    """What the export wrote for the runtime.
+
+    Raises:
+        ArtifactError: nothing, or what this version cannot read.
+    """
     facts: Any = content.get("runtime")
     if not isinstance(facts, dict):
         raise ArtifactError(
@@ -190,7 +206,24 @@ def _facts(folder: Path) -> dict[str, Any]:
     schema: Any = facts.get("schema")
     if not is_whole(schema) or schema > SCHEMA:
         raise ArtifactError(
-            f"{file} has the schema {str(schema)[:20]}, and this lightadapt reads up to {SCHEMA}. Upgrade: pip install "
-            "-U lightadapt"
+            f"{folder / EXPORT_NAME} has the schema {str(schema)[:20]}, and this lightadapt reads up to {SCHEMA}. "
+            "Upgrade: pip install -U lightadapt"
         )
     return facts
+
+
+def _check_files(folder: Path, digests: Any) -> None:
+    """Raise unless every file is as the export wrote it; older exports do not say how that was.
+
+    Raises:
+        ArtifactError: which file is missing, or is not.
+    """
+    for name, expected in digests.items() if isinstance(digests, dict) else ():
+        file = folder / name
+        if not file.is_file():
+            raise ArtifactError(f"{folder} is incomplete: {unquoted(name)} is missing. Export or copy it again.")
+        if digest_of(file) != expected:
+            raise ArtifactError(
+                f"{file} is damaged or from another export: its SHA-256 is not the one in {EXPORT_NAME}. Copy it "
+                "again; if it was edited on purpose: load_onnx(…, verify=False)."
+            )

@@ -174,7 +174,7 @@ def test_a_folder_that_is_none_or_damaged_says_so(pair, classifier, tmp_path):
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "model.onnx").write_bytes(b"no graph")
     with pytest.raises(la.ArtifactError, match="cannot be used"):
-        la.load_onnx(tmp_path / "copy")
+        la.load_onnx(tmp_path / "copy", verify=False)
     content = json.loads((folder / EXPORT_NAME).read_text())
     for changed, phrase in (
         ({**content, "runtime": {**content["runtime"], "schema": 9}}, "Upgrade"),
@@ -183,7 +183,25 @@ def test_a_folder_that_is_none_or_damaged_says_so(pair, classifier, tmp_path):
     ):
         (tmp_path / "copy" / EXPORT_NAME).write_text(json.dumps(changed))
         with pytest.raises(la.ArtifactError, match=phrase):
-            la.load_onnx(tmp_path / "copy")
+            la.load_onnx(tmp_path / "copy", verify=False)
+
+
+def test_a_file_that_changed_after_the_export_is_noticed(pair, tmp_path):
+    """Three bytes in the middle of the weights leave a graph that loads, and answers something else."""
+    _, folder = pair
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    graph = copy / "model.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3] = b"\x01\x02\x03"
+    graph.write_bytes(content)
+    with pytest.raises(la.ArtifactError, match=r"model\.onnx is damaged .* SHA-256 .* verify=False"):
+        la.load_onnx(copy)
+    graph.write_bytes((folder / "model.onnx").read_bytes())
+    la.load_onnx(copy)
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(la.ArtifactError, match=r"incomplete: tokenizer\.json is missing"):
+        la.load_onnx(copy)
 
 
 @pytest.mark.parametrize(
