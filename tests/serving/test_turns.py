@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from asked import wait_for
@@ -38,18 +39,19 @@ def writing(name="writer", tokens=24, **how):
 
 
 def test_both_kinds_of_work_get_the_same_time(engine, monkeypatch):
-    """A batch takes as long here as four steps: so four of these follow each batch, as long as there are both."""
-    order, compute, step = [], engine._compute, engine._decoding.step
+    """By this clock a batch takes as long as four steps: so four of these follow it, as long as there are both."""
+    order, compute, step, passed = [], engine._compute, engine._decoding.step, [0.0]
+    monkeypatch.setattr("lightadapt.serving.engine.time", SimpleNamespace(monotonic=lambda: passed[0]))
 
     def slow_batch(jobs):
         order.append("batch")
-        time.sleep(0.2)
         compute(jobs)
+        passed[0] += 4
 
     def slow_step():
         order.append("step")
-        time.sleep(0.05)
         step()
+        passed[0] += 1
 
     monkeypatch.setattr(engine, "_compute", slow_batch)
     monkeypatch.setattr(engine._decoding, "step", slow_step)
@@ -61,7 +63,7 @@ def test_both_kinds_of_work_get_the_same_time(engine, monkeypatch):
     assert [len(job.answer.result(20)) for job in (*jobs, text)] == [3, 3, 1]
     first, second = (place for place, kind in enumerate(order) if kind == "batch")
     assert first == 0
-    assert 2 <= second - first - 1 <= 6
+    assert second - first - 1 == 4
     assert order.count("step") == 23  # the first token comes with the prompt
 
 
