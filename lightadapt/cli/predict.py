@@ -53,7 +53,12 @@ def predict(
         from lightadapt.cli.predictions import answer_typed, given_inputs, predict_stream
         from lightadapt.cli.starting import load_or_start
         from lightadapt.cli.values import parse_labels
+        from lightadapt.errors import LightAdaptError, unquoted
 
+        if interactive and inputs:
+            raise LightAdaptError("--interactive answers what is typed. Leave the inputs out, or --interactive.")
+        if csv and out is not None and out.suffix.lower() in (".jsonl", ".json"):
+            raise LightAdaptError(f"--csv and --out {unquoted(str(out))} do not go together. Leave one of them out.")
         words, known = given_inputs(inputs or [], with_inputs=with_inputs), parse_labels(labels)
         adapted = load_or_start(adaptation, task=task, labels=known, base=base, quantize=quantize, device=device)
         if interactive:

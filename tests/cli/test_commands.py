@@ -336,6 +336,19 @@ def test_train_refuses_a_label_of_the_test_data_before_it_trains(tiny, data, wri
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.parametrize(
+    ("words", "phrase"),
+    [
+        (["data.jsonl", "--interactive"], "answers what is typed"),
+        (["--csv", "--out", "found.jsonl"], "do not go together"),
+    ],
+)
+def test_predict_refuses_options_that_contradict_each_other(saved, words, phrase):
+    found = call("predict", saved, *words)
+    assert found.exit_code == 1
+    assert phrase in " ".join(found.output.split())
+
+
 def test_predict_says_what_one_word_stands_for(tmp_path):
     found = call("predict", tmp_path / "nowhere", "hello")
     assert found.exit_code == 1
