@@ -16,8 +16,8 @@ from lightadapt.heads.prototypes import SCALE
 from lightadapt.methods import Method
 from lightadapt.tasks import LabelledTask
 from lightadapt.tasks.classification import Classification
+from lightadapt.tasks.losses.contrastive import contrasting
 from lightadapt.tasks.losses.objective import Objective
-from lightadapt.tasks.losses.pairs import with_pairs
 from lightadapt.tasks.multilabel import MultiLabel
 from lightadapt.tasks.ner import NER
 from lightadapt.training.recipe import FEW_SHOT, FEW_SHOT_OF_MANY, FEW_TAGS, STANDARD, Recipe
@@ -214,8 +214,8 @@ def few_shot_objective(learned: Prepared, start: Start | None) -> Objective | No
     task = learned.task
     if not isinstance(task, Classification):
         return task.objective(learned.examples, learned.view)
-    share = 0.0 if start is not None and start.by_meaning else 1.0
-    return with_pairs(task.weights(learned.examples, learned.view), task.label_smoothing, share)
+    contrast = 0.0 if start is not None and start.by_meaning else 1.0
+    return contrasting(task.weights(learned.examples, learned.view), task.label_smoothing, contrast)
 
 
 def few_shot_rates(method: Method, start: Start | None) -> tuple[float, float]:

@@ -26,7 +26,7 @@ STANDARD = Recipe(
     name="standard", records_per_step=16, steps_wanted=1000, epochs_least=3, epochs_most=20, evaluations=None
 )
 FEW_SHOT = Recipe(name="few-shot", records_per_step=32, steps_wanted=40, epochs_least=2, epochs_most=40, evaluations=4)
-"""Rows of the head start at the means of their classes, and pairs of texts are learned beside them
+"""Rows of the head start at the means of their classes, and a contrast between classes is learned beside them
 (`benchmarks/few_labels.py`)."""
 FEW_SHOT_OF_MANY = replace(STANDARD, name=FEW_SHOT.name)
 """Likewise for more records than are few, where it is asked for: it takes no longer than the usual way."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,7 @@ from torch.nn.functional import normalize
 import lightadapt as la
 from lightadapt.errors import LightAdaptError
 from lightadapt.heads.prototypes import SCALE
-from lightadapt.tasks.losses.pairs import pair_loss
+from lightadapt.tasks.losses.contrastive import supervised_contrast
 from lightadapt.training.few_shot import _left_out_loss, find_start
 
 TEXTS = {
@@ -24,29 +22,28 @@ TEXTS = {
 SHOTS = [{"text": text, "label": label} for label, texts in TEXTS.items() for text in texts]
 
 
-def test_pairs_are_as_near_as_they_should_be_squared():
+def test_contrast_is_the_formula_of_the_paper():
     generator = torch.Generator().manual_seed(0)
     vectors = normalize(torch.randn(6, 5, generator=generator), dim=-1)
     labels = torch.tensor([0, 0, 1, 1, 1, 2])
-    alike, others = [], []
-    for one, other in combinations(range(6), 2):
-        cosine = float(vectors[one] @ vectors[other])
-        if labels[one] == labels[other]:
-            alike.append((cosine - 1) ** 2)
-        else:
-            others.append(cosine**2)
-    expected = (np.mean(alike) + np.mean(others)) / 2
-    assert float(pair_loss(vectors, labels)) == pytest.approx(expected, rel=1e-4)
+    total, count = 0.0, 0
+    for anchor in range(6):
+        others = [other for other in range(6) if other != anchor]
+        below = sum(float((vectors[anchor] @ vectors[other] / 0.1).exp()) for other in others)
+        alike = [other for other in others if labels[other] == labels[anchor]]
+        if alike:
+            count += 1
+            total -= sum(
+                float(np.log(float((vectors[anchor] @ vectors[each] / 0.1).exp()) / below)) for each in alike
+            ) / len(alike)
+    assert float(supervised_contrast(vectors, labels)) == pytest.approx(total / count, rel=1e-4)
 
 
-@pytest.mark.parametrize(("labels", "wanted"), [([0, 1, 2], 0.0), ([1, 1, 1], 1.0)])
-def test_a_batch_with_one_kind_of_pairs_has_a_loss_and_gradients(labels, wanted):
+def test_contrast_of_rows_that_share_no_label_is_zero_and_has_gradients():
     vectors = torch.randn(3, 5, requires_grad=True)
-    unit = normalize(vectors, dim=-1)
-    loss = pair_loss(unit, torch.tensor(labels))
+    loss = supervised_contrast(normalize(vectors, dim=-1), torch.tensor([0, 1, 2]))
     loss.backward()
-    cosines = (unit @ unit.T)[~torch.eye(3, dtype=torch.bool)]
-    assert loss.item() == pytest.approx(float((cosines - wanted).square().mean() / 2), rel=1e-5)
+    assert loss.item() == 0
     assert vectors.grad is not None
     assert bool(vectors.grad.isfinite().all())
 

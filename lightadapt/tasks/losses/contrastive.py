@@ -1,4 +1,4 @@
-"""A loss for few labels: texts of one class point the same way, and those of two classes at right angles."""
+"""A loss for few labels: texts of one class come closer to each other than to any other."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+TEMPERATURE = 0.1
+"""What cosines are divided by, as in Khosla et al. (2020)."""
 
-def pair_loss(vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """How far the cosines of all pairs of a batch are from 1 for two texts of a class, and from 0 for others, squared.
 
-    Both kinds of pairs weigh the same, however many there are; a kind that the batch has not gives 0. SetFit (Tunstall
-    et al. 2022) learns by the same differences, of pairs that it draws beforehand.
+def supervised_contrast(vectors: torch.Tensor, labels: torch.Tensor, temperature: float = TEMPERATURE) -> torch.Tensor:
+    """The supervised contrastive loss (Khosla et al. 2020, L_out) of a batch; 0 where no two rows share a label.
 
     Args:
         vectors: of length one, `(B, width)`.
@@ -25,23 +25,23 @@ def pair_loss(vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     import torch
 
-    cosines = vectors @ vectors.T  # (B, B)
-    alike = labels[:, None] == labels
     itself = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)
-    halves = [
-        ((cosines - wanted).square() * pairs).sum() / pairs.sum().clamp_min(1)
-        for pairs, wanted in ((alike & ~itself, 1.0), (~alike, 0.0))
-    ]
-    return (halves[0] + halves[1]) / 2
+    similar = vectors @ vectors.T / temperature  # (B, B)
+    likelihood = similar - similar.masked_fill(itself, -torch.inf).logsumexp(1, keepdim=True)
+    alike = (labels[:, None] == labels) & ~itself
+    partners = alike.sum(1)
+    of_each = -(likelihood * alike).sum(1) / partners.clamp_min(1)
+    some = partners > 0
+    return of_each[some].mean() if bool(some.any()) else vectors.sum() * 0
 
 
-def with_pairs(weights: np.ndarray | None, smoothing: float, share: float = 1.0) -> Objective:
-    """Cross entropy with the loss of pairs beside it.
+def contrasting(weights: np.ndarray | None, smoothing: float, contrast: float = 1.0) -> Objective:
+    """Cross entropy with a supervised contrast of the texts' vectors beside it.
 
     Args:
         weights: of the classes `(K,)` in the cross entropy; None: all weigh the same.
         smoothing: the share of each target that is spread over all classes.
-        share: what the loss of pairs weighs.
+        contrast: what the contrast weighs.
     """
     import torch
     from torch.nn.functional import cross_entropy
@@ -53,6 +53,6 @@ def with_pairs(weights: np.ndarray | None, smoothing: float, share: float = 1.0)
         given = model(**{name: value for name, value in batch.items() if name != "labels"})
         weight = None if table is None else table.to(given.logits.device)
         told_apart = cross_entropy(given.logits.float(), labels, weight=weight, label_smoothing=smoothing)
-        return told_apart + share * pair_loss(given.vectors, labels) if share else told_apart
+        return told_apart + contrast * supervised_contrast(given.vectors, labels) if contrast else told_apart
 
     return loss
