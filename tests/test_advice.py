@@ -1002,7 +1002,10 @@ NOT_TRIED = {
     "needs a hub; tests/adaptation/test_on_hub.py has one": ("To avoid both, adapt a model by its hub id",),
     "needs labels that are never predicted; tests/tasks/test_thresholds.py has some": ("or with threshold=",),
     "is said of any argument of Trainer; tests/test_suggestions.py follows some": ("args={◦: {value}}",),
-    "is followed by tests/export": ("It is a saved adaptation: load(…), then export(",),
+    "is followed by tests/export": (
+        "It is a saved adaptation: load(…), then export(",
+        "if it was edited on purpose: load_onnx(…, verify=False)",
+    ),
     "advises nothing": (
         "records: the others are nearly the same as these",
         "with a single record, which nothing tells right ",

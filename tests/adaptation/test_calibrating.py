@@ -55,7 +55,7 @@ def test_answers_and_metrics_stay_and_the_artifact_keeps_it(case, tmp_path):
 def test_a_model_that_is_too_sure_gets_closer_to_the_truth(classifier, messages):
     """Its head is made ten times as sure as it learned to be."""
     adapted = classifier()
-    adapted.fit(messages, epochs=3)
+    adapted.fit(messages, epochs=3, head_learning_rate=5e-3)
     for module in adapted.runner.adaptation.head.modules:
         for parameter in module.parameters():
             parameter.data *= 10

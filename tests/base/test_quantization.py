@@ -104,7 +104,8 @@ def same(before, module):
 def learn(adapted, records, *, steps=6, **options):
     """The losses of steps on one batch."""
     rate = 3 * adapted.method.learning_rate
-    history = adapted.fit(records, epochs=steps, batch_tokens=10**6, learning_rate=rate, **options)
+    rates = {"learning_rate": rate, "head_learning_rate": 3 * adapted.method.head_learning_rate}
+    history = adapted.fit(records, epochs=steps, batch_tokens=10**6, **rates, **options)
     return [loss for _, loss in history.losses]
 
 
