@@ -50,6 +50,7 @@ def predict(
     any training.
     """
     with reported():
+        from lightadapt.cli.placing import check_file
         from lightadapt.cli.predictions import answer_typed, given_inputs, predict_stream
         from lightadapt.cli.starting import load_or_start
         from lightadapt.cli.values import parse_labels
@@ -60,6 +61,7 @@ def predict(
         if csv and out is not None and out.suffix.lower() in (".jsonl", ".json"):
             raise LightAdaptError(f"--csv and --out {unquoted(str(out))} do not go together. Leave one of them out.")
         words, known = given_inputs(inputs or [], with_inputs=with_inputs), parse_labels(labels)
+        check_file("--out", out, words if isinstance(words, str) else None)
         adapted = load_or_start(adaptation, task=task, labels=known, base=base, quantize=quantize, device=device)
         if interactive:
             answer_typed(adapted, scores=scores, unknown=unknown, shots=shots)

@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from lightadapt.adapted import Adapted
-from lightadapt.cli.placing import check_file
 from lightadapt.data.encodings import decode
 from lightadapt.data.files import parse_json
 from lightadapt.data.formats.brat import is_brat
@@ -88,7 +87,6 @@ def predict_stream(
     Raises:
         DataError: an input cannot be used; the rows of those before it are written by then.
     """
-    check_file("--out", out, inputs if isinstance(inputs, str) else None)
     source: Any = inputs if isinstance(inputs, list) else lines_of(inputs, adapted) or inputs
     kept: Iterator[Any] | None = None
     if with_inputs:

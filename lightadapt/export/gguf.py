@@ -92,9 +92,11 @@ class Gguf(Format):
             check_updates(runner, self.called)
         else:
             check_folds(runner)
-            if self.quantize in FILE_TYPES:
-                self.require_packages()
-                require_quantizer()
+
+    def require_packages(self) -> None:
+        super().require_packages()
+        if self.quantize in FILE_TYPES:
+            require_quantizer()
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
         if self.adapter_only:

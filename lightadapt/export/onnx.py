@@ -73,7 +73,9 @@ class Onnx(Format):
             )
         if _writes(runner):
             check_writing(runner, self.name, greedy=self.greedy)
-        self.require_packages()
+
+    def require_packages(self) -> None:
+        super().require_packages()
         import onnx
 
         newest = onnx.defs.onnx_opset_version()

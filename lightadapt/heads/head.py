@@ -147,9 +147,14 @@ class Head:
                 new.bias[rows] = old.bias.to(new.bias)
 
     @property
+    def _output_layer(self) -> nn.Linear | None:
+        """The layer that gives its outputs; None where there is none."""
+        return output_layer(self.modules, len(self.outputs))
+
+    @property
     def input_width(self) -> int:
         """How many numbers an output is computed from; the width of a hidden state where there is no such layer."""
-        layer = output_layer(self.modules, len(self.outputs))
+        layer = self._output_layer
         return layer.in_features if layer is not None else int(self.model.config.get_text_config().hidden_size)
 
     @property
@@ -160,7 +165,7 @@ class Head:
     @property
     def _layer_of_prototypes(self) -> str | None:
         """The path of the output layer where its rows are as wide as a hidden state."""
-        layer = output_layer(self.modules, len(self.outputs))
+        layer = self._output_layer
         if layer is None or layer.in_features != self.model.config.get_text_config().hidden_size:
             return None
         return next(str(path) for path, module in self.model.named_modules() if module is layer)

@@ -86,7 +86,6 @@ class Settings:
                 f"adapters={shown(str(self.adapters))} with host={self.host!r}: everybody who reaches this machine "
                 f"could change what is served. Set {KEYS}, or listen on 127.0.0.1."
             )
-
         reason = "" if self.feedback is None else _why_not_kept(Path(self.feedback))
         if reason:
             raise LightAdaptError(

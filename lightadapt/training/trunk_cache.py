@@ -17,13 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from lightadapt.adaptation.passing import form_of, hands_on_more, hidden_of, standing_in, watching
+from lightadapt.adaptation.trials import ROUGH, TOLERANCE
 from lightadapt.errors import LightAdaptError
 from lightadapt.training.hidden_states import HiddenStates, real_tokens
-
-TOLERANCE = 1e-4
-"""Difference between what is computed and what is read, as a share of the largest value, that rounding explains."""
-ROUGH = 0.05
-"""The same difference between batches of other shapes, where fewer than 32 bits are computed with."""
 
 Batch: TypeAlias = tuple[Tensor, Callable[[], Tensor]]
 """The attention mask of a batch, and what computes its loss."""
