@@ -60,8 +60,9 @@ class SentenceTransformers(Format):
         check_folds(runner)
 
     def write(self, runner: Runner, folder: Path) -> Sequence[str]:
-        from sentence_transformers import SentenceTransformer, models
+        from sentence_transformers import SentenceTransformer
 
+        models = _modules()
         merged = merge(runner, base="reload", dtype="auto", max_drift=0.25)
         plain = folder / "backbone"
         with quiet():
@@ -112,3 +113,12 @@ class SentenceTransformers(Format):
         model.train(training)
         vector: np.ndarray = hidden.mean(0) if way == "mean" else hidden[0]
         return vector / np.linalg.norm(vector) if self.normalize else vector
+
+
+def _modules() -> Any:
+    """The modules of sentence-transformers, whose place before version 6 is deprecated since then."""
+    try:
+        from sentence_transformers.sentence_transformer import modules
+    except ImportError:
+        from sentence_transformers import models as modules
+    return modules
